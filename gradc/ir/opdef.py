@@ -1,0 +1,161 @@
+"""OpDef: the one entry that holds everything about an op. The entries themselves live in `gradc/ops/`.
+
+An op is a node of the IR: it has a type rule, an interpreter, emission, and derivative rules. What a front
+end calls (`np.sum`, `math.exp`, the method `.sum`) is a *call*: a Python function with NumPy's own signature
+that adds nodes with the current builder. An elementwise op makes its own call; other calls are written with
+`@call(np.sum, method="sum")`, and a call that only combines other ops (`np.std`) needs no op at all.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from gradc.errors import InternalError
+from gradc.ir.nodes import Value, current_builder
+from gradc.ir.types import Array, Scalar, Type
+
+Kind: TypeAlias = Literal[
+    "elementwise",  # one number per element, broadcasting; scalar operands give a scalar
+    "reduce",  # over axes of one array
+    "product",  # matmul and its like: a new array, to be handed to BLAS or a loop nest of its own
+    "fresh",  # makes a new array by copying or arranging operands (concatenate, gather, zeros, copy)
+    "view",  # names a part of operand 0's buffer (or of any operand in `views`)
+    "read",  # reads elements of an array and gives a scalar
+    "write",  # writes into operand 0's buffer, no result
+    "query",  # asks for a size; reads no content
+    "control",  # if, for, while
+    "stack",  # tape operations
+    "check",  # may raise; no result
+]
+
+# infer(types, attrs, require) -> result types. `require(i, axis_i, j, axis_j)` states that two axes must have
+# equal sizes; the builder proves it, or adds a check.
+Require: TypeAlias = Callable[[int, int, int, int], None]
+Infer: TypeAlias = Callable[[Sequence[Any], dict[str, Any], Require], Sequence[Type]]
+
+
+@dataclass(frozen=True, eq=False)
+class OpDef:
+    """All about one op. Fields that a kind does not need stay None.
+
+    partials(y, *operands): for elementwise ops, the derivative of the result in each operand, as IR; None for an
+        operand in which there is no derivative by decision (the cotangent stops there).
+    vjp(ct, y, *operands, **attrs): for the others, one cotangent (or None) per operand, of the operand's shape or
+        broadcast-compatible with it; `ct` and `y` are tuples where the op has several results.
+    jvp(tangents, y, *operands, **attrs): the result's tangent; `tangents` has None for inactive operands.
+    linear: names of operands in which the op is linear (jointly): the jvp is the op on the tangents.
+    zero_derivative: the derivative is 0 everywhere (sign, floor, comparisons): not an error on an active path.
+    singular: some partial can be infinite or NaN where the primal is finite: a cotangent that is exactly 0 stays 0.
+    """
+
+    name: str
+    kind: Kind
+    operands: tuple[str, ...] = ()
+    calls: tuple[Any, ...] = ()
+    sympy: str | None = None
+    infer: Infer | None = None
+    run: Callable[..., Any] | None = None
+    emit: str | Callable[..., str] | None = None
+    kernel: str | Callable[..., str] | None = None
+    precedence: int = 100
+    partials: Callable[..., Sequence[Value | float | int | None]] | None = None
+    vjp: Callable[..., Sequence[Value | None]] | None = None
+    jvp: Callable[..., Value | None] | None = None
+    linear: tuple[str, ...] = ()
+    zero_derivative: bool = False
+    singular: bool = False
+    views: tuple[int, ...] = ()
+    reads: tuple[int, ...] | None = None
+    commutative: bool = False
+    cost: int = 1
+    domain: tuple[tuple[float, float], ...] = ()
+    edge: tuple[float, ...] = ()
+    tol: float = 1e-6
+    doc: str = ""
+    tests: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, *operands: Any, **attrs: Any) -> Any:
+        """Add a node of this op with the current builder; the result value (a tuple of them, if several)."""
+        return current_builder().add(self, operands, attrs)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+TABLE: dict[str, OpDef] = {}
+
+
+def define(op: OpDef) -> OpDef:
+    """Enter `op` into the table."""
+    if op.name in TABLE:
+        raise InternalError(f"op {op.name} is defined twice")
+    TABLE[op.name] = op
+    for target in op.calls:
+        _enter_call(target, Call(op.name, op))
+    return op
+
+
+# ------------------------------------------------------------------------------------------------- calls
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What the front ends do for a Python callable: `build` has the callable's own signature.
+
+    Static arguments reach `build` as Python objects (int, str, tuple, None, dtype), run-time ones as `Value`s; tuples
+    and lists may hold both. `build` raises GradcError with `loc` None for what it cannot do; the front end
+    adds the place.
+    """
+
+    name: str
+    build: Callable[..., Any]
+
+    def signature(self) -> inspect.Signature | None:
+        """Signature to bind arguments with; None for an op, which takes its operands by position."""
+        return None if isinstance(self.build, OpDef) else inspect.signature(self.build)
+
+
+CALLS: dict[Any, Call] = {}
+METHODS: dict[str, Call] = {}
+ATTRIBUTES: dict[str, Call] = {}
+
+
+def _enter_call(target: Any, entry: Call) -> None:
+    if target in CALLS:
+        raise InternalError(f"{target} has two entries")
+    CALLS[target] = entry
+
+
+def call(
+    *targets: Any, method: str | tuple[str, ...] = (), attribute: str | tuple[str, ...] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: the function below is what the callables `targets` (and array methods, attributes) mean."""
+
+    def enter(build: Callable[..., Any]) -> Callable[..., Any]:
+        entry = Call(build.__name__, build)
+        for target in targets:
+            _enter_call(target, entry)
+        for table, names in ((METHODS, method), (ATTRIBUTES, attribute)):
+            for name in (names,) if isinstance(names, str) else names:
+                if name in table:
+                    raise InternalError(f"method or attribute {name} has two entries")
+                table[name] = entry
+        return build
+
+    return enter
+
+
+# ------------------------------------------------------------------------------------- common type rules
+
+
+def is_array(ty: Type) -> bool:
+    """Whether values of this type are arrays."""
+    return isinstance(ty, Array)
+
+
+def rank_of(ty: Type) -> int:
+    """Number of axes; 0 for a scalar."""
+    return len(ty.shape) if isinstance(ty, Scalar | Array) else 0
