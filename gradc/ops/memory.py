@@ -77,7 +77,8 @@ def _with_known_shape(types: Sequence[Any], attrs: dict[str, Any], require: obje
 index = define(
     OpDef(
         "index", "view", ("x",), infer=_with_known_shape,
-        run=lambda x, *k, region, type: x[python_index(region, k)],
+        # The ellipsis keeps a view of rank 0 a view.
+        run=lambda x, *k, region, type: x[(*python_index(region, k), ...)],
         doc="Basic indexing, x[1:-1, None, i]: a view. {region} of At, Span, NewAxis; {type}: the result's. Arguments out "
         "of range for an At are the business of a `check` before it.",
     )
