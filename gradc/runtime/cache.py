@@ -1,0 +1,259 @@
+"""Kernels as files: named by the hash of everything that they depend on, private to the user, loaded by later processes.
+
+A kernel is a module text. It is written to `kernel_<hash>.py` in the cache folder and run as the module of that name,
+so Numba's own disk cache holds its machine code beside it, and tracebacks and profilers show its lines. The hash
+covers the text, the argument types, the versions of gradc, Numba, llvmlite and NumPy, and the processor. Every
+function of the text carries it in its name (PLACEHOLDER stands for it), because equal names from several processes
+have made Numba's cache crash (numba#10486).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gradc.config import config
+
+PLACEHOLDER = "HASH_OF_KERNEL"
+_PREFIX = "kernel_"
+
+
+@functools.cache
+def environment_tag() -> str:
+    """Versions and processor that machine code depends on."""
+    import llvmlite
+    import llvmlite.binding as llvm
+    import numba
+    import numpy
+
+    from gradc.version import __version__
+
+    features = llvm.get_host_cpu_features().flatten()
+    versions = (__version__, numba.__version__, llvmlite.__version__, numpy.__version__, sys.version)
+    return "\n".join((*versions, llvm.get_host_cpu_name(), features))
+
+
+def kernel_hash(text: str, types: str) -> str:
+    """Hash of a kernel: 16 hexadecimal digits."""
+    content = "\0".join((text, types, environment_tag()))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+class KernelCache:
+    """The folder of compiled kernels: `gradc.cache`.
+
+    >>> import gradc
+    >>> gradc.cache.size() >= 0
+    True
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._folder: Path | None = None
+        self._pid = 0
+
+    def __repr__(self) -> str:
+        return f"<gradc kernel cache in {self.folder()}>"
+
+    def folder(self) -> Path:
+        """The folder in use: the configured one, or one of this process alone where that is off or not private."""
+        if self._folder is not None and (self._pid == os.getpid() or not self._is_temporary):
+            return self._folder
+        with self._lock:
+            if self._folder is None or (self._pid != os.getpid() and self._is_temporary):
+                chosen = _private_folder(config().cache_dir) if config().cache else None
+                self._is_temporary = chosen is None
+                self._pid = os.getpid()
+                self._folder = chosen or _temporary_folder()
+            return self._folder
+
+    _is_temporary = False
+
+    def size(self) -> int:
+        """Bytes that the cached kernels take."""
+        total = 0
+        for path in self._files():
+            with contextlib.suppress(OSError):
+                total += path.stat().st_size
+        return total
+
+    def clear(self) -> None:
+        """Delete the cached kernels. Loaded ones keep working."""
+        for path in list(self._files()):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def _files(self) -> Iterator[Path]:
+        folder = self.folder()
+        for place in (folder, folder / "__pycache__"):
+            with contextlib.suppress(OSError):
+                yield from (p for p in place.iterdir() if p.name.startswith(_PREFIX) and not p.is_dir())
+
+    # ------------------------------------------------------------------------------------------ loading
+
+    def load(self, text: str, name: str, signature: tuple[Any, ...]) -> Callable[..., Any]:
+        """The compiled function `name` of the module `text`, for one tuple of Numba types.
+
+        `text` and `name` contain PLACEHOLDER where the hash goes. Files that are damaged are rebuilt.
+        """
+        digest = kernel_hash(text, repr(signature))
+        text, name = text.replace(PLACEHOLDER, digest), name.replace(PLACEHOLDER, digest)
+        path = self.folder() / f"{_PREFIX}{digest}.py"
+        _write_once(path, text.encode())
+        kernel = self._dispatcher(path, text, name)
+        trusted = _verify_sums(path, kernel)
+        try:
+            kernel.compile(signature)
+        except Exception:
+            if not trusted:
+                raise
+            # Files of another process or a damaged disk: once more, from nothing.
+            _remove_compiled(path, kernel)
+            kernel = self._dispatcher(path, text, name)
+            kernel.compile(signature)
+        if not self._is_temporary and not kernel.stats.cache_hits:
+            _write_sums(path, kernel)
+        kernel.disable_compile()
+        return kernel  # type: ignore[no-any-return]
+
+    def _dispatcher(self, path: Path, text: str, name: str) -> Any:
+        module = ModuleType(path.stem)
+        module.__file__ = str(path)
+        # Before it runs: Numba finds the environment of cached code again by the module's name.
+        sys.modules[path.stem] = module
+        exec(compile(text, str(path), "exec"), module.__dict__)
+        kernel = getattr(module, name)
+        if not self._is_temporary:
+            kernel.enable_caching()
+        return kernel
+
+
+cache = KernelCache()
+
+
+# ------------------------------------------------------------------------------------------------ folders
+
+
+def _private_folder(folder: Path) -> Path | None:
+    """`folder`, made if need be, where this user alone can use it; None (with a warning) where that cannot be had."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.name == "posix":
+            status = folder.stat()
+            if status.st_uid != os.geteuid():
+                return _refuse(folder, "it belongs to another user")
+            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return _refuse(folder, "other users can write to it")
+            if stat.S_IMODE(status.st_mode) & 0o077:
+                folder.chmod(0o700)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return _refuse(folder, "it cannot be written to")
+    except OSError as error:
+        return _refuse(folder, str(error))
+    return folder
+
+
+def _refuse(folder: Path, reason: str) -> None:
+    warnings.warn(
+        f"gradc does not use the cache folder {folder}: {reason}. Kernels are kept for this process only; "
+        "set GRADC_CACHE_DIR to a folder of your own.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def _temporary_folder() -> Path:
+    """A folder that this process alone uses and removes at its end."""
+    folder = Path(tempfile.mkdtemp(prefix="gradc-"))
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:  # not in a fork
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return folder
+
+
+# -------------------------------------------------------------------------------------------------- files
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Make `path` hold `content`. An intact file is left alone: Numba's cache is valid for one time of writing."""
+    try:
+        if path.read_bytes() == content:
+            return
+    except OSError:
+        pass
+    _write_atomically(path, content)
+
+
+def _compiled_files(kernel: Any) -> list[Path]:
+    """The files of Numba's cache that belong to `kernel`."""
+    found = kernel._cache
+    folder, base = getattr(found, "_cache_path", None), getattr(getattr(found, "_impl", None), "filename_base", None)
+    if folder is None or base is None or not os.path.isdir(folder):
+        return []
+    return sorted(p for p in Path(folder).iterdir() if p.name.startswith(base + ".") and p.suffix in (".nbi", ".nbc"))
+
+
+def _sums(kernel: Any) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in _compiled_files(kernel)}
+
+
+def _sum_path(path: Path) -> Path:
+    return path.with_suffix(".sum")
+
+
+def _write_sums(path: Path, kernel: Any) -> None:
+    with contextlib.suppress(OSError):
+        _write_atomically(_sum_path(path), json.dumps(_sums(kernel)).encode())
+
+
+def _verify_sums(path: Path, kernel: Any) -> bool:
+    """Whether Numba's files for `kernel` are there and are what was written; others are removed.
+
+    Numba unpickles them unchecked: truncated ones raise, and damaged machine code would run.
+    """
+    try:
+        found = _sums(kernel)
+        if not found:
+            return False
+        if json.loads(_sum_path(path).read_bytes()) == found:
+            return True
+    except (OSError, ValueError):
+        pass
+    _remove_compiled(path, kernel)
+    return False
+
+
+def _remove_compiled(path: Path, kernel: Any) -> None:
+    for file in (*_compiled_files(kernel), _sum_path(path)):
+        with contextlib.suppress(OSError):
+            file.unlink()
