@@ -161,8 +161,14 @@ class Builder:
         """`add` by op name."""
         return self.add(TABLE[op], operands, attrs)
 
-    def add(self, op: OpDef, operands: Sequence[Any], attrs: dict[str, Any], name: str = "") -> Any:
-        """Add a node at the end of the block; its result, a tuple of results, or None where it has none."""
+    def add(
+        self, op: OpDef, operands: Sequence[Any], attrs: dict[str, Any], name: str = "", weak: bool | None = None
+    ) -> Any:
+        """Add a node at the end of the block; its result, a tuple of results, or None where it has none.
+
+        `weak` settles the weakness of a scalar result of an elementwise op: `np.exp(2.0)` is a NumPy scalar
+        (False), `math.exp(x)` a Python float (True); None: weak where all operands are, as operators have it.
+        """
         values = [self.value(v) for v in operands]
         types = [self.canonical_type(v.ty) for v in values]
         try:
@@ -172,7 +178,9 @@ class Builder:
                 for i, p, j, q in required:
                     self.require_equal(values[i], p, values[j], q)
             elif op.kind == "elementwise":
-                results = [self._elementwise_type(values, types)]
+                if op.guard is not None and self.checks:
+                    op.guard(*values)
+                results = [self.elementwise_type(op, values, attrs, weak)]
             else:
                 raise InternalError(f"op {op.name} has no type rule")
         except GradcError as error:
@@ -182,12 +190,16 @@ class Builder:
             made[0].name = name
         return made[0] if len(made) == 1 else tuple(made) if made else None
 
-    def _elementwise_type(self, values: list[Value], types: list[Type]) -> Type:
+    def elementwise_type(self, op: OpDef, values: list[Value], attrs: dict[str, Any], weak: bool | None = None) -> Type:
+        """Type of an elementwise op's result; sizes that must be equal are proved or checked."""
+        if op.dtype_rule is not None:
+            scalar = op.dtype_rule(values, attrs)
+        else:
+            scalar = promote_dtypes(tuple(v.ty for v in values))  # type: ignore[arg-type]
         shape = self.broadcast(values)
-        return with_shape(promote_dtypes(tuple(types)).dtype, shape) if shape else self._scalar_type(types)  # type: ignore[arg-type]
-
-    def _scalar_type(self, types: list[Type]) -> Scalar:
-        return promote_dtypes(tuple(types))  # type: ignore[arg-type]
+        if shape:
+            return Array(scalar.dtype, shape)
+        return scalar if weak is None else Scalar(scalar.dtype, weak)
 
     def broadcast(self, values: Sequence[Value]) -> Shape:
         """The shape that values broadcast to; sizes that must be equal are proved or checked.

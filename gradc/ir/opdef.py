@@ -35,6 +35,8 @@ Kind: TypeAlias = Literal[
 # equal sizes; the builder proves it, or adds a check.
 Require: TypeAlias = Callable[[int, int, int, int], None]
 Infer: TypeAlias = Callable[[Sequence[Any], dict[str, Any], Require], Sequence[Type]]
+# The dtype (and weakness) of an elementwise result; the builder works out the shape by broadcasting.
+DtypeRule: TypeAlias = Callable[[Sequence[Value], dict[str, Any]], Scalar]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,16 @@ class OpDef:
     jvp(tangents, y, *operands, **attrs): the result's tangent; `tangents` has None for inactive operands.
     linear: names of operands in which the op is linear (jointly): the jvp is the op on the tangents.
     zero_derivative: the derivative is 0 everywhere (sign, floor, comparisons): not an error on an active path.
-    singular: some partial can be infinite or NaN where the primal is finite: a cotangent that is exactly 0 stays 0.
+    singular: some partial can be infinite or NaN: a cotangent that is exactly 0 stays 0.
+    vjp, jvp of an elementwise op: where given they are used instead of the partials (`where`, which must not multiply).
+    dtype_rule(operands, attrs): dtype of an elementwise op; None: the promoted one. The weakness of a scalar result is
+        not settled by the rule: NumPy's functions give NumPy scalars and math's give Python floats, see `Builder.add`.
+    guard(*operands): adds the run-time checks that the op needs (front ends only, where `Builder.checks` holds).
+    emit: NumPy text with operands and attrs by name, `"{x} + {y}"`; or a callable of (node, *operand texts).
+        `precedence` is that of the outermost operator of the text, as in `ops/rules.py`.
+    prelude: definition of a Python function that `emit` calls and NumPy lacks.
+    kernel: text of one element for Numba; operands and attrs by name, which may occur more than once, so the emitter
+        fills in names or literals, already of the dtype in which the op computes (`ops/rules.py`).
     """
 
     name: str
@@ -67,6 +78,9 @@ class OpDef:
     linear: tuple[str, ...] = ()
     zero_derivative: bool = False
     singular: bool = False
+    dtype_rule: DtypeRule | None = None
+    guard: Callable[..., None] | None = None
+    prelude: str = ""
     views: tuple[int, ...] = ()
     reads: tuple[int, ...] | None = None
     commutative: bool = False
@@ -88,13 +102,13 @@ class OpDef:
 TABLE: dict[str, OpDef] = {}
 
 
-def define(op: OpDef) -> OpDef:
-    """Enter `op` into the table."""
+def define(op: OpDef, build: Callable[[OpDef, Any], Callable[..., Any]] | None = None) -> OpDef:
+    """Enter `op` into the table. `build(op, target)`: what a call of `target` does, where that is not the bare op."""
     if op.name in TABLE:
         raise InternalError(f"op {op.name} is defined twice")
     TABLE[op.name] = op
     for target in op.calls:
-        _enter_call(target, Call(op.name, op))
+        _enter_call(target, Call(op.name, op if build is None else build(op, target)))
     return op
 
 

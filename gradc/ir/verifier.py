@@ -16,7 +16,7 @@ from gradc.ir.nodes import Block, Func, Node, Value
 from gradc.ir.opdef import TABLE
 from gradc.ir.printer import Printer
 from gradc.ir.region import Arg, At, Gather, NewAxis, Span
-from gradc.ir.types import Array, Scalar, Stack, Type, is_bool, is_integer, promote_dtypes
+from gradc.ir.types import Array, Scalar, Stack, Type, is_bool, is_integer
 
 
 def verify(func: Func, last_pass: str = "") -> Func:
@@ -256,9 +256,10 @@ class _Verifier:
                 if node.op.infer is not None:
                     made: Sequence[Type] = node.op.infer(types, dict(node.attrs), lambda i, p, j, q: None)
                 elif node.op.kind == "elementwise":
-                    shape = probe.broadcast(node.operands)
-                    dtype = promote_dtypes(tuple(types))  # type: ignore[arg-type]  # stacks were refused
-                    made = [Array(dtype.dtype, shape) if shape else dtype]
+                    # Weakness follows from which function was called, `math.exp` or `np.exp`, so it is taken as given.
+                    given = node.results[0].ty
+                    weak = given.weak if isinstance(given, Scalar) else None
+                    made = [probe.elementwise_type(node.op, node.operands, node.attrs, weak)]
                 else:
                     raise self.fail(f"op {node.op.name} has no type rule", node)
         except InternalError:

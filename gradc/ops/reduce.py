@@ -1,0 +1,431 @@
+"""Reductions over axes of one array. Attrs: {axes}, normalised and ascending; {keepdims}.
+
+A reduction of a scalar is the scalar: calls return it without a node. Over no axes of a rank-0 array it is its element.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradc.errors import DTypeError, ShapeError, UnsupportedError
+from gradc.ir.nodes import Block, Value, current_builder
+from gradc.ir.opdef import OpDef, call, define
+from gradc.ir.region import FULL, NEWAXIS, At, Arg
+from gradc.ir.types import WEAK_INT, Array, Scalar, Shape, is_inexact, with_shape
+from gradc.ops.elementwise import as_bool, eq, gt, maximum, minimum, where
+from gradc.ops.memory import (
+    element_count,
+    load,
+    make_index,
+    make_reshape,
+    make_zeros,
+    shape_values,
+    size_value,
+    store_at,
+    transpose,
+)
+from gradc.ops.rules import as_value, convert, dtype_name, write_out
+
+# --------------------------------------------------------------------------------------------- type rules
+
+
+def reduced_shape(shape: Shape, axes: Sequence[int], keepdims: bool) -> Shape:
+    """The shape after a reduction."""
+    if keepdims:
+        return tuple(1 if k in axes else s for k, s in enumerate(shape))
+    return tuple(s for k, s in enumerate(shape) if k not in axes)
+
+
+def _rule(dtype_of: Callable[[str], str]) -> Any:
+    def infer(types: Sequence[Any], attrs: dict[str, Any], require: Any) -> list[Any]:
+        (x,) = types
+        return [with_shape(dtype_of(x.dtype), reduced_shape(x.shape, attrs["axes"], attrs["keepdims"]))]
+
+    return infer
+
+
+def _summed(dtype: str) -> str:
+    kind = np.dtype(dtype).kind
+    return "int64" if kind in "bi" else "uint64" if kind == "u" else dtype
+
+
+def _averaged(dtype: str) -> str:
+    return dtype if np.dtype(dtype).kind in "fc" else "float64"
+
+
+def _same(dtype: str) -> str:
+    return dtype
+
+
+def _flag(dtype: str) -> str:
+    return "bool"
+
+
+def _position_rule(types: Sequence[Any], attrs: dict[str, Any], require: Any) -> list[Any]:
+    (x,) = types
+    axes = attrs["axes"] or tuple(range(len(x.shape)))
+    return [with_shape("int64", reduced_shape(x.shape, axes, attrs["keepdims"]))]
+
+
+def expand(value: Value, axes: Sequence[int], keepdims: bool) -> Value:
+    """A reduced value with the axes of the reduction put back as size 1, so that it broadcasts against the operand."""
+    if keepdims or not value.rank:
+        return value
+    region: list[Any] = [FULL] * value.rank
+    for axis in sorted(axes):
+        region.insert(axis, NEWAXIS)
+    return make_index(value, tuple(region))
+
+
+def count_over(x: Value, axes: Sequence[int]) -> Value:
+    """Number of elements that a reduction over `axes` combines, as a Python int."""
+    total: Value = current_builder().const(1)
+    for axis in axes:
+        size = size_value(x, axis)
+        total = size if total.node is not None and total.node.attrs.get("value") == 1 else total * size
+    return total
+
+
+def _full(ct: Value, x: Value) -> Value:
+    """A cotangent of x's own shape, for use in arithmetic that must not broadcast x."""
+    return ct
+
+
+# ---------------------------------------------------------------------------------------------------- ops
+
+
+def _sum_vjp(ct: Value, y: Value, x: Value, *, axes: tuple[int, ...], keepdims: bool) -> list[Value]:
+    return [expand(ct, axes, keepdims)]
+
+
+def _run_sum(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    return np.sum(x, axis=axes, keepdims=keepdims)
+
+
+def emit_reduction(name: str) -> Callable[..., str]:
+    """`np.sum(x)`, `np.sum(x, axis=0)`, `np.sum(x, axis=(0, 1), keepdims=True)`."""
+
+    def emit(node: Any, x: str) -> str:
+        axes, keepdims = node.attrs["axes"], node.attrs["keepdims"]
+        everything = len(axes) == node.operands[0].rank or not axes
+        axis = "" if everything else f", axis={axes[0] if len(axes) == 1 else axes}"
+        return f"{name}({x}{axis}{', keepdims=True' if keepdims else ''})"
+
+    return emit
+
+
+sum = define(  # noqa: A001
+    OpDef(
+        "sum", "reduce", ("x",), infer=_rule(_summed), run=_run_sum, emit=emit_reduction("np.sum"), linear=("x",), vjp=_sum_vjp,
+        doc="Sum over {axes}; booleans and integers add up in 64 bits.",
+    )
+)  # fmt: skip
+
+
+def _mean_vjp(ct: Value, y: Value, x: Value, *, axes: tuple[int, ...], keepdims: bool) -> list[Value]:
+    return [expand(ct / count_over(x, axes), axes, keepdims)]
+
+
+mean = define(
+    OpDef(
+        "mean", "reduce", ("x",), infer=_rule(_averaged), emit=emit_reduction("np.mean"), linear=("x",), vjp=_mean_vjp,
+        run=lambda x, axes, keepdims: np.mean(x, axis=axes, keepdims=keepdims),
+        doc="Arithmetic mean over {axes}; NaN of no elements.",
+    )
+)  # fmt: skip
+
+
+def _winners(y: Value, x: Value, axes: tuple[int, ...], keepdims: bool) -> tuple[Value, Value]:
+    """Where x attains its extremum y, and how often it does along the axes."""
+    hits = eq(x, expand(y, axes, keepdims))
+    return hits, sum(hits, axes=axes, keepdims=keepdims)
+
+
+def _extremum_vjp(ct: Value, y: Value, x: Value, *, axes: tuple[int, ...], keepdims: bool) -> list[Value]:
+    hits, ties = _winners(y, x, axes, keepdims)
+    return [where(hits, expand(ct / convert(ties, ct.dtype), axes, keepdims), 0.0)]
+
+
+def _extremum_jvp(tangents: Any, y: Value, x: Value, *, axes: tuple[int, ...], keepdims: bool) -> Value:
+    hits, ties = _winners(y, x, axes, keepdims)
+    return sum(where(hits, tangents[0], 0.0), axes=axes, keepdims=keepdims) / convert(ties, x.dtype)  # type: ignore[no-any-return]
+
+
+max = define(  # noqa: A001
+    OpDef(
+        "max", "reduce", ("x",), infer=_rule(_same), emit=emit_reduction("np.max"), vjp=_extremum_vjp, jvp=_extremum_jvp,
+        run=lambda x, axes, keepdims: np.max(x, axis=axes, keepdims=keepdims),
+        doc="Largest element, NaN if there is one; k elements that tie share the derivative, 1/k each. Not of zero elements.",
+    )
+)  # fmt: skip
+min = define(  # noqa: A001
+    OpDef(
+        "min", "reduce", ("x",), infer=_rule(_same), emit=emit_reduction("np.min"), vjp=_extremum_vjp, jvp=_extremum_jvp,
+        run=lambda x, axes, keepdims: np.min(x, axis=axes, keepdims=keepdims),
+        doc="Smallest element; as `max`.",
+    )
+)  # fmt: skip
+
+
+def products_of_others(x: Value, axes: tuple[int, ...]) -> Value:
+    """For each element the product of all others along `axes`: a new array of x's shape.
+
+    One sweep from the left leaves the product of what came before, a second from the right multiplies in what comes
+    after. No division, so zeros need no case, and the derivative of the loops is right where several factors are 0.
+    """
+    kept = [k for k in range(x.rank) if k not in axes]
+    perm = (*kept, *axes)
+    moved = x if perm == tuple(range(x.rank)) else transpose(x, perm=perm)
+    sizes = shape_values(moved)
+    others = make_zeros(sizes, x.dtype)
+    builder = current_builder()
+    rows: Value = builder.const(1)
+    for size in sizes[: len(kept)]:
+        rows = rows * size
+    table = make_reshape(moved, (rows, -1) if isinstance(rows, Value) else (1, -1))
+    result = make_reshape(others, (rows, -1))
+    n = size_value(table, 1)
+    with builder.into(Block(params=[Value(WEAK_INT, "i")])) as outer:
+        (i,) = outer.params
+        for back in (False, True):
+            with builder.into(Block(params=[Value(WEAK_INT, "j"), Value(Scalar(x.dtype), "product")])) as inner:
+                j, product = inner.params
+                place = (At(Arg(0)), At(Arg(1)))
+                held = product if not back else product * load(result, i, j, region=place)
+                store_at(result, held, i, j, region=place)
+                inner.yields = [product * load(table, i, j, region=place)]
+            one = builder.const(np.dtype(x.dtype).type(1))
+            builder.control("for", (0, n, 1, one), (inner,), (Scalar(x.dtype),), reversed=back, exits=False)
+    builder.control("for", (0, rows, 1), (outer,), (), reversed=False, exits=False)
+    inverse = tuple(int(k) for k in np.argsort(perm))
+    return others if inverse == tuple(range(x.rank)) else transpose(others, perm=inverse)  # type: ignore[no-any-return]
+
+
+def _prod_vjp(ct: Value, y: Value, x: Value, *, axes: tuple[int, ...], keepdims: bool) -> list[Value]:
+    return [expand(ct, axes, keepdims) * products_of_others(x, axes)]
+
+
+def _prod_jvp(tangents: Any, y: Value, x: Value, *, axes: tuple[int, ...], keepdims: bool) -> Value:
+    return sum(tangents[0] * products_of_others(x, axes), axes=axes, keepdims=keepdims)  # type: ignore[no-any-return]
+
+
+prod = define(
+    OpDef(
+        "prod", "reduce", ("x",), infer=_rule(_summed), emit=emit_reduction("np.prod"), vjp=_prod_vjp, jvp=_prod_jvp,
+        run=lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims),
+        doc="Product over {axes}. Each factor's derivative is the product of the others, also where some are 0.",
+    )
+)  # fmt: skip
+all = define(  # noqa: A001
+    OpDef(
+        "all", "reduce", ("x",), infer=_rule(_flag), emit=emit_reduction("np.all"), zero_derivative=True,
+        run=lambda x, axes, keepdims: np.all(x, axis=axes, keepdims=keepdims), doc="Every element is nonzero.",
+    )
+)  # fmt: skip
+any = define(  # noqa: A001
+    OpDef(
+        "any", "reduce", ("x",), infer=_rule(_flag), emit=emit_reduction("np.any"), zero_derivative=True,
+        run=lambda x, axes, keepdims: np.any(x, axis=axes, keepdims=keepdims), doc="Some element is nonzero.",
+    )
+)  # fmt: skip
+
+
+def _run_position(name: str) -> Callable[..., Any]:
+    def run(x: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+        return getattr(np, name)(x, axis=axes[0] if axes else None, keepdims=keepdims)
+
+    return run
+
+
+argmax = define(
+    OpDef(
+        "argmax", "reduce", ("x",), infer=_position_rule, emit=emit_reduction("np.argmax"), zero_derivative=True,
+        run=_run_position("argmax"),
+        doc="Position of the first largest element along the one axis in {axes}, or in C order where it is (). NaN wins.",
+    )
+)  # fmt: skip
+argmin = define(
+    OpDef(
+        "argmin", "reduce", ("x",), infer=_position_rule, emit=emit_reduction("np.argmin"), zero_derivative=True,
+        run=_run_position("argmin"), doc="Position of the first smallest element; as `argmax`.",
+    )
+)  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------- calls
+
+
+def normal_axis(axis: Any, rank: int) -> int:
+    """An axis counted from the front.
+
+    Raises: ShapeError where it is out of range; UnsupportedError where it is not known at compile time.
+    """
+    if isinstance(axis, Value) or not isinstance(axis, int | np.integer) or isinstance(axis, bool):
+        raise UnsupportedError("an axis is a literal integer")
+    if not -rank <= axis < rank:
+        raise ShapeError(f"axis {axis} is out of bounds for an array with {rank} axes")
+    return int(axis) % rank
+
+
+def normal_axes(axis: Any, rank: int) -> tuple[int, ...]:
+    """Axes counted from the front, ascending; None means all."""
+    if axis is None:
+        return tuple(range(rank))
+    given = axis if isinstance(axis, tuple | list) else (axis,)
+    axes = tuple(sorted(normal_axis(a, rank) for a in given))
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"duplicate axes in {axis}")
+    return axes
+
+
+def _operand(a: Any, dtype: Any = None) -> Value:
+    x = as_value(a)
+    return x if dtype is None else convert(x, dtype_name(dtype))
+
+
+def reduce_call(
+    op: OpDef, a: Any, axis: Any, dtype: Any = None, out: Any = None, keepdims: Any = False, where_mask: Any = True,
+    neutral: Any = None,
+) -> Value:  # fmt: skip
+    """What NumPy's function for a reduction does. `neutral` stands in for what `where=` leaves out."""
+    x = _operand(a, dtype)
+    if where_mask is not True:
+        x = where(as_bool(as_value(where_mask)), x, neutral)
+    if not isinstance(x.ty, Array):
+        x = _of_scalar(op, x, axis)
+        return x if out is None else write_out(x, out)
+    result: Value = op(x, axes=normal_axes(axis, x.rank), keepdims=bool(keepdims))
+    return result if out is None else write_out(result, out)
+
+
+def _of_scalar(op: OpDef, x: Value, axis: Any) -> Value:
+    if axis not in (None, 0, -1, ()):
+        raise ShapeError(f"axis {axis} is out of bounds for a number")
+    (ty,) = op.infer((x.ty,), {"axes": (), "keepdims": False}, None) if op.infer is not None else (x.ty,)  # type: ignore[arg-type, misc]
+    if op in (all, any):
+        return convert(as_bool(x), "bool")
+    return convert(x, ty.dtype)
+
+
+def _not_empty(x: Value, axes: Sequence[int], what: str) -> None:
+    """max and its like have no value for zero elements: NumPy raises ValueError."""
+    builder = current_builder()
+    for axis in axes:
+        size = builder.canonical_size(x.shape[axis])
+        message = f"zero-size array to reduction operation {what} which has no identity"
+        if isinstance(size, int):
+            if size == 0:
+                raise ShapeError(message)
+        elif builder.checks:
+            builder.emit("check", (gt(size_value(x, axis), 0),), error="ValueError", message=message)
+
+
+@call(np.sum, np.add.reduce, method="sum")
+def _sum_call(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 0, where: Any = True
+) -> Value:
+    result = reduce_call(sum, a, axis, dtype, None, keepdims, where, 0)
+    if isinstance(initial, Value) or initial != 0:
+        result = result + initial
+    return result if out is None else write_out(result, out)
+
+
+@call(np.prod, np.multiply.reduce, method="prod")
+def _prod_call(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 1, where: Any = True
+) -> Value:
+    result = reduce_call(prod, a, axis, dtype, None, keepdims, where, 1)
+    if isinstance(initial, Value) or initial != 1:
+        result = result * initial
+    return result if out is None else write_out(result, out)
+
+
+@call(np.mean, method="mean")
+def _mean_call(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True
+) -> Value:
+    if where is not True:
+        x, mask = _operand(a, dtype), as_bool(as_value(where))
+        total = reduce_call(sum, x, axis, None, None, keepdims, mask, 0)
+        counted = current_builder().emit("broadcast_to", (mask,)) if mask.rank < x.rank else mask
+        result = total / reduce_call(sum, counted, axis, None, None, keepdims)
+        return result if out is None else write_out(result, out)
+    return reduce_call(mean, a, axis, dtype, out, keepdims)
+
+
+def _extremum_call(op: OpDef, pick: OpDef, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any, mask: Any) -> Value:
+    x = as_value(a)
+    if mask is not True and initial is None:
+        raise UnsupportedError(f"np.{op.name} with where= needs initial=, as in NumPy")
+    if mask is not True:
+        x = where(as_bool(as_value(mask)), x, initial)
+    if isinstance(x.ty, Array) and initial is None:
+        _not_empty(x, normal_axes(axis, x.rank), "maximum" if op is max else "minimum")
+    if initial is not None and isinstance(x.ty, Array):
+        for axis_k in normal_axes(axis, x.rank):
+            size = current_builder().canonical_size(x.shape[axis_k])
+            if not isinstance(size, int) or size == 0:
+                raise UnsupportedError(f"np.{op.name} with initial= over an axis of unknown size")
+    result = reduce_call(op, x, axis, None, None, keepdims)
+    if initial is not None:
+        result = pick(result, initial)
+    return result if out is None else write_out(result, out)
+
+
+@call(np.max, np.maximum.reduce, method="max")
+def _max_call(
+    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
+) -> Value:
+    return _extremum_call(max, maximum, a, axis, out, keepdims, initial, where)
+
+
+@call(np.min, np.minimum.reduce, method="min")
+def _min_call(
+    a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
+) -> Value:
+    return _extremum_call(min, minimum, a, axis, out, keepdims, initial, where)
+
+
+@call(np.all, np.logical_and.reduce, method="all")
+def _all_call(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True) -> Value:
+    return reduce_call(all, a, axis, None, out, keepdims, where, True)
+
+
+@call(np.any, np.logical_or.reduce, method="any")
+def _any_call(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True) -> Value:
+    return reduce_call(any, a, axis, None, out, keepdims, where, False)
+
+
+def _position_call(op: OpDef, a: Any, axis: Any, out: Any, keepdims: Any) -> Value:
+    x = as_value(a)
+    if not isinstance(x.ty, Array):
+        return current_builder().const(np.int64(0))  # type: ignore[no-any-return]
+    _not_empty(x, normal_axes(axis, x.rank), op.name)
+    axes = () if axis is None else (normal_axis(axis, x.rank),)
+    if x.rank == 1:
+        axes = (0,)
+    result: Value = op(x, axes=axes, keepdims=bool(keepdims))
+    return result if out is None else write_out(result, out)
+
+
+@call(np.argmax, method="argmax")
+def _argmax_call(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Value:
+    return _position_call(argmax, a, axis, out, keepdims)
+
+
+@call(np.argmin, method="argmin")
+def _argmin_call(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = False) -> Value:
+    return _position_call(argmin, a, axis, out, keepdims)
+
+
+@call(np.count_nonzero)
+def _count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Value:
+    return reduce_call(sum, as_bool(as_value(a)), axis, None, None, keepdims)
+
+
+__all__ = ["argmax", "argmin", "element_count", "expand", "mean", "normal_axes", "normal_axis", "prod"]
+_ = (builtins, DTypeError, is_inexact)
