@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Loc:
-    """A place in the user's program: file, function, one-based line, zero-based columns."""
+    """A place in the user's program: file, function, one-based line, zero-based columns.
+
+    `reverse`: what stands here is of the reverse sweep of that place.
+    """
 
     filename: str = "<unknown>"
     function: str = ""
@@ -20,6 +23,7 @@ class Loc:
     col: int = 0
     end_col: int = 0
     text: str = ""
+    reverse: bool = False
 
     def line(self) -> str:
         """The user's source line, stripped of its line end, or `text` where the file is not a real one."""

@@ -196,7 +196,8 @@ class _Parser:
         line.take(":")
         col = int(line.take())
         line.take("-")
-        return Loc(filename, function, lineno, col, int(line.take()), text)
+        end_col = int(line.take())
+        return Loc(filename, function, lineno, col, end_col, text, line.accept("reverse"))
 
 
 def _name(line: _Line) -> str:

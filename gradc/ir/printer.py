@@ -99,7 +99,7 @@ class Printer:
         if loc == NOWHERE:
             return ""
         k = self._files.setdefault((loc.filename, loc.function, loc.text), len(self._files))
-        return f" @{k}:{loc.lineno}:{loc.col}-{loc.end_col}"
+        return f" @{k}:{loc.lineno}:{loc.col}-{loc.end_col}" + (" reverse" if loc.reverse else "")
 
 
 def _word(name: str) -> str:

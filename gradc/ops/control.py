@@ -48,6 +48,14 @@ while_ = define(
     )
 )
 
+let = define(
+    OpDef(
+        "let", "elementwise", ("x",), infer=lambda types, attrs, require: [types[0]], run=lambda x: x, emit="{x}", kernel="{x}",
+        partials=lambda y, x: [1], linear=("x",), cost=0,
+        doc="Another name for a scalar: `dx = dz` where a stage hands its cotangent on. Passes replace it by x.",
+    )
+)
+
 check = define(
     OpDef(
         "check", "check", ("cond",), infer=lambda types, attrs, require: [],
@@ -78,4 +86,4 @@ pop = define(
     )
 )
 
-__all__ = ["check", "const", "for_", "if_", "pop", "push", "stack_new", "undef", "while_"]
+__all__ = ["check", "const", "for_", "if_", "let", "pop", "push", "stack_new", "undef", "while_"]
