@@ -25,8 +25,8 @@ def logsumexp(x):
 def gmm_loops(alphas, means, icf, x, gamma, m):
     """Log posterior of a Gaussian mixture with a Wishart prior, one number at a time.
 
-    alphas (K,), means (K, d), icf (K, d (d + 1) / 2): logarithms of the diagonals of inverse Cholesky factors, then their
-    strict lower triangles by columns; x (n, d). Source: Srajer, Kukelova, Fitzgibbon, ADBench (2018).
+    alphas (K,), means (K, d), icf (K, d (d + 1) / 2): logarithms of the diagonals of inverse Cholesky factors, then the
+    strict lower triangle by columns; x (n, d). Source: Srajer, Kukelova, Fitzgibbon, ADBench (2018).
     """
     n, d = x.shape
     K = alphas.shape[0]

@@ -20,8 +20,8 @@ class Workload:
     argnums: every float argument of the kernel (not the weights).
     sizes: three sizes for tests, the middle one the smallest that is not trivial.
     bench: sizes to time at, by name.
-    kind: class for geometric means: B products, E elementwise, S stencil in time, L scalar or triangular loops, X irregular,
-        N networks, A ADBench, C small calls.
+    kind: class for geometric means: B products, E elementwise, S stencil in time, L scalar or triangular loops,
+        X irregular, N networks, A ADBench, C small calls.
     """
 
     name: str
