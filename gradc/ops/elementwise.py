@@ -61,9 +61,9 @@ def _emit_cast(node: Node, x: str) -> str:
 
 cast = elementwise(
     "cast(x)", run=_run_cast, emit=_emit_cast, kernel="{dtype}({x})", dtype=_cast_dtype,
-    partials=lambda y, x: [1 if is_inexact(y.ty) else None], zero_derivative=True,
+    partials=lambda y, x, **attrs: [1 if is_inexact(y.ty) else None],
     doc="x in {dtype}, a Python number where {weak}. To a float the derivative is 1, to an integer or boolean 0.",
-)  # fmt: skip
+)
 
 
 def _where_dtype(values: Any, attrs: dict[str, Any]) -> Scalar:
@@ -76,11 +76,11 @@ def _where_jvp(tangents: Any, y: Value, c: Value, a: Value, b: Value) -> Value:
 
 where = elementwise(
     "where(c, a, b)", run=lambda c, a, b: np.where(c, a, b)[()], emit="np.where({c}, {a}, {b})",
-    kernel="({a} if {c} else {b})", dtype=_where_dtype,
+    kernel="({a} if {c} else {b})", dtype=_where_dtype, conditions=(0,),
     partials=lambda y, c, a, b: [None, as_bool(c), logical_not(c)],
     vjp=lambda ct, y, c, a, b: [None, where(c, ct, 0.0), where(c, 0.0, ct)], jvp=_where_jvp,
     doc="a where c holds, else b. The side not taken gets exact zeros: the cotangent is chosen, not multiplied.",
-)  # fmt: skip
+)
 
 
 def as_bool(c: Value) -> Value:
@@ -100,7 +100,7 @@ stop_gradient = elementwise(
     "stop_gradient(x)", run=lambda x: np.positive(x) if not isinstance(x, bool | np.bool_) else x, emit="{x}", kernel="{x}",
     dtype=promoted, partials=lambda y, x: [None], zero_derivative=True,
     doc="x, counted as a constant by derivatives.",
-)  # fmt: skip
+)
 
 strong_mul = elementwise(
     "strong_mul(ct, p)", run=lambda ct, p: np.where(ct == 0, np.zeros((), np.result_type(ct, p)), ct * p)[()],
@@ -111,7 +111,7 @@ strong_mul = elementwise(
     return np.where(ct == 0, 0.0, ct * np.where(ct == 0, 1.0, partial))[()]
 ''',
     doc="ct * p, but exactly 0 where ct is 0, also against an infinite or undefined p.",
-)  # fmt: skip
+)
 
 
 # ------------------------------------------------------------------------------------------- arithmetic
@@ -140,42 +140,42 @@ add = elementwise(
     "add(x, y)", calls=(np.add, operator.add), sympy="Add", run=operator.add, emit="{x} + {y}", kernel="{x} + {y}",
     precedence=9, dtype=arithmetic, commutative=True, partials=lambda z, x, y: [1, 1], linear=("x", "y"),
     doc="x + y; on NumPy booleans it is `or`.",
-)  # fmt: skip
+)
 sub = elementwise(
     "sub(x, y)", calls=(np.subtract, operator.sub), run=operator.sub, emit="{x} - {y}", kernel="{x} - {y}", precedence=9,
     dtype=signed_arithmetic, partials=lambda z, x, y: [1, -1], linear=("x", "y"), doc="x - y.",
-)  # fmt: skip
+)
 mul = elementwise(
     "mul(x, y)", calls=(np.multiply, operator.mul), sympy="Mul", run=operator.mul, emit="{x} * {y}", kernel="{x} * {y}",
     precedence=10, dtype=arithmetic, commutative=True, partials=lambda z, x, y: [y, x],
     doc="x * y; on NumPy booleans it is `and`.",
-)  # fmt: skip
+)
 div = elementwise(
     "div(x, y)", calls=(np.divide, operator.truediv), run=_divide, emit="{x} / {y}", kernel="{x} / {y}", precedence=10,
-    dtype=quotient, domain=(REALS, POSITIVE), edge=(0.0, 1.0), partials=lambda z, x, y: [1 / y, -z / y], singular=True,
+    dtype=quotient, domain=(REALS, POSITIVE), edge=(0.0, 1.0), partials=lambda z, x, y: [1 / y, -z / y],
     cost=4, doc="x / y; float division by zero gives inf or nan. d/dy is -z/y, from the result z.",
-)  # fmt: skip
+)
 floordiv = elementwise(
     "floordiv(x, y)", calls=(np.floor_divide, operator.floordiv), run=np.floor_divide, emit="{x} // {y}",
     kernel="floordiv({x}, {y})", precedence=10, dtype=integral, guard=_refuse_zero_divisor, zero_derivative=True,
     domain=(REALS, POSITIVE), cost=5, doc="Floor of x / y; integers by zero raise ZeroDivisionError.",
-)  # fmt: skip
+)
 mod = elementwise(
     "mod(x, y)", calls=(np.remainder, operator.mod), run=np.remainder, emit="{x} % {y}", kernel="mod({x}, {y})",
     precedence=10, dtype=integral, guard=_refuse_zero_divisor, domain=(REALS, POSITIVE),
     partials=lambda z, x, y: [1, -floordiv(x, y)], cost=5, tests={"step": 1e-6},
     doc="x - y*floor(x/y), with y's sign. At the jumps the derivative is that of the branch which the value is on.",
-)  # fmt: skip
+)
 fmod = elementwise(
     "fmod(x, y)", calls=(np.fmod, math.fmod), run=np.fmod, emit="np.fmod({x}, {y})", kernel="fmod({x}, {y})",
     dtype=integral, guard=_refuse_zero_divisor, domain=(REALS, POSITIVE),
     partials=lambda z, x, y: [1, -trunc(x / y)], cost=5, tests={"step": 1e-6},
     doc="x - y*trunc(x/y), with x's sign.",
-)  # fmt: skip
+)
 neg = elementwise(
     "neg(x)", calls=(np.negative, operator.neg), run=operator.neg, emit="-{x}", kernel="-{x}", precedence=11,
     dtype=signed_arithmetic, partials=lambda y, x: [-1], linear=("x",), doc="-x.",
-)  # fmt: skip
+)
 
 
 # ------------------------------------------------------------------------------------------------ powers
@@ -233,32 +233,43 @@ def _fixed_power_partial(x: Value, exponent: Any) -> Any:
             return exponent * x ** (exponent - 1)
 
 
+def _has_steep_power(x: Value, y: Value) -> bool:
+    """Whether x ** y can be finite with an infinite derivative: not where y is a literal that is negative, 0, or >= 1."""
+    exponent = constant_of(y)
+    return exponent is None or 0 < exponent < 1
+
+
 pow = elementwise(  # noqa: A001
     "pow(x, y)", calls=(np.power, np.float_power, operator.pow, math.pow), sympy="Pow", run=_run_power,
     emit="{x} ** {y}", kernel="pow({x}, {y})", precedence=12, dtype=_power_dtype, guard=_refuse_negative_exponent,
-    domain=(POSITIVE, REALS), partials=_power_partials, singular=True, cost=20,
+    domain=(POSITIVE, REALS), partials=_power_partials, singular=_has_steep_power, cost=20,
     doc="x ** y. A literal exponent is treated on its own. Else at x = 0 the derivative in y is 0, and where y = 0 the "
     "derivative in x is 0; a negative base has a NaN derivative in y. The kernel writes small integer exponents as products.",
-)  # fmt: skip
+)
 
 square = elementwise(
     "square(x)", calls=(np.square,), run=np.square, emit="np.square({x})", kernel="{x} * {x}", dtype=arithmetic,
     partials=lambda y, x: [2 * x], doc="x * x.",
-)  # fmt: skip
+)
 reciprocal = elementwise(
     "reciprocal(x)", calls=(np.reciprocal,), run=np.reciprocal, emit="np.reciprocal({x})", kernel="1 / {x}",
-    dtype=arithmetic, domain=POSITIVE, partials=lambda y, x: [-y * y], singular=True, cost=4, doc="1 / x.",
-)  # fmt: skip
+    dtype=arithmetic, domain=POSITIVE, partials=lambda y, x: [-y * y], cost=4, doc="1 / x.",
+)
 sqrt = elementwise(
     "sqrt(x)", calls=(np.sqrt, math.sqrt), sympy="sqrt", run=np.sqrt, emit="np.sqrt({x})", kernel="sqrt({x})",
     domain=POSITIVE, edge=(0.0, 4.0), partials=lambda y, x: [0.5 / y], singular=True, cost=4,
     doc="Square root; the derivative at 0 is inf.",
-)  # fmt: skip
+)
+root = elementwise(
+    "root(x)", run=np.sqrt, emit="np.sqrt({x})", kernel="sqrt({x})", domain=POSITIVE, edge=(0.0, 4.0), cost=4,
+    partials=lambda y, x: [where(eq(y, 0), 0.0, 0.5 / where(eq(y, 0), 1.0, y))],
+    doc="Square root of a sum of squares (std, norms): the derivative at 0 is 0, because such a sum is flat there.",
+)
 cbrt = elementwise(
     "cbrt(x)", calls=(np.cbrt, *((math.cbrt,) if hasattr(math, "cbrt") else ())), sympy="cbrt", run=np.cbrt,
     emit="np.cbrt({x})", kernel="cbrt({x})", domain=POSITIVE, edge=(0.0, -8.0), singular=True, cost=10,
     partials=lambda y, x: [1 / (3 * (y * y))], doc="Cube root; the derivative at 0 is inf.",
-)  # fmt: skip
+)
 
 
 def _hypot_partials(h: Value, x: Value, y: Value) -> list[Any]:
@@ -269,7 +280,7 @@ def _hypot_partials(h: Value, x: Value, y: Value) -> list[Any]:
 hypot = elementwise(
     "hypot(x, y)", calls=(np.hypot, math.hypot), run=np.hypot, emit="np.hypot({x}, {y})", kernel="hypot({x}, {y})",
     edge=(0.0, 1e200), partials=_hypot_partials, cost=10, doc="sqrt(x*x + y*y) without overflow; at (0, 0) the derivative is 0.",
-)  # fmt: skip
+)
 
 
 # ------------------------------------------------------------------------------- absolute values, rounding
@@ -277,83 +288,83 @@ hypot = elementwise(
 abs = elementwise(  # noqa: A001
     "abs(x)", calls=(np.abs, operator.abs), sympy="Abs", run=np.abs, emit="np.abs({x})", kernel="abs({x})", dtype=real_part,
     edge=(0.0, -2.0), partials=lambda y, x: [sign(x)], doc="Absolute value; the derivative at 0 is 0.",
-)  # fmt: skip
+)
 sign = elementwise(
     "sign(x)", calls=(np.sign,), sympy="sign", run=np.sign, emit="np.sign({x})", dtype=signed_arithmetic,
     kernel="({x} / {x} if {x} != {x} else ({x} > 0) - ({x} < 0))", zero_derivative=True,
     doc="-1, 0 or 1, NaN of NaN; the derivative is 0.",
-)  # fmt: skip
+)
 copysign = elementwise(
     "copysign(x, y)", calls=(np.copysign, math.copysign), run=np.copysign, emit="np.copysign({x}, {y})",
     kernel="copysign({x}, {y})", partials=lambda z, x, y: [sign(x) * copysign(1.0, y), None],
     doc="|x| with y's sign; no derivative in y.",
-)  # fmt: skip
+)
 floor = elementwise(
     "floor(x)", calls=(np.floor,), sympy="floor", run=np.floor, emit="np.floor({x})", kernel="floor({x})", dtype=arithmetic,
     zero_derivative=True, doc="The next integer below; integers stay. The derivative is 0.",
-)  # fmt: skip
+)
 ceil = elementwise(
     "ceil(x)", calls=(np.ceil,), sympy="ceiling", run=np.ceil, emit="np.ceil({x})", kernel="ceil({x})", dtype=arithmetic,
     zero_derivative=True, doc="The next integer above; integers stay. The derivative is 0.",
-)  # fmt: skip
+)
 trunc = elementwise(
     "trunc(x)", calls=(np.trunc, np.fix), run=np.trunc, emit="np.trunc({x})", kernel="trunc({x})", dtype=arithmetic,
     zero_derivative=True, doc="The integer towards zero; integers stay. The derivative is 0.",
-)  # fmt: skip
+)
 rint = elementwise(
     "rint(x)", calls=(np.rint,), run=np.rint, emit="np.rint({x})", kernel="rint({x})", zero_derivative=True,
     doc="The nearest integer, halves to even. The derivative is 0.",
-)  # fmt: skip
+)
 heaviside = elementwise(
     "heaviside(x, y)", calls=(np.heaviside,), run=np.heaviside, emit="np.heaviside({x}, {y})",
     kernel="({x} if {x} != {x} else {y} if {x} == 0 else 1.0 if {x} > 0 else 0.0)",
     partials=lambda z, x, y: [None, eq(x, 0)], doc="0 below 0, y at 0, 1 above; the derivative in x is 0.",
-)  # fmt: skip
+)
 
 
 # ------------------------------------------------------------------------------- comparisons, predicates
 
 lt = elementwise("lt(x, y)", calls=(np.less, operator.lt), sympy="StrictLessThan", run=operator.lt, emit="{x} < {y}",
-                 kernel="{x} < {y}", precedence=4, dtype=boolean, zero_derivative=True, doc="x < y.")  # fmt: skip
+                 kernel="{x} < {y}", precedence=4, dtype=boolean, zero_derivative=True, doc="x < y.")
 le = elementwise("le(x, y)", calls=(np.less_equal, operator.le), sympy="LessThan", run=operator.le, emit="{x} <= {y}",
-                 kernel="{x} <= {y}", precedence=4, dtype=boolean, zero_derivative=True, doc="x <= y.")  # fmt: skip
+                 kernel="{x} <= {y}", precedence=4, dtype=boolean, zero_derivative=True, doc="x <= y.")
 gt = elementwise("gt(x, y)", calls=(np.greater, operator.gt), sympy="StrictGreaterThan", run=operator.gt, emit="{x} > {y}",
-                 kernel="{x} > {y}", precedence=4, dtype=boolean, zero_derivative=True, doc="x > y.")  # fmt: skip
+                 kernel="{x} > {y}", precedence=4, dtype=boolean, zero_derivative=True, doc="x > y.")
 ge = elementwise("ge(x, y)", calls=(np.greater_equal, operator.ge), sympy="GreaterThan", run=operator.ge, emit="{x} >= {y}",
-                 kernel="{x} >= {y}", precedence=4, dtype=boolean, zero_derivative=True, doc="x >= y.")  # fmt: skip
+                 kernel="{x} >= {y}", precedence=4, dtype=boolean, zero_derivative=True, doc="x >= y.")
 eq = elementwise("eq(x, y)", calls=(np.equal, operator.eq), sympy="Equality", run=operator.eq, emit="{x} == {y}",
                  kernel="{x} == {y}", precedence=4, dtype=boolean, zero_derivative=True, commutative=True,
-                 doc="x == y.")  # fmt: skip
+                 doc="x == y.")
 ne = elementwise("ne(x, y)", calls=(np.not_equal, operator.ne), sympy="Unequality", run=operator.ne, emit="{x} != {y}",
                  kernel="{x} != {y}", precedence=4, dtype=boolean, zero_derivative=True, commutative=True,
-                 doc="x != y.")  # fmt: skip
+                 doc="x != y.")
 logical_and = elementwise(
     "logical_and(x, y)", calls=(np.logical_and,), sympy="And", run=np.logical_and, emit="np.logical_and({x}, {y})",
     kernel="(bool({x}) and bool({y}))", dtype=boolean, zero_derivative=True, commutative=True,
     doc="Both are nonzero.",
-)  # fmt: skip
+)
 logical_or = elementwise(
     "logical_or(x, y)", calls=(np.logical_or,), sympy="Or", run=np.logical_or, emit="np.logical_or({x}, {y})",
     kernel="(bool({x}) or bool({y}))", dtype=boolean, zero_derivative=True, commutative=True,
     doc="At least one is nonzero.",
-)  # fmt: skip
+)
 logical_not = elementwise(
     "logical_not(x)", calls=(np.logical_not,), sympy="Not", run=np.logical_not, emit="np.logical_not({x})",
     kernel="(not {x})", dtype=boolean, zero_derivative=True, doc="x is zero.",
-)  # fmt: skip
+)
 logical_xor = elementwise(
     "logical_xor(x, y)", calls=(np.logical_xor,), sympy="Xor", run=np.logical_xor, emit="np.logical_xor({x}, {y})",
     kernel="(bool({x}) != bool({y}))", dtype=boolean, zero_derivative=True, commutative=True,
     doc="Exactly one is nonzero.",
-)  # fmt: skip
+)
 isnan = elementwise("isnan(x)", calls=(np.isnan, math.isnan), run=np.isnan, emit="np.isnan({x})", kernel="{x} != {x}",
-                    dtype=boolean, zero_derivative=True, doc="x is NaN.")  # fmt: skip
+                    dtype=boolean, zero_derivative=True, doc="x is NaN.")
 isfinite = elementwise("isfinite(x)", calls=(np.isfinite, math.isfinite), run=np.isfinite, emit="np.isfinite({x})",
                        kernel="{x} - {x} == 0", dtype=boolean, zero_derivative=True,
-                       doc="x is neither infinite nor NaN.")  # fmt: skip
+                       doc="x is neither infinite nor NaN.")
 isinf = elementwise("isinf(x)", calls=(np.isinf, math.isinf), run=np.isinf, emit="np.isinf({x})",
                     kernel="({x} == {x} and {x} - {x} != 0)", dtype=boolean, zero_derivative=True,
-                    doc="x is infinite.")  # fmt: skip
+                    doc="x is infinite.")
 
 
 def _bitwise_dtype(values: Any, attrs: dict[str, Any]) -> Scalar:
@@ -365,19 +376,19 @@ def _bitwise_dtype(values: Any, attrs: dict[str, Any]) -> Scalar:
 
 bitand = elementwise("bitand(x, y)", calls=(np.bitwise_and, operator.and_), run=operator.and_, emit="{x} & {y}",
                      kernel="{x} & {y}", precedence=7, dtype=_bitwise_dtype, zero_derivative=True, commutative=True,
-                     doc="x & y on integers; `and` on booleans.")  # fmt: skip
+                     doc="x & y on integers; `and` on booleans.")
 bitor = elementwise("bitor(x, y)", calls=(np.bitwise_or, operator.or_), run=operator.or_, emit="{x} | {y}",
                     kernel="{x} | {y}", precedence=5, dtype=_bitwise_dtype, zero_derivative=True, commutative=True,
-                    doc="x | y on integers; `or` on booleans.")  # fmt: skip
+                    doc="x | y on integers; `or` on booleans.")
 bitxor = elementwise("bitxor(x, y)", calls=(np.bitwise_xor, operator.xor), run=operator.xor, emit="{x} ^ {y}",
                      kernel="{x} ^ {y}", precedence=6, dtype=_bitwise_dtype, zero_derivative=True, commutative=True,
-                     doc="x ^ y on integers; exclusive `or` on booleans.")  # fmt: skip
+                     doc="x ^ y on integers; exclusive `or` on booleans.")
 lshift = elementwise("lshift(x, y)", calls=(np.left_shift, operator.lshift), run=operator.lshift, emit="{x} << {y}",
                      kernel="{x} << {y}", precedence=8, dtype=_bitwise_dtype, zero_derivative=True,
-                     doc="x << y.")  # fmt: skip
+                     doc="x << y.")
 rshift = elementwise("rshift(x, y)", calls=(np.right_shift, operator.rshift), run=operator.rshift, emit="{x} >> {y}",
                      kernel="{x} >> {y}", precedence=8, dtype=_bitwise_dtype, zero_derivative=True,
-                     doc="x >> y.")  # fmt: skip
+                     doc="x >> y.")
 
 
 @call(np.bitwise_not, operator.invert)
@@ -415,13 +426,13 @@ maximum = elementwise(
     kernel="({x} if {x} >= {y} or {x} != {x} else {y})", dtype=promoted, commutative=True, edge=(0.0, 1.0),
     partials=lambda z, x, y: _tie_partials(x, y, gt, ge, z),
     doc="The larger, NaN if either is. At a tie of two variables each has half the derivative; at a tie with a literal 0.",
-)  # fmt: skip
+)
 minimum = elementwise(
     "minimum(x, y)", calls=(np.minimum,), sympy="Min", run=np.minimum, emit="np.minimum({x}, {y})",
     kernel="({x} if {x} <= {y} or {x} != {x} else {y})", dtype=promoted, commutative=True, edge=(0.0, 1.0),
     partials=lambda z, x, y: _tie_partials(x, y, lt, le, z),
     doc="The smaller, NaN if either is. Ties as for `maximum`.",
-)  # fmt: skip
+)
 
 
 def _ignoring_nan(ahead: Any, level: Any) -> Any:
@@ -440,12 +451,12 @@ fmax = elementwise(
     "fmax(x, y)", calls=(np.fmax,), run=np.fmax, emit="np.fmax({x}, {y})",
     kernel="({x} if {x} >= {y} or {y} != {y} else {y})", dtype=promoted, commutative=True,
     partials=_ignoring_nan(gt, ge), doc="The larger; a NaN loses against a number. Ties as for `maximum`.",
-)  # fmt: skip
+)
 fmin = elementwise(
     "fmin(x, y)", calls=(np.fmin,), run=np.fmin, emit="np.fmin({x}, {y})",
     kernel="({x} if {x} <= {y} or {y} != {y} else {y})", dtype=promoted, commutative=True,
     partials=_ignoring_nan(lt, le), doc="The smaller; a NaN loses against a number. Ties as for `maximum`.",
-)  # fmt: skip
+)
 
 
 def _clip_partials(z: Value, x: Value, low: Value, high: Value) -> list[Any]:
@@ -463,7 +474,7 @@ clip = elementwise(
     "({x} if {x} >= {low} or {x} != {x} else {low}))",
     domain=(REALS, (-1.5, -0.5), (0.5, 1.5)), edge=(0.0,), partials=_clip_partials,
     doc="x within [low, high]; where low > high it is high. The derivative in x is 1 inside and at the bounds.",
-)  # fmt: skip
+)
 
 
 @call(np.clip, method="clip")
@@ -492,32 +503,32 @@ _LN10 = math.log(10.0)
 exp = elementwise(
     "exp(x)", calls=(np.exp, math.exp), sympy="exp", run=np.exp, emit="np.exp({x})", kernel="exp({x})", edge=(0.0, -750.0),
     partials=lambda y, x: [y], cost=10, doc="e**x. The derivative is the result.",
-)  # fmt: skip
+)
 exp2 = elementwise(
     "exp2(x)", calls=(np.exp2, *((math.exp2,) if hasattr(math, "exp2") else ())), run=np.exp2, emit="np.exp2({x})",
     kernel="exp2({x})", partials=lambda y, x: [y * _LN2], cost=10, doc="2**x.",
-)  # fmt: skip
+)
 expm1 = elementwise(
     "expm1(x)", calls=(np.expm1, math.expm1), run=np.expm1, emit="np.expm1({x})", kernel="expm1({x})", edge=(0.0, 1e-12),
     partials=lambda y, x: [exp(x)], cost=12,
     doc="e**x - 1, exact near 0. The derivative is exp(x), because y + 1 has no digits left where x < -37.",
-)  # fmt: skip
+)
 log = elementwise(
     "log(x)", calls=(np.log,), sympy="log", run=np.log, emit="np.log({x})", kernel="log({x})", domain=POSITIVE,
-    edge=(1.0, 1e-300), partials=lambda y, x: [1 / x], singular=True, cost=10, doc="Natural logarithm.",
-)  # fmt: skip
+    edge=(1.0, 1e-300), partials=lambda y, x: [1 / x], cost=10, doc="Natural logarithm.",
+)
 log2 = elementwise(
     "log2(x)", calls=(np.log2, math.log2), run=np.log2, emit="np.log2({x})", kernel="log2({x})", domain=POSITIVE,
-    partials=lambda y, x: [1 / (x * _LN2)], singular=True, cost=10, doc="Logarithm to base 2.",
-)  # fmt: skip
+    partials=lambda y, x: [1 / (x * _LN2)], cost=10, doc="Logarithm to base 2.",
+)
 log10 = elementwise(
     "log10(x)", calls=(np.log10, math.log10), run=np.log10, emit="np.log10({x})", kernel="log10({x})", domain=POSITIVE,
-    partials=lambda y, x: [1 / (x * _LN10)], singular=True, cost=10, doc="Logarithm to base 10.",
-)  # fmt: skip
+    partials=lambda y, x: [1 / (x * _LN10)], cost=10, doc="Logarithm to base 10.",
+)
 log1p = elementwise(
     "log1p(x)", calls=(np.log1p, math.log1p), run=np.log1p, emit="np.log1p({x})", kernel="log1p({x})", domain=(-0.8, 3.0),
-    edge=(0.0, 1e-12), partials=lambda y, x: [1 / (1 + x)], singular=True, cost=12, doc="log(1 + x), exact near 0.",
-)  # fmt: skip
+    edge=(0.0, 1e-12), partials=lambda y, x: [1 / (1 + x)], cost=12, doc="log(1 + x), exact near 0.",
+)
 
 
 @call(math.log)
@@ -535,12 +546,12 @@ logaddexp = elementwise(
     "logaddexp(x, y)", calls=(np.logaddexp,), run=np.logaddexp, emit="np.logaddexp({x}, {y})", kernel="logaddexp({x}, {y})",
     commutative=True, edge=(0.0, 800.0), partials=lambda z, x, y: [sigmoid(x - y), sigmoid(y - x)], cost=25,
     doc="log(e**x + e**y) without overflow. The derivatives are the two shares, sigmoid(x - y) and sigmoid(y - x).",
-)  # fmt: skip
+)
 logaddexp2 = elementwise(
     "logaddexp2(x, y)", calls=(np.logaddexp2,), run=np.logaddexp2, emit="np.logaddexp2({x}, {y})",
     kernel="logaddexp2({x}, {y})", commutative=True, edge=(0.0, 1100.0), cost=25,
     partials=lambda z, x, y: [sigmoid((x - y) * _LN2), sigmoid((y - x) * _LN2)], doc="log2(2**x + 2**y) without overflow.",
-)  # fmt: skip
+)
 
 
 # ----------------------------------------------------------------------------- sigmoid and its relatives
@@ -567,7 +578,7 @@ sigmoid = elementwise(
 ''',
     doc="1 / (1 + exp(-x)). (1 - y)*y needs only y; its error is 1e-16 in absolute terms, so relative digits are lost as y "
     "nears 1: half of them at x = 18, all at 37. On the left side it is exact.",
-)  # fmt: skip
+)
 softplus = elementwise(
     "softplus(x)", run=run_softplus, emit="softplus({x})", kernel="softplus({x})", edge=(0.0, 800.0, -800.0),
     partials=lambda y, x: [sigmoid(x)], cost=20,
@@ -576,7 +587,7 @@ softplus = elementwise(
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 ''',
     doc="log(1 + exp(x)), as max(x, 0) + log1p(exp(-|x|)).",
-)  # fmt: skip
+)
 log_sigmoid = elementwise(
     "log_sigmoid(x)", run=lambda x: -run_softplus(-np.asarray(x)), emit="log_sigmoid({x})", kernel="-softplus(-{x})",
     edge=(0.0, 800.0, -800.0), partials=lambda y, x: [sigmoid(-x)], cost=20,
@@ -585,31 +596,31 @@ log_sigmoid = elementwise(
     return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
 ''',
     doc="log(sigmoid(x)), as min(x, 0) - log1p(exp(-|x|)).",
-)  # fmt: skip
+)
 
 
 # ------------------------------------------------------------------------------- circular and hyperbolic
 
 sin = elementwise("sin(x)", calls=(np.sin, math.sin), sympy="sin", run=np.sin, emit="np.sin({x})", kernel="sin({x})",
-                  partials=lambda y, x: [cos(x)], cost=12, doc="Sine.")  # fmt: skip
+                  partials=lambda y, x: [cos(x)], cost=12, doc="Sine.")
 cos = elementwise("cos(x)", calls=(np.cos, math.cos), sympy="cos", run=np.cos, emit="np.cos({x})", kernel="cos({x})",
-                  partials=lambda y, x: [-sin(x)], cost=12, doc="Cosine.")  # fmt: skip
+                  partials=lambda y, x: [-sin(x)], cost=12, doc="Cosine.")
 tan = elementwise("tan(x)", calls=(np.tan, math.tan), sympy="tan", run=np.tan, emit="np.tan({x})", kernel="tan({x})",
-                  domain=(-1.3, 1.3), partials=lambda y, x: [1 + y * y], cost=20, doc="Tangent.")  # fmt: skip
+                  domain=(-1.3, 1.3), partials=lambda y, x: [1 + y * y], cost=20, doc="Tangent.")
 arcsin = elementwise(
     "arcsin(x)", calls=(np.arcsin, math.asin), sympy="asin", run=np.arcsin, emit="np.arcsin({x})", kernel="asin({x})",
     domain=UNIT, edge=(1.0, 0.0), partials=lambda y, x: [1 / sqrt((1 - x) * (1 + x))], singular=True, cost=15,
     doc="Inverse sine; the derivative is inf at -1 and 1, and (1 - x)*(1 + x) keeps its digits near them.",
-)  # fmt: skip
+)
 arccos = elementwise(
     "arccos(x)", calls=(np.arccos, math.acos), sympy="acos", run=np.arccos, emit="np.arccos({x})", kernel="acos({x})",
     domain=UNIT, edge=(1.0, 0.0), partials=lambda y, x: [-1 / sqrt((1 - x) * (1 + x))], singular=True, cost=15,
     doc="Inverse cosine; the derivative is -inf at -1 and 1.",
-)  # fmt: skip
+)
 arctan = elementwise(
     "arctan(x)", calls=(np.arctan, math.atan), sympy="atan", run=np.arctan, emit="np.arctan({x})", kernel="atan({x})",
     edge=(0.0, 1e200), partials=lambda y, x: [1 / (1 + x * x)], cost=15, doc="Inverse tangent.",
-)  # fmt: skip
+)
 
 
 def _arctan2_partials(z: Value, y: Value, x: Value) -> list[Any]:
@@ -622,31 +633,31 @@ arctan2 = elementwise(
     "arctan2(y, x)", calls=(np.arctan2, math.atan2), sympy="atan2", run=np.arctan2, emit="np.arctan2({y}, {x})",
     kernel="atan2({y}, {x})", edge=(0.0, 1e200), partials=_arctan2_partials, cost=25,
     doc="The angle of the point (x, y); at (0, 0) the derivative is 0.",
-)  # fmt: skip
+)
 sinh = elementwise("sinh(x)", calls=(np.sinh, math.sinh), sympy="sinh", run=np.sinh, emit="np.sinh({x})",
-                   kernel="sinh({x})", partials=lambda y, x: [cosh(x)], cost=20, doc="Hyperbolic sine.")  # fmt: skip
+                   kernel="sinh({x})", partials=lambda y, x: [cosh(x)], cost=20, doc="Hyperbolic sine.")
 cosh = elementwise("cosh(x)", calls=(np.cosh, math.cosh), sympy="cosh", run=np.cosh, emit="np.cosh({x})",
-                   kernel="cosh({x})", partials=lambda y, x: [sinh(x)], cost=20, doc="Hyperbolic cosine.")  # fmt: skip
+                   kernel="cosh({x})", partials=lambda y, x: [sinh(x)], cost=20, doc="Hyperbolic cosine.")
 tanh = elementwise(
     "tanh(x)", calls=(np.tanh, math.tanh), sympy="tanh", run=np.tanh, emit="np.tanh({x})", kernel="tanh({x})",
     edge=(0.0, -0.0, 19.0, 800.0), partials=lambda y, x: [1 - y * y], cost=15,
     doc="Hyperbolic tangent. 1 - y*y needs only y, and pays for it: its absolute error is 1e-16, so relative digits go "
     "as |x| grows: an error of 3e-9 at |x| = 9, 2e-4 at 15, all digits at 19 (1/cosh(x)**2 keeps them, and needs x).",
-)  # fmt: skip
+)
 arcsinh = elementwise(
     "arcsinh(x)", calls=(np.arcsinh, math.asinh), sympy="asinh", run=np.arcsinh, emit="np.arcsinh({x})", kernel="asinh({x})",
     edge=(0.0, 1e200), partials=lambda y, x: [1 / hypot(1.0, x)], cost=20, doc="Inverse hyperbolic sine.",
-)  # fmt: skip
+)
 arccosh = elementwise(
     "arccosh(x)", calls=(np.arccosh, math.acosh), sympy="acosh", run=np.arccosh, emit="np.arccosh({x})",
     kernel="acosh({x})", domain=(1.2, 4.0), edge=(1.0,), partials=lambda y, x: [1 / (sqrt(x - 1) * sqrt(x + 1))],
     singular=True, cost=20, doc="Inverse hyperbolic cosine; the derivative at 1 is inf.",
-)  # fmt: skip
+)
 arctanh = elementwise(
     "arctanh(x)", calls=(np.arctanh, math.atanh), sympy="atanh", run=np.arctanh, emit="np.arctanh({x})",
     kernel="atanh({x})", domain=UNIT, partials=lambda y, x: [1 / ((1 - x) * (1 + x))], singular=True, cost=20,
     doc="Inverse hyperbolic tangent; the derivative is inf at -1 and 1.",
-)  # fmt: skip
+)
 
 
 # ------------------------------------------------------------------------------ calls made of other ops
@@ -732,6 +743,3 @@ call(math.trunc)(_to_python_int(trunc, math.trunc))
 def _astype(x: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Value:
     x = as_value(x)
     return cast(x, dtype=dtype_name(dtype), weak=False)  # type: ignore[no-any-return]
-
-
-__all__ = ["abs", "add", "cast", "clip", "where"]

@@ -260,8 +260,8 @@ dim = define(
 
 def size_value(x: Value, axis: int) -> Value:
     """x.shape[axis]: a constant where it is known."""
-    size = current_builder().canonical_size(x.shape[axis])
-    return current_builder().const(size) if isinstance(size, int) else dim(x, axis=axis)  # type: ignore[no-any-return]
+    size = shape_values(x)[axis]
+    return current_builder().const(size) if isinstance(size, int) else size
 
 
 def element_count(x: Value) -> Value:
@@ -291,6 +291,11 @@ def shape_values(x: Value) -> list[int | Value]:
     """The shape of x: ints where known, `dim` nodes elsewhere."""
     builder = current_builder()
     sizes = [builder.canonical_size(s) for s in x.shape]
+    made = x.node
+    if made is not None and made.op.name in ("zeros", "empty"):
+        # The operands that it was made with, so that an array nobody reads goes away.
+        given = [made.operands[s.k] if isinstance(s, Arg) else s for s in made.attrs["shape"]]
+        return [s if isinstance(s, int) else g for s, g in zip(sizes, given, strict=True)]
     return [s if isinstance(s, int) else dim(x, axis=axis) for axis, s in enumerate(sizes)]
 
 
@@ -499,3 +504,28 @@ accumulate_mask = define(
         doc="x[mask] += value.",
     )
 )
+
+
+# ---------------------------------------------------------------------------------------------- names
+
+alias = define(
+    OpDef(
+        "alias", "view", ("x",), infer=lambda types, attrs, require: [types[0]], run=lambda x: x, emit="{x}",
+        doc="x under another name (`dy = dx` in a readable derivative): the same buffer. Dropped before kernels.",
+    )
+)
+last_writers = define(
+    OpDef(
+        "last_writers", "fresh", ("x",), infer=_with_known_shape, zero_derivative=True,
+        run=lambda x, *k, region, type: _last_writers(x, python_index(region, k)),
+        doc="Boolean, shaped like x[region] (integer arrays): whether an entry is the last one that names its position, so "
+        "the one whose value `scatter` keeps.",
+    )
+)
+
+
+def _last_writers(x: Any, index: tuple[Any, ...]) -> Any:
+    owner = np.zeros(x.shape, np.int64)
+    numbers = np.arange(owner[index].size).reshape(owner[index].shape)
+    owner[index] = numbers
+    return owner[index] == numbers

@@ -1,0 +1,141 @@
+"""Applying the derivative rules of op entries, and finding out what a rule reads.
+
+    y = mul(x1, x2)        contributions(ct): [mul(ct, x2), mul(ct, x1)]; reads the content of x1 and x2
+    y = tanh(x)            contributions(ct): [mul(ct, 1 - y*y)];         reads y
+    y = add(x1, x2)        contributions(ct): [ct, ct];                   reads nothing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gradc.errors import NonDifferentiableError
+from gradc.ir.builder import Builder, new_func
+from gradc.ir.nodes import Node, Value
+from gradc.ir.opdef import TABLE
+from gradc.ir.types import Array, Type
+
+
+def has_rule(node: Node) -> bool:
+    """Whether the op of `node` can be differentiated in reverse."""
+    return node.op.partials is not None or node.op.vjp is not None
+
+
+def contributions(
+    node: Node,
+    ct: Value | tuple[Value | None, ...],
+    results: Sequence[Value],
+    operands: Sequence[Value],
+    wanted: Sequence[bool],
+    guarded: bool,
+    builder: Builder,
+) -> list[Value | None]:
+    """What `ct`, the cotangent of the node's result, contributes to each wanted operand: built with `builder`.
+
+    A contribution has the operand's shape, or broadcasts with it (the caller undoes broadcasting). `guarded`: the
+    result may be on the side of a `where` that is not taken, so a cotangent that is exactly 0 stays 0 whatever the
+    partial is. Raises: NonDifferentiableError where the op has no rule.
+    """
+    op = node.op
+    if not has_rule(node):
+        raise NonDifferentiableError(
+            f"`{op.name}` has no derivative",
+            node.loc,
+            "its result depends on a differentiated argument and reaches the output",
+            "gradc.stop_gradient(...) around it, if its derivative is to count as zero",
+        )
+    if op.vjp is not None:
+        given = op.vjp(ct, results[0] if len(results) == 1 else tuple(results), *operands, **node.attrs)
+        return [c if w else None for c, w in zip(given, wanted, strict=True)]
+    assert isinstance(ct, Value) and op.partials is not None
+    partials = op.partials(results[0], *operands, **node.attrs)
+    made: list[Value | None] = []
+    for partial, want in zip(partials, wanted, strict=True):
+        if not want or partial is None or (isinstance(partial, int | float) and partial == 0):
+            made.append(None)
+        elif isinstance(partial, int | float):
+            made.append(ct if partial == 1 else -ct if partial == -1 else ct * partial)
+        elif partial.dtype == "bool":
+            # A choice, not a factor: an infinite cotangent on the side not taken is 0 too.
+            made.append(builder.emit("where", (partial, ct, 0.0)))
+        elif guarded or op.is_singular(operands):
+            made.append(builder.emit("strong_mul", (ct, partial)))
+        else:
+            made.append(ct * partial)
+    return made
+
+
+
+def read_by_rule(node: Node, wanted: Sequence[bool], guarded: bool) -> tuple[frozenset[int], frozenset[int]]:
+    """Positions of the operands, and of the results, whose content the rule of `node` reads.
+
+    Found by building the rule on placeholders and looking at what its contributions use.
+    """
+    func = new_func("rule", [])
+
+    def stand_in(value: Value) -> Value:
+        # A constant stands for itself: a rule may look at it.
+        if value.node is not None and value.node.op.name == "const":
+            return value
+        ty = value.ty
+        return Value(ty, value.name, value.node if _is_constant_like(value) else None, value.size)
+
+    with Builder(func, checks=False) as builder:
+        operands = [stand_in(v) for v in node.operands]
+        results = [Value(r.ty, r.name) for r in node.results]
+        cts = tuple(Value(_ct_type(r.ty), "ct") for r in node.results)
+        made = contributions(node, cts[0] if len(cts) == 1 else cts, results, operands, wanted, guarded, builder)
+    live = {id(c) for c in made if c is not None}
+    for inner in reversed(func.body.nodes):
+        if any(id(r) in live for r in inner.results) and inner.op.kind != "query":
+            live.update(id(v) for v in inner.operands)
+    return (
+        frozenset(k for k, v in enumerate(operands) if id(v) in live),
+        frozenset(k for k, v in enumerate(results) if id(v) in live),
+    )
+
+
+def _is_constant_like(value: Value) -> bool:
+    """Whether rules may recognise the value as a constant through a cast or broadcast."""
+    node = value.node
+    while node is not None and node.op.name in ("cast", "broadcast_to", "const"):
+        if node.op.name == "const":
+            return True
+        node = node.operands[0].node
+    return False
+
+
+def _ct_type(ty: Type) -> Type:
+    return Array(ty.dtype, ty.shape) if isinstance(ty, Array) else ty
+
+
+def unbroadcast(ct: Value, to: Value, builder: Builder) -> Value:
+    """Sum `ct` down to the shape of `to`, undoing NumPy broadcasting; cast it to the dtype of `to`.
+
+    Shapes: ct (*lead, *S) where the shape of `to` broadcasts to S; a ct of lower rank or with size-1 axes is left
+    for whoever accumulates it to broadcast. Source: the transpose of broadcasting is summation.
+    """
+    shape = to.shape
+    lead = ct.rank - len(shape)
+    axes = list(range(lead)) if lead > 0 else []
+    for axis in range(len(shape)):
+        own = axis + lead
+        if own >= 0 and shape[axis] == 1 and ct.shape[own] != 1:
+            axes.append(own)
+    if axes:
+        ct = builder.emit("sum", (ct,), axes=tuple(a for a in axes if a >= lead), keepdims=True) if any(
+            a >= lead for a in axes
+        ) else ct
+        if lead > 0:
+            ct = builder.emit("sum", (ct,), axes=tuple(range(lead)), keepdims=False)
+    return cast_like(ct, to, builder)
+
+
+def cast_like(ct: Value, to: Value, builder: Builder) -> Value:
+    """`ct` with the dtype of `to` (and weak where `to` is), if it has another."""
+    weak = bool(getattr(to.ty, "weak", False)) and not isinstance(ct.ty, Array)
+    if ct.dtype == to.dtype and weak == bool(getattr(ct.ty, "weak", False)):
+        return ct
+    if isinstance(ct.ty, Array) and ct.dtype == to.dtype:
+        return ct
+    return builder.add(TABLE["cast"], (ct,), {"dtype": to.dtype, "weak": weak})  # type: ignore[no-any-return]

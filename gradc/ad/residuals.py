@@ -1,0 +1,391 @@
+"""The residual plan: what the reverse sweep needs of the forward sweep, and how each piece gets there.
+
+    for i in range(n):          x[i] is read again (x is not written), i is the reverse loop's own index,
+        t = exp(x[i] * a)       t is taped: an exp costs more than a load and a store
+        s = s + t * t
+        A[i] = t                A's old content is taped only if some rule reads A before
+
+Scalars are kept (same scope), recomputed (cheap, and what they read is unchanged), carried out of an `if` by one more
+result, or taped. Array content that a rule reads is kept by the memory invariant: a buffer that a rule reads and
+that is written later has the overwritten regions taped before the writes and put back in reverse (to-be-recorded
+analysis, per buffer). A control node whose needed values depend on nothing that it carries or writes is run again
+instead (`joint`): its reverse starts with its own forward part, and nothing of it is taped.
+
+Sources: Hascoët, Naumann, Pascual, "To be recorded" analysis in reverse-mode automatic differentiation (2005);
+Griewank, Walther, Evaluating Derivatives (2008), ch. 12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from gradc.ad.activity import Activity, can_vary, carried_inits, carried_params
+from gradc.ad.apply import read_by_rule
+from gradc.ad.slices import slice_of, written_from_inside
+from gradc.ad.structure import Structure
+from gradc.ir.effects import own_reads, own_write, roots
+from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
+from gradc.ir.types import Array, Scalar, Stack
+
+Provision: TypeAlias = Literal["keep", "recompute", "escape", "tape"]
+
+# Above this many units (an addition is 1, a load 1, a division 4, an exp about 10) taping a scalar is cheaper.
+RECOMPUTE_LIMIT = 6
+_COSTS = {"div": 3, "sqrt": 4, "floordiv": 3, "mod": 3, "pow": 20}
+_CHEAP = {
+    "add", "sub", "mul", "neg", "abs", "square", "maximum", "minimum", "where", "cast", "sign", "clip",
+    "lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not",
+}  # fmt: skip
+
+
+def cost_of(node: Node) -> int:
+    """Rough price of an op per element, in additions."""
+    name = node.op.name
+    if name in _CHEAP or node.op.kind in ("read", "query", "view"):
+        return 1
+    return _COSTS.get(name, max(10, node.op.cost))
+
+
+@dataclass
+class Plan:
+    """The residual plan of one function.
+
+    needed: scalars and arrays whose content the reverse sweep reads, with the nodes whose reverse reads them.
+    restored: buffers whose content the reverse sweep must find as the forward sweep had it.
+    saved: writes before which the region is taped.
+    joint: control nodes whose reverse runs their forward part again.
+    """
+
+    needed: dict[Value, list[Node]] = field(default_factory=dict)
+    restored: dict[Value, list[Node]] = field(default_factory=dict)
+    saved: set[Node] = field(default_factory=set)
+    joint: set[Node] = field(default_factory=set)
+    provision: dict[Value, Provision] = field(default_factory=dict)
+
+
+class Planner:
+    """Makes the plan of a function for an activity."""
+
+    def __init__(self, func: Func, activity: Activity, structure: Structure, guarded: set[Node]) -> None:
+        self.func = func
+        self.activity = activity
+        self.structure = structure
+        self.guarded = guarded
+        self.plan = Plan()
+        self._decided: dict[Value, int] = {}
+        self._not_joint: set[Node] = set()
+
+    def make(self) -> Plan:
+        """The plan: what rules and control flow need, joint regions, saved writes, and a provision for every scalar."""
+        while True:
+            spoilt = self._attempt()
+            if spoilt is None:
+                return self.plan
+            # Something needed later depends on what a joint node carries: plan again without running that node again.
+            self._not_joint.add(spoilt)
+            self.plan, self._decided = Plan(), {}
+
+    def _attempt(self) -> Node | None:
+        for node in walk_nodes(self.func.body):
+            self._collect(node)
+        self._choose_joint(self.func.body, self.func.body)
+        changed = True
+        while changed:
+            before = self._progress()
+            for node in self.plan.joint:
+                if not self._can_run_again(node):
+                    return node
+            for value, uses in list(self.plan.needed.items()):
+                if self._decided.get(value) != len(uses):
+                    self._decided[value] = len(uses)
+                    self._provide(value)
+            self._choose_saved()
+            changed = before != self._progress()
+        return None
+
+    def _progress(self) -> tuple[int, ...]:
+        plan = self.plan
+        return sum(map(len, plan.needed.values())), sum(map(len, plan.restored.values())), len(plan.saved)
+
+    # ------------------------------------------------------------------------------- what rules read
+
+    def need(self, value: Value, use: Node) -> None:
+        """The reverse of `use` reads the content of `value` (of the index operands, for a view)."""
+        node = value.node
+        if node is not None and node.op.name == "const":
+            return
+        uses = self.plan.needed.setdefault(value, [])
+        if use in uses:
+            return
+        uses.append(use)
+        if isinstance(value.ty, Array):
+            self.need_place(value, use)
+            for root in roots(value):
+                self.restore(root, use)
+
+    def need_place(self, value: Value, use: Node) -> None:
+        """The reverse of `use` needs to know which part of its buffer the array `value` is."""
+        node = value.node
+        if node is None or node.op.kind != "view":
+            return
+        for operand in node.operands:
+            if isinstance(operand.ty, Array):
+                self.need_place(operand, use)
+            else:
+                self.need(operand, use)
+
+    def restore(self, root: Value, use: Node) -> None:
+        """`root` must hold at the reverse of `use` what it held when `use` ran."""
+        if root in self.structure.writes_to:
+            uses = self.plan.restored.setdefault(root, [])
+            if use not in uses:
+                uses.append(use)
+
+    def _collect(self, node: Node) -> None:
+        op = node.op
+        active = self.activity.is_active
+        if op.kind == "control":
+            if contains_active(node, self.activity):
+                self.need_control(node)
+            return
+        if op.kind == "write":
+            if active(node.operands[0]):
+                self.need_place(node.operands[0], node)
+                for operand in node.operands[2:]:
+                    self.need(operand, node)
+            return
+        if op.kind in ("view", "query", "check", "stack"):
+            return
+        if not any(active(r) for r in node.results):
+            return
+        wanted = wanted_operands(node, self.activity)
+        if not any(wanted):
+            return
+        for operand, want in zip(node.operands, wanted, strict=True):
+            if want and isinstance(operand.ty, Array):
+                self.need_place(operand, node)
+        if op.name in MEMORY_READS:
+            for operand in node.operands[1:]:
+                self.need(operand, node)
+            return
+        operands, results = read_by_rule(node, wanted, node in self.guarded)
+        for k in sorted(operands):
+            self.need(node.operands[k], node)
+        for k in sorted(results):
+            self.need(node.results[k], node)
+
+    def need_control(self, node: Node) -> None:
+        """The reverse runs through `node`: it needs its condition, or its range and trip count."""
+        if node.op.name == "if":
+            self.need(node.operands[0], node)
+        elif node.op.name == "for":
+            for operand in node.operands[:3]:
+                self.need(operand, node)
+        if node.op.name == "while" or node.attrs.get("exits"):
+            self.need(node.results[-1], node)
+
+    # --------------------------------------------------------------------------------------- provisions
+
+    def region_block(self, block: Block) -> Block:
+        """The block at which the sweep that reverses `block` starts: the innermost joint block around it, or the body."""
+        while True:
+            owner = self.structure.owner_of[block]
+            if owner is None or owner in self.plan.joint:
+                return block
+            block = self.structure.block_of[owner]
+
+    def _provide(self, value: Value) -> None:
+        # Later uses can only turn a recomputation into a tape, never the other way.
+        if self.plan.provision.get(value, "recompute") != "recompute" or isinstance(value.ty, Stack):
+            return
+        home = self.structure.def_block.get(value)
+        if home is None:  # made by the sweep itself
+            return
+        region = self.region_block(home)
+        if home is region:
+            self.plan.provision[value] = "keep"
+            return
+        if isinstance(value.ty, Array) and value.node is not None and value.node.op.kind == "view":
+            self.plan.provision[value] = "recompute"
+            for operand in value.node.operands:
+                for use in list(self.plan.needed[value]):
+                    self.need(operand, use)
+            return
+        if self._is_loop_index(value):
+            self.plan.provision[value] = "recompute"
+            return
+        price = self.recompute_price(value, self.plan.needed[value])
+        if price is not None and price <= RECOMPUTE_LIMIT:
+            self.plan.provision[value] = "recompute"
+            assert value.node is not None
+            for operand in value.node.operands:
+                for use in list(self.plan.needed[value]):
+                    self.need(operand, use)
+            return
+        loops = self._loops_in_region(home, region)
+        escapes = isinstance(value.ty, Scalar) and not loops
+        self.plan.provision[value] = "escape" if escapes else "tape"
+
+    def _is_loop_index(self, value: Value) -> bool:
+        home = self.structure.def_block[value]
+        owner = self.structure.owner_of[home]
+        return value.node is None and owner is not None and owner.op.name == "for" and home.params[0] is value
+
+    def _loops_in_region(self, home: Block, region: Block) -> list[Node]:
+        return [n for n in self.structure.loops(home) if self.structure.encloses(region, self.structure.block_of[n])]
+
+    def recompute_price(self, value: Value, uses: Sequence[Node]) -> int | None:
+        """Price of computing `value` anew at the reverse of each of `uses`; None where that is not possible."""
+        home = self.structure.def_block.get(value)
+        if home is None or home is self.region_block(home) or self._is_loop_index(value):
+            return 0
+        if self.plan.provision.get(value) in ("tape", "escape", "keep"):
+            return 1
+        node = value.node
+        if node is None or value in self.structure.writes_to:
+            return None
+        if node.op.name == "const":
+            return 0
+        kind = node.op.kind
+        if kind not in ("elementwise", "read", "query", "view"):
+            if node.op.name not in ("copy", "broadcast_to"):
+                return None
+        total = cost_of(node)
+        for operand in node.operands:
+            price = self.recompute_price(operand, uses)
+            if price is None or total + price > 4 * RECOMPUTE_LIMIT:
+                return None
+            total += price
+        for array in own_reads(node):
+            for root in roots(array):
+                if not self._readable(root, node, uses):
+                    return None
+        # Integers (indices, sizes) are worth any recomputation that is possible at all.
+        return min(total, 1) if isinstance(value.ty, Scalar) and value.ty.dtype in ("int64", "bool") else total
+
+    def _readable(self, root: Value, read: Node, uses: Sequence[Node]) -> bool:
+        """Whether `root` holds at the reverse of each use what `read` found in it."""
+        if not isinstance(root.ty, Array):
+            return True
+        home = self.structure.def_block.get(root)
+        if home is not None and home is not self.region_block(home) and root not in self.structure.writes_to:
+            # A local array of a loop that is never written: there if it is provided itself.
+            return self.recompute_price(root, uses) is not None
+        writes = self.structure.writes_to.get(root, ())
+        if not any(self.structure.may_follow(w, read) for w in writes):
+            return True
+        if any(self.structure.written_between(root, read, use) for use in uses):
+            return False
+        if root in self.plan.restored:
+            return True
+        depth = len(self.structure.loops(self.structure.block_of[read]))
+        return all(self._write_depth(w) <= depth for w in writes)
+
+    def _write_depth(self, write: Node) -> int:
+        return len(self.structure.loops(self.structure.block_of[write])) + write.operands[0].rank * (
+            write.op.name in ("store", "accumulate")
+        )
+
+    # --------------------------------------------------------------------------- the memory invariant
+
+    def _choose_saved(self) -> None:
+        for root, uses in list(self.plan.restored.items()):
+            for write in self.structure.writes_to[root]:
+                if write in self.plan.saved:
+                    continue
+                if any(self.structure.may_follow(write, use) for use in uses):
+                    self.plan.saved.add(write)
+                    self.need_place(write.operands[0], write)
+                    for operand in write.operands[2:]:
+                        self.need(operand, write)
+                    for owner in self.structure.owners_of(write):
+                        self.need_control(owner)
+
+    # ------------------------------------------------------------------------------------ joint regions
+
+    def _choose_joint(self, block: Block, region: Block) -> None:
+        for node in block.nodes:
+            if node.op.kind != "control":
+                continue
+            if node not in self._not_joint and self._would_tape(node) and self._can_run_again(node):
+                self.plan.joint.add(node)
+            for inner in node.blocks:
+                self._choose_joint(inner, region)
+
+    def _needed_inside(self, node: Node) -> list[tuple[Value, list[Node]]]:
+        return [
+            (v, uses)
+            for v, uses in self.plan.needed.items()
+            if v in self.structure.def_block and self.structure.is_inside(v, node)
+        ]
+
+    def _would_tape(self, node: Node) -> bool:
+        if node.op.name == "while" or node.attrs.get("exits"):
+            return False
+        for value, uses in self._needed_inside(node):
+            if isinstance(value.ty, Array) and value.node is not None and value.node.op.kind == "view":
+                continue
+            if node.op.name == "if" and isinstance(value.ty, Scalar) and not self._loop_between(value, node):
+                continue
+            price = self.recompute_price(value, uses)
+            if price is None or price > RECOMPUTE_LIMIT:
+                return True
+        for root in self.plan.restored:
+            if root in self.structure.def_block and self.structure.is_inside(root, node):
+                return True
+        return False
+
+    def _loop_between(self, value: Value, node: Node) -> bool:
+        owners = self.structure.owners(self.structure.def_block[value])
+        return any(n.op.name != "if" for n in owners[owners.index(node) :])
+
+    def _can_run_again(self, node: Node) -> bool:
+        """Whether the values needed inside `node` depend on nothing that it carries, or writes into outer buffers.
+
+        Where they do not, what the slice takes from outside is needed from now on.
+        """
+        structure = self.structure
+        written, mixed = written_from_inside(node, structure)
+        if mixed:
+            return False
+        found = slice_of(node, self.seeds_inside(node), structure)
+        if found.outer_reads & written or any(n.op.kind == "stack" for n in found.nodes):
+            return False
+        if node.op.name != "if" and not found.values.isdisjoint(carried_params(node, node.blocks[-1])):
+            return False
+        for value in found.captured:
+            if value in structure.def_block:
+                self.need(value, node)
+        return True
+
+    def seeds_inside(self, node: Node) -> list[Value]:
+        """Needed values defined inside `node`."""
+        return [v for v, _ in self._needed_inside(node)]
+
+
+MEMORY_READS = frozenset({"load", "gather", "mask_select"})
+
+
+def wanted_operands(node: Node, activity: Activity) -> list[bool]:
+    """Which operands of an active node get a contribution."""
+    return [can_vary(v) and not isinstance(v.ty, Stack) and activity.is_varied(v) for v in node.operands]
+
+
+def contains_active(node: Node, activity: Activity) -> bool:
+    """Whether the reverse sweep has anything to do in the blocks of a control node."""
+    if any(activity.is_active(r) for r in node.results) or any(
+        activity.is_active(v) for v in (carried_inits(node) if node.op.name != "if" else [])
+    ):
+        return True
+    for block in node.blocks:
+        for inner in walk_nodes(block):
+            target = own_write(inner)
+            if target is not None and activity.is_active(target):
+                return True
+            if inner.op.name == "push" and activity.is_active(inner.operands[0]):
+                return True
+            if any(activity.is_active(r) for r in inner.results):
+                return True
+    return False

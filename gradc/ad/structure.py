@@ -1,0 +1,103 @@
+"""Where things stand in a function: which block defines a value, which loops enclose a node, what comes after what."""
+
+from __future__ import annotations
+
+from gradc.ir.effects import own_write, roots
+from gradc.ir.nodes import Block, Func, Node, Value
+
+
+class Structure:
+    """Positions of all nodes, values and blocks of one function, which must not change meanwhile."""
+
+    def __init__(self, func: Func) -> None:
+        self.func = func
+        self.block_of: dict[Node, Block] = {}
+        self.owner_of: dict[Block, Node | None] = {func.body: None}
+        self.def_block: dict[Value, Block] = {}
+        self.order: dict[Node, int] = {}
+        self.writes_to: dict[Value, list[Node]] = {}
+        self._scan(func.body)
+
+    def _scan(self, block: Block) -> None:
+        for param in block.params:
+            self.def_block[param] = block
+        for node in block.nodes:
+            self.block_of[node] = block
+            self.order[node] = len(self.order)
+            for result in node.results:
+                self.def_block[result] = block
+            target = own_write(node)
+            if target is not None:
+                for root in roots(target):
+                    self.writes_to.setdefault(root, []).append(node)
+            for inner in node.blocks:
+                self.owner_of[inner] = node
+                self._scan(inner)
+
+    def owners(self, block: Block) -> list[Node]:
+        """Control nodes around a block, the outermost first."""
+        found: list[Node] = []
+        owner = self.owner_of[block]
+        while owner is not None:
+            found.append(owner)
+            owner = self.owner_of[self.block_of[owner]]
+        return found[::-1]
+
+    def owners_of(self, node: Node) -> list[Node]:
+        """Control nodes around a node, the outermost first."""
+        return self.owners(self.block_of[node])
+
+    def loops(self, block: Block) -> list[Node]:
+        """Loops around a block, the outermost first."""
+        return [n for n in self.owners(block) if n.op.name != "if"]
+
+    def is_inside(self, value: Value, node: Node) -> bool:
+        """Whether the value is defined in a block of `node`."""
+        return node in self.owners(self.def_block[value])
+
+    def node_inside(self, inner: Node, outer: Node) -> bool:
+        """Whether `inner` stands in a block of `outer`."""
+        return outer in self.owners_of(inner)
+
+    def encloses(self, outer: Block, inner: Block) -> bool:
+        """Whether `inner` is `outer` or lies inside it."""
+        while True:
+            if outer is inner:
+                return True
+            owner = self.owner_of[inner]
+            if owner is None:
+                return False
+            inner = self.block_of[owner]
+
+    def ancestor_in(self, block: Block, node: Node) -> Node | None:
+        """The node of `block` that is `node` or contains it; None where `node` is not below `block`."""
+        while self.block_of[node] is not block:
+            owner = self.owner_of[self.block_of[node]]
+            if owner is None:
+                return None
+            node = owner
+        return node
+
+    def may_follow(self, later: Node, earlier: Node) -> bool:
+        """Whether an execution of `later` may come after one of `earlier`."""
+        if self.order[later] > self.order[earlier]:
+            return True
+        around = self.owners_of(earlier)
+        return any(n.op.name != "if" and n in around for n in self.owners_of(later))
+
+    def written_between(self, root: Value, definition: Node, use: Node) -> bool:
+        """Whether `root` may be written after `definition` and up to the end of `use`, in one run of the block of `definition`.
+
+        Where `use` lies deeper, the whole node of that block which holds it counts: what the reverse sweep computes
+        for it may be placed before that node's reverse, when its writes have not been undone.
+        """
+        block = self.block_of[definition]
+        anchor = self.ancestor_in(block, use)
+        if anchor is None:
+            return True
+        for write in self.writes_to.get(root, ()):
+            there = self.ancestor_in(block, write)
+            if there is not None and self.order[definition] < self.order[there] <= self.order[anchor]:
+                return True
+        return False
+
