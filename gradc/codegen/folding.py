@@ -1,0 +1,186 @@
+"""Which values are printed inside the statement that uses them, and which are statements of their own.
+
+    t = mul(x, y)              z = x * y + 1.0         unnamed, used once: folded
+    z = add(t, 1.0)
+    t = load(a, i)             t1 = a[i]               not folded past a write into `a`
+    store_at(a, i, 0.0)        a[i] = 0.0
+    y = mul(t, 2.0)            y = t1 * 2.0
+
+A value that the user named is always a statement. Views, sizes and index arithmetic are printed wherever they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from gradc.ir.effects import own_reads, own_write, roots
+from gradc.ir.nodes import Block, Func, Node, Value, walk_blocks, walk_nodes
+from gradc.ir.types import Scalar, Stack, is_integer
+
+# An expression of more operations than this is split: nobody reads it on one line.
+LONGEST = 11
+
+
+class Folding:
+    """The folded values of a function. `repeats(node, k)`: how often the text of `node` shows operand k."""
+
+    def __init__(self, func: Func, repeats: Callable[[Node, int], int], named: dict[int, str]) -> None:
+        self.func = func
+        self.folded: set[int] = set()
+        self._repeats = repeats
+        self._named = named
+        self._uses: dict[int, list[tuple[Block, int, Node | None, int]]] = {}
+        self._block_of: dict[int, Block] = {}
+        self._place: dict[int, int] = {}
+        for block in walk_blocks(func.body):
+            for position, node in enumerate(block.nodes):
+                self._block_of[id(node)] = block
+                self._place[id(node)] = position
+                for k, operand in enumerate(node.operands):
+                    self._uses.setdefault(id(operand), []).append((block, position, node, k))
+            for k, value in enumerate(block.yields):
+                self._uses.setdefault(id(value), []).append((block, len(block.nodes), None, k))
+        self._exits = {
+            id(b.yields[0]): b for n in walk_nodes(func.body) if n.attrs.get("exits") for b in n.blocks[-1:]
+        }
+        self._fold_block(func.body)
+        self._split_long(func.body)
+
+    def use_count(self, value: Value) -> int:
+        """How many operands and yields a value is."""
+        return len(self._uses.get(id(value), ()))
+
+    def leaves(self, value: Value) -> Iterator[Value]:
+        """The variables that the text of a value reads."""
+        if id(value) not in self.folded:
+            yield value
+            return
+        assert value.node is not None
+        for operand in value.node.operands:
+            yield from self.leaves(operand)
+
+    def is_private(self, value: Value) -> bool:
+        """Whether only the variable of `value` names its buffer: nothing views it, keeps it or yields it."""
+        for _, _, user, _ in self._uses.get(id(value), ()):
+            if user is None or user.op.kind in ("view", "stack") and id(value) in (id(v) for v in user.operands[:3]):
+                return False
+        return True
+
+    def fold_yield(self, value: Value) -> bool:
+        """Print a value that a block yields in the assignment at the end of the block, if it can move there."""
+        node = value.node
+        uses = self._uses.get(id(value), [])
+        if node is None or id(value) in self.folded or len(uses) != 1 or len(node.results) != 1:
+            return False
+        block, position, user, _ = uses[0]
+        if user is not None or self._block_of[id(node)] is not block or node.blocks or node.op.kind in ("stack", "view"):
+            return False
+        if id(value) in self._exits or not self._can_move(node, block, position):
+            return False
+        self.folded.add(id(value))
+        return True
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _fold_block(self, block: Block) -> None:
+        """Decide for every value of a block, the last one first: a value moves to where its user is printed."""
+        for node in reversed(block.nodes):
+            for inner in reversed(node.blocks):
+                self._fold_block(inner)
+            if len(node.results) == 1 and self._is_folded(node, node.results[0], block):
+                self.folded.add(id(node.results[0]))
+
+    def _is_folded(self, node: Node, value: Value, block: Block) -> bool:
+        if node.op.name in ("const", "undef"):
+            return not self._named.get(id(value))
+        if node.blocks or isinstance(value.ty, Stack) or self._named.get(id(value)):
+            return False
+        if self._is_cheap(node):
+            return True
+        uses = self._uses.get(id(value), [])
+        if len(uses) != 1:
+            return False
+        user_block, position, user, k = uses[0]
+        if user_block is not block:
+            return False
+        if user is not None:
+            if self._repeats(user, k) > 1 or (user.op.name == "push" and k == 0):
+                return False
+            if user.op.kind == "write" and k == 0 and node.op.kind != "view":
+                return False
+        else:
+            # A yield shares the variable of what it becomes; it is folded only where that fails (`fold_yield`).
+            return False
+        return self._can_move(node, block, self._printed_at(user, position))
+
+    def _is_cheap(self, node: Node) -> bool:
+        """Whether the text may be repeated: views, sizes, and index arithmetic of one step, over names."""
+        if node.op.kind == "query" or (node.op.kind == "view" and node.op.name != "select_ref"):
+            return all(self._is_plain(v) for v in node.operands)
+        if node.op.name in ("add", "sub", "mul", "neg") and isinstance(node.result.ty, Scalar) and is_integer(node.result.ty):
+            return all(self._is_plain(v) and not self._is_arithmetic(v) for v in node.operands)
+        return False
+
+    def _is_plain(self, value: Value) -> bool:
+        """Whether the text of a value is a name, a number, or cheap itself."""
+        node = value.node
+        if node is None or self._named.get(id(value)) or node.op.name == "const" or node.blocks:
+            return True
+        if self._is_cheap(node):
+            return True
+        return self.use_count(value) > 1
+
+    def _is_arithmetic(self, value: Value) -> bool:
+        node = value.node
+        return node is not None and node.op.kind == "elementwise" and node.op.name != "const" and not self._named.get(id(value))
+
+    def _printed_at(self, user: Node | None, position: int) -> int:
+        """Position of the statement that a node is printed in, inside its block."""
+        while user is not None and len(user.results) == 1 and id(user.results[0]) in self.folded:
+            _, position, user, _ = self._uses[id(user.results[0])][0]
+        return position
+
+    def _can_move(self, node: Node, block: Block, position: int) -> bool:
+        """Whether the node may be evaluated at `position` of its block instead of where it stands."""
+        read = frozenset(root for value in own_reads(node) for root in roots(value))
+        stacks = [v for v in node.operands if isinstance(v.ty, Stack)]
+        for between in block.nodes[self._place[id(node)] + 1 : position]:
+            for inner in _with_inner(between):
+                target = own_write(inner)
+                if target is not None and read & roots(target):
+                    return False
+                if any(s in inner.operands for s in stacks):
+                    return False
+        return True
+
+    def _split_long(self, block: Block) -> None:
+        """Take the largest parts out of expressions that are too long."""
+        weights: dict[int, int] = {}
+
+        def weight(value: Value) -> int:
+            if id(value) not in self.folded or value.node is None:
+                return 0
+            if id(value) not in weights:
+                own = 1 if value.node.op.kind in ("elementwise", "reduce", "product", "fresh") else 0
+                if value.node.op.name in ("const", "neg", "cast"):
+                    own = 0
+                weights[id(value)] = own + sum(weight(v) for v in value.node.operands)
+            return weights[id(value)]
+
+        for node in walk_nodes(block):
+            if len(node.results) == 1 and id(node.results[0]) not in self.folded or not node.results:
+                while sum(weight(v) for v in node.operands) > LONGEST:
+                    part = max((v for v in node.operands), key=weight)
+                    while part.node is not None and weight(part) > LONGEST:
+                        heaviest = max(part.node.operands, key=weight)
+                        if weight(heaviest) <= LONGEST // 3:
+                            break
+                        part = heaviest
+                    self.folded.discard(id(part))
+                    weights.clear()
+
+
+def _with_inner(node: Node) -> Iterator[Node]:
+    yield node
+    for block in node.blocks:
+        yield from walk_nodes(block)

@@ -1,0 +1,285 @@
+"""`.source`: a function of the IR as NumPy text that a person reads and that runs as it stands.
+
+    def f_value_and_grad(x, y):
+        # forward
+        z = x + y
+        f = z * z
+
+        # backward
+        # from model.py:3: f = z * z
+        dz = 2 * z
+        # from model.py:2: z = x + y
+        dx = dz
+        dy = dz
+        return float(f), (float(dx), float(dy))
+
+Stages: a copy is rewritten for the eye (`cosmetics`); values are folded into the statements that use them (`folding`);
+values become variables (`liveness`, `naming`); nodes become lines (`statements`, `expressions`); comments, sections,
+signature and imports are put around them here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from gradc.codegen.arguments import Leaves, Results, describe_leaves, signature_text, unpack_lines
+from gradc.codegen.cosmetics import prepare
+from gradc.codegen.expressions import Expressions, repeats
+from gradc.codegen.folding import Folding
+from gradc.codegen.liveness import carried_inputs, carried_params, carried_yields, find_interference, loop_body
+from gradc.codegen.naming import Variables
+from gradc.codegen.python_numbers import NumberKinds
+from gradc.codegen.statements import Line, Scope, Statements
+from gradc.errors import Loc
+from gradc.ir.nodes import Func, Node, Value, walk_blocks, walk_nodes
+from gradc.ir.program import Capture
+from gradc.ir.tree import Tree
+from gradc.ir.types import Scalar
+
+INDENT = "    "
+WIDTH = 100
+
+
+def source(
+    func: Func,
+    name: str,
+    signature: inspect.Signature,
+    args: Sequence[Tree],
+    result: Tree,
+    captures: Sequence[Capture] = (),
+) -> str:
+    """The module text that defines `name`.
+
+    `func` has one parameter per leaf of `args`, then per leaf of the captures, then extra ones (cotangents). `args` are
+    the trees of the arguments in `signature`; `result` is the tree of what the function returns.
+    """
+    origin = func.loc
+    func = prepare(func)
+    trees = dict(zip(signature.parameters, args, strict=True))
+    leaves = describe_leaves(signature, args, captures, [p.name for p in func.params])
+    wanted = _wanted_names(func, leaves)
+    kinds = NumberKinds(func)
+    folding = Folding(func, repeats, wanted)
+    variables = _assign_variables(func, folding, wanted)
+    reserved = set(signature.parameters) | {c.partition(" ")[0] for c in leaves.constants} | _helper_names(func) | {name}
+    cotangents = frozenset(id(r) for n in walk_nodes(func.body) if n.loc.reverse for r in n.results)
+    fixed = [(p, leaves.names[k]) for k, p in enumerate(func.params)]
+    variables.name_all(fixed, reserved, cotangents)
+    expressions = Expressions(folding, variables, kinds)
+    used = _used_values(func)
+    scope = Scope()
+    Statements(folding, variables, expressions, used).block(func.body, scope)
+    returned = Results([_result_text(v, expressions, kinds) for v in func.results], trees)
+    answer = returned.text(result, outermost=True)
+    needed = {id(v) for v in func.params if id(v) in used}
+    head = unpack_lines(leaves, trees, lambda k: id(func.params[k]) in needed)
+    if kinds.converted:
+        names = [variables[p] for p in kinds.converted]
+        head += [f"{n} = np.float64({n})" if len(names) == 1 else "" for n in names[:1]]
+        if len(names) > 1:
+            head[-1] = f"{', '.join(names)} = {', '.join(f'np.float64({n})' for n in names)}"
+        head[-1] += "  # division by zero gives inf, as in NumPy"
+    body = [INDENT + line for line in head]
+    staged = lay_out(scope.lines)
+    if body and staged:
+        body.append("")
+    body += staged
+    if len(body) > 1 and body[-1]:
+        body.append("")
+    body.append(f"{INDENT}return {answer}")
+    definitions = returned.definitions + leaves.constants
+    header = f"def {name}{signature_text(signature, leaves.extra)}:"
+    preludes = [text.strip("\n") for _, text in sorted(expressions.preludes.items())]
+    text = "\n".join([header, *body])
+    parts = [_docstring(name, origin, func.name), "\n".join(_imports("\n".join([*definitions, *preludes, text])))]
+    if definitions:
+        parts.append("\n".join(definitions))
+    return "\n\n".join(parts) + "\n\n\n" + "\n\n\n".join([*preludes, text]) + "\n"
+
+
+_KINDS = {"value_and_grad": "Value and gradient of ", "grad": "Gradient of ", "vjp": "", "pullback": "Pullback of ", "jit": ""}
+
+
+def _docstring(name: str, origin: Loc, function: str) -> str:
+    function = origin.function or function
+    kind = _KINDS.get(name.removeprefix(f"{function}_"), f"{name}, from ")
+    where = f" ({PurePath(origin.filename).name}:{origin.lineno})" if origin.lineno else ""
+    title = f"{kind}{function}{where}"
+    return f'"""{title[0].upper() + title[1:] if kind else title}, staged by gradc. Runs under plain NumPy."""'
+
+
+def _imports(text: str) -> list[str]:
+    found = ["import collections"] if "collections." in text else []
+    found += ["import math"] if re.search(r"\bmath\.", text) else []
+    blank = [""] if found else []
+    found += blank + ["import numpy as np"]
+    found += [f"import {module}" for module in sorted(set(re.findall(r"\bscipy\.[a-z]+\b", text)))]
+    return found
+
+
+def _helper_names(func: Func) -> set[str]:
+    """Names that preludes define at module level."""
+    texts = {n.op.prelude for n in walk_nodes(func.body) if n.op.prelude}
+    return {name for text in texts for name in re.findall(r"^(?:def )?(\w+)(?= =|\()", text, re.MULTILINE)}
+
+
+def _result_text(value: Value, expressions: Expressions, kinds: NumberKinds) -> str:
+    text = expressions.text(value)
+    if isinstance(value.ty, Scalar) and value.ty.weak and not kinds.is_python(value):
+        kind = {"float64": "float", "int64": "int", "bool": "bool", "complex128": "complex"}[value.ty.dtype]
+        return f"{kind}({text})"
+    return text
+
+
+# ------------------------------------------------------------------------------------------------- names
+
+
+def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
+    """The name that each value should have. A parameter `params_W` that is printed as W makes `dparams_W` dW."""
+    renamed = {p.name: leaves.names[k] for k, p in enumerate(func.params) if p.name and p.name != leaves.names[k]}
+    wanted: dict[int, str] = {}
+
+    def adapt(name: str) -> str:
+        for old, new in renamed.items():
+            stripped = name.removesuffix(old)
+            if stripped != name and set(stripped) <= {"d"}:
+                return stripped + new
+            if name == f"{old}_tape":
+                return f"{new}_tape"
+        return name
+
+    def note(value: Value) -> None:
+        if value.name:
+            wanted[id(value)] = adapt(value.name)
+
+    for block in walk_blocks(func.body):
+        for value in block.params:
+            note(value)
+        for node in block.nodes:
+            for value in node.results:
+                note(value)
+    for k, param in enumerate(func.params):
+        wanted[id(param)] = leaves.names[k]
+    _name_tapes(func, wanted)
+    return wanted
+
+
+def _name_tapes(func: Func, wanted: dict[int, str]) -> None:
+    """A stack is called after what is pushed on it, and what is popped is called that."""
+    for node in walk_nodes(func.body):
+        if node.op.name != "push":
+            continue
+        stack, value = node.operands
+        held = wanted.get(id(value), "")
+        if held and not wanted.get(id(stack)):
+            wanted[id(stack)] = f"{held}_tape"
+    for node in walk_nodes(func.body):
+        if node.op.name == "pop" and not wanted.get(id(node.result)):
+            tape = wanted.get(id(node.operands[0]), "")
+            if tape.endswith("_tape"):
+                wanted[id(node.result)] = tape.removesuffix("_tape")
+
+
+def _assign_variables(func: Func, folding: Folding, wanted: dict[int, str]) -> Variables:
+    """Values to variables. Where a carried value cannot be updated in place, its update moves to the end of the body."""
+    while True:
+        variables = Variables(find_interference(func, folding.folded, folding.leaves), wanted)
+        again = False
+        for node in walk_nodes(func.body):
+            for target, source, is_yield in _flows(node):
+                if variables.merge(target, source) or not is_yield:
+                    continue
+                same_name = wanted.get(id(source), "") in ("", wanted.get(id(target), ""))
+                again = (same_name and folding.fold_yield(source)) or again
+        if not again:
+            variables.merge_namesakes()
+            return variables
+
+
+def _flows(node: Node) -> list[tuple[Value, Value, bool]]:
+    """Pairs of a value and what it is set from, for control nodes; whether that is yielded by a block."""
+    if node.op.name == "if":
+        return [(r, b.yields[k], True) for k, r in enumerate(node.results) for b in node.blocks]
+    if node.op.name not in ("for", "while"):
+        return []
+    params = carried_params(node)
+    found = [(p, y, True) for p, y in zip(params, carried_yields(node), strict=True)]
+    return found + [(p, i, False) for p, i in zip(params, carried_inputs(node), strict=True)]
+
+
+def _used_values(func: Func) -> set[int]:
+    """Ids of values that are read, also through variables that a loop carries."""
+    used = {id(v) for v in func.results}
+    changed = True
+    while changed:
+        before = len(used)
+        for node in walk_nodes(func.body):
+            if node.op.name == "if":
+                for k, result in enumerate(node.results):
+                    if id(result) in used:
+                        used.update(id(b.yields[k]) for b in node.blocks)
+                used.add(id(node.operands[0]))
+            elif node.op.name in ("for", "while"):
+                params = carried_params(node)
+                for k, param in enumerate(params):
+                    twins = [param, node.results[k]] + ([node.blocks[0].params[k]] if node.op.name == "while" else [])
+                    if any(id(v) in used for v in twins):
+                        used.update(id(v) for v in (*twins, carried_inputs(node)[k], carried_yields(node)[k]))
+                used.update(id(v) for v in (node.operands[:3] if node.op.name == "for" else node.blocks[0].yields))
+                used.update(id(v) for v in (loop_body(node).yields[:1] if node.attrs.get("exits") else []))
+            else:
+                used.update(id(v) for v in node.operands)
+        changed = len(used) != before
+    return used
+
+
+# ----------------------------------------------------------------------------------- comments and sections
+
+
+def lay_out(lines: Sequence[Line]) -> list[str]:
+    """Lines as text: a section for each sweep, and the user's statement above each group of backward statements."""
+    staged = any(line.reverse for line in lines)
+    text: list[str] = []
+    last: tuple[str, int] | None = None
+    section: dict[int, bool] = {}
+    for k, line in enumerate(lines):
+        indent = INDENT * line.depth
+        for depth in [d for d in section if d > line.depth]:
+            del section[depth]
+        continues = line.text.startswith(("else:", "elif "))
+        enclosing = section.get(line.depth - 1, False)
+        here = section.get(line.depth)
+        if staged and here is not line.reverse and not continues:
+            if line.depth == 1:
+                text += [""] if text else []
+                text.append(f"{indent}# {'backward' if line.reverse else 'forward'}")
+            elif line.reverse and not enclosing:
+                text.append(f"{indent}# backward")
+            section[line.depth] = line.reverse
+        if line.reverse and not continues and line.loc.lineno:
+            key = (line.loc.filename, line.loc.lineno)
+            if key != last and not _is_closing(lines, k):
+                text.append(indent + origin_comment(line.loc, WIDTH - len(indent)))
+                last = key
+        elif not line.reverse:
+            last = None
+        text.append(indent + line.text)
+    return text
+
+
+def _is_closing(lines: Sequence[Line], k: int) -> bool:
+    """Whether a line belongs to the one above: the `break` or `raise` of an `if`."""
+    return lines[k].text.startswith(("break", "raise ")) and k > 0
+
+
+def origin_comment(loc: Loc, width: int) -> str:
+    """`# from model.py:12: y = np.tanh(x)`."""
+    comment = f"# from {PurePath(loc.filename).name}:{loc.lineno}"
+    statement = re.sub(r"\s+", " ", loc.line().strip())
+    if not statement:
+        return comment
+    comment = f"{comment}: {statement}"
+    return comment if len(comment) <= width else comment[: width - 3].rstrip() + "..."

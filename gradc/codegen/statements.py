@@ -1,0 +1,401 @@
+"""Blocks as Python statements.
+
+Each node that is not folded into another one becomes a statement. What control nodes yield becomes assignments at the
+end of their blocks, left out where both sides are one variable already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradc.codegen.expressions import ATOM, Expressions
+from gradc.codegen.folding import Folding
+from gradc.codegen.liveness import carried_inputs, carried_params, carried_yields, loop_body, trip_count
+from gradc.codegen.naming import Variables
+from gradc.errors import NOWHERE, Loc
+from gradc.ir.nodes import Block, Node, Value
+from gradc.ir.types import Array, Scalar
+
+_AUGMENTED = {"add": "+=", "sub": "-=", "mul": "*=", "div": "/=", "floordiv": "//=", "mod": "%=", "pow": "**="}
+
+
+@dataclass(slots=True)
+class Line:
+    """One line of text. `node` is what it was made of, None for closing assignments."""
+
+    depth: int
+    text: str
+    loc: Loc = NOWHERE
+    node: Node | None = None
+    reverse: bool = False
+
+
+@dataclass(slots=True)
+class Scope:
+    """Where statements go: the lines so far and the depth of the next."""
+
+    lines: list[Line] = field(default_factory=list)
+    depth: int = 1
+
+    def add(self, text: str, node: Node | None) -> None:
+        loc = node.loc if node is not None else NOWHERE
+        self.lines.append(Line(self.depth, text, loc, node, loc.reverse))
+
+
+class Statements:
+    """Writes the blocks of one function. `used` are the ids of values that some text reads."""
+
+    def __init__(self, folding: Folding, variables: Variables, expressions: Expressions, used: set[int]) -> None:
+        self._folding = folding
+        self._variables = variables
+        self._text = expressions
+        self._used = used
+        self._exits: list[Node] = []
+
+    def block(self, block: Block, scope: Scope) -> None:
+        """The statements of a block, without what becomes of its yields."""
+        for node in block.nodes:
+            self._node(node, scope)
+
+    # ------------------------------------------------------------------------------------------ one node
+
+    def _node(self, node: Node, scope: Scope) -> None:
+        match node.op.name:
+            case "if":
+                self._branch(node, scope)
+            case "for":
+                self._for(node, scope)
+            case "while":
+                self._while(node, scope)
+            case "check" | "check_indices":
+                self._check(node, scope)
+            case "push":
+                self._push(node, scope)
+            case _ if node.op.kind == "write":
+                self._write(node, scope)
+            case _ if node.op.emit is None and len(node.results) > 1 or len(node.results) == 1:
+                self._assignment(node, scope)
+            case _:
+                self._several(node, scope)
+
+    def _assignment(self, node: Node, scope: Scope) -> None:
+        result = node.result
+        if id(result) in self._folding.folded:
+            return
+        if id(result) not in self._used and node.op.name != "pop":
+            return
+        if node.op.name == "undef":
+            return
+        if node.op.name == "let" and self._variables.same(result, node.operands[0]):
+            return
+        name = self._variables[result] if id(result) in self._used else ""
+        augmented = self._augmented(node, name)
+        text = self._text.node(node)[0]
+        if isinstance(result.ty, Array) and node.op.emit == "{x}":
+            text = self._text.text(node.operands[0], ATOM) + ".copy()"
+        scope.add(augmented or (f"{name} = {text}" if name else text), node)
+
+    def _several(self, node: Node, scope: Scope) -> None:
+        """An op with several results."""
+        targets = ", ".join(self._variables[r] if id(r) in self._used else "_" for r in node.results)
+        scope.add(f"{targets} = {self._text.node(node)[0]}", node)
+
+    def _augmented(self, node: Node, name: str) -> str:
+        """`x += c` for `x = x + c`, where that changes no array that somebody else sees."""
+        if node.op.name not in _AUGMENTED or not name:
+            return ""
+        first, second = node.operands
+        sides = [(first, second)]
+        if node.op.name in ("add", "mul"):
+            sides.append((second, first))
+        for base, other in sides:
+            if id(base) in self._folding.folded or not self._variables.same(base, node.result):
+                continue
+            if isinstance(node.result.ty, Array) and not self._is_own_buffer(base, node):
+                continue
+            if any(self._variables.same(leaf, base) for leaf in self._folding.leaves(other)) and base is second:
+                continue
+            return f"{name} {_AUGMENTED[node.op.name]} {self._text.text(other)}"
+        return ""
+
+    def _is_own_buffer(self, base: Value, user: Node) -> bool:
+        """Whether `base` is an array that only its own variable names and that has the type of the result."""
+        node = base.node
+        if node is None or node.op.kind not in ("elementwise", "reduce", "product", "fresh") or node.op.name == "let":
+            return False
+        same_type = isinstance(base.ty, Array) and isinstance(user.result.ty, Array) and (
+            base.ty.dtype == user.result.ty.dtype and base.ty.shape == user.result.ty.shape
+        )
+        return same_type and self._folding.is_private(base)
+
+    # ------------------------------------------------------------------------------------------- writes
+
+    def _push(self, node: Node, scope: Scope) -> None:
+        stack, x = node.operands
+        text = self._text.text(x)
+        if isinstance(x.ty, Array):
+            made_here = id(x) in self._folding.folded and x.node is not None and x.node.op.kind not in ("view", "query")
+            text = text if made_here else self._text.text(x, ATOM) + ".copy()"
+        scope.add(f"{self._text.text(stack)}.append({text})", node)
+
+    def target(self, x: Value, in_place: bool) -> str:
+        """An array as the left side of an assignment; `in_place`: of an augmented one, for which a name will do."""
+        node = x.node
+        is_name = id(x) not in self._folding.folded
+        if not is_name and node is not None and node.op.name == "index":
+            return self._text.node(node)[0]
+        base = self._text.text(x, ATOM)
+        if is_name and in_place:
+            return base
+        return base + ("[:]" if x.rank else "[()]") if is_name else f"{base}[...]"
+
+    def _write(self, node: Node, scope: Scope) -> None:
+        x, value, *rest = node.operands
+        match node.op.name:
+            case "store":
+                self._store(self.target(x, False), node, value, scope, self.target(x, True))
+            case "accumulate":
+                text = self._text.text(value)
+                extra = value.rank - x.rank
+                if extra > 0:
+                    text = self._text.text(value, ATOM) + f"[{', '.join('0' * extra)}]"
+                scope.add(self._signed(self.target(x, True), text, value), node)
+            case "store_at" | "scatter":
+                place = f"{self._text.text(x, ATOM)}[{self._text.index(node.attrs['region'], rest)}]"
+                self._store(place, node, value, scope, place if node.op.name == "store_at" else "")
+            case "accumulate_at":
+                place = f"{self._text.text(x, ATOM)}[{self._text.index(node.attrs['region'], rest)}]"
+                scope.add(self._signed(place, self._text.text(value), value), node)
+            case "scatter_add":
+                place = self._text.index(node.attrs["region"], rest, call=True)
+                scope.add(f"np.add.at({self._text.text(x)}, {place}, {self._text.text(value)})", node)
+            case "scatter_mask":
+                scope.add(f"{self._text.text(x, ATOM)}[{self._text.text(rest[0])}] = {self._text.text(value)}", node)
+            case "accumulate_mask":
+                scope.add(f"{self._text.text(x, ATOM)}[{self._text.text(rest[0])}] += {self._text.text(value)}", node)
+            case _:
+                scope.add(self._text.node(node)[0], node)
+
+    def _signed(self, place: str, text: str, value: Value) -> str:
+        """`place += text`, or `-=` where the value is a negation."""
+        node = value.node
+        if node is not None and node.op.name == "neg" and id(value) in self._folding.folded:
+            return f"{place} -= {self._text.text(node.operands[0], 10)}"
+        return f"{place} += {text}"
+
+    def _store(self, place: str, node: Node, value: Value, scope: Scope, updated: str) -> None:
+        """`place = value`, or `place += other` where the value is that place with something done to it."""
+        source = value.node
+        into = node.operands[0]
+        is_update = source is not None and source.op.name in _AUGMENTED and id(value) in self._folding.folded
+        if updated and is_update and value.dtype == into.dtype:
+            assert source is not None
+            first, second = source.operands
+            for base, other in [(first, second)] + ([(second, first)] if source.op.name in ("add", "mul") else []):
+                if self._text.text(base) in (updated, place):
+                    scope.add(f"{updated} {_AUGMENTED[source.op.name]} {self._text.text(other)}", node)
+                    return
+        scope.add(f"{place} = {self._text.text(value)}", node)
+
+    # ------------------------------------------------------------------------------------------- checks
+
+    def _check(self, node: Node, scope: Scope) -> None:
+        # NumPy itself raises IndexError for positions out of range, and ValueError where shapes do not broadcast.
+        if node.attrs.get("error") == "IndexError" or node.op.name == "check_indices":
+            return
+        condition, *carried = node.operands
+        error = {"ShapeError": "ValueError", "DTypeError": "TypeError", "UnsupportedError": "TypeError",
+                 "NonDifferentiableError": "ValueError"}.get(node.attrs["error"], node.attrs["error"])  # fmt: skip
+        message = node.attrs["message"]
+        arguments = ([repr(message)] if message else []) + [self._text.text(v) for v in carried]
+        known = condition.node.attrs["value"] if condition.node is not None and condition.node.op.name == "const" else None
+        if known is not None:
+            if not known:
+                scope.add(f"raise {error}({', '.join(arguments)})" if arguments else f"raise {error}", node)
+            return
+        if error == "AssertionError" and len(arguments) < 2:
+            text = self._text.text(condition, 1)
+            scope.add(f"assert {text}" + (f", {arguments[0]}" if arguments else ""), node)
+            return
+        scope.add(f"if {self._text.negation(condition)[0]}:", node)
+        scope.depth += 1
+        scope.add(f"raise {error}({', '.join(arguments)})", node)
+        scope.depth -= 1
+
+    # ------------------------------------------------------------------------------------------- control
+
+    def _pairs(self, targets: Sequence[Value], sources: Sequence[Value]) -> list[tuple[Value, Value]]:
+        """What really has to be assigned."""
+        found = []
+        for target, source in zip(targets, sources, strict=True):
+            if id(target) not in self._used:
+                continue
+            if source.node is not None and source.node.op.name == "undef" and id(source) in self._folding.folded:
+                continue
+            if id(source) in self._folding.folded or not self._variables.same(target, source):
+                found.append((target, source))
+        return found
+
+    def copies(self, targets: Sequence[Value], sources: Sequence[Value], scope: Scope, node: Node) -> None:
+        """Parallel assignment: in an order in which nothing is overwritten that is still to be read, where there is one."""
+        pending = self._pairs(targets, sources)
+        reads = [
+            {self._variables[leaf] for leaf in self._folding.leaves(source)} for _, source in pending
+        ]
+        names = [self._variables[target] for target, _ in pending]
+        left = list(range(len(pending)))
+        while left:
+            # Free to go: its target is read by no other assignment that is left.
+            free = [k for k in left if not any(names[k] in reads[j] for j in left if j != k)]
+            if free:
+                k = free[0]
+                left.remove(k)
+                scope.add(self._copy_text(names[k], pending[k][1]), replace_loc(node, pending[k][1]))
+                continue
+            cycle = _cycle(left, names, reads)
+            sides = [[names[k] for k in cycle], [self._text.text(pending[k][1], 1) for k in cycle]]
+            scope.add(f"{', '.join(sides[0])} = {', '.join(sides[1])}", replace_loc(node, pending[cycle[0]][1]))
+            left = [k for k in left if k not in cycle]
+
+    def _copy_text(self, name: str, source: Value) -> str:
+        node = source.node
+        if id(source) in self._folding.folded and node is not None and node.op.name in _AUGMENTED:
+            first, second = node.operands
+            if isinstance(source.ty, Scalar) and id(first) not in self._folding.folded and self._variables[first] == name:
+                return f"{name} {_AUGMENTED[node.op.name]} {self._text.text(second)}"
+        return f"{name} = {self._text.text(source)}"
+
+    def _inner(self, scope: Scope) -> Scope:
+        return Scope([], scope.depth + 1)
+
+    def _branch(self, node: Node, scope: Scope) -> None:
+        then, other = self._inner(scope), self._inner(scope)
+        for block, inner in zip(node.blocks, (then, other), strict=True):
+            self.block(block, inner)
+            self.copies(node.results, block.yields, inner, node)
+        condition = node.operands[0]
+        if not then.lines and not other.lines:
+            return
+        if self._conditional(node, then, other, scope):
+            return
+        if not then.lines:
+            scope.add(f"if {self._text.negation(condition)[0]}:", node)
+            scope.lines += other.lines
+            return
+        scope.add(f"if {self._text.text(condition)}:", node)
+        scope.lines += then.lines
+        if not other.lines:
+            return
+        first = other.lines[0]
+        chained = first.text.startswith("if ") and all(
+            line.depth > first.depth or line.text.startswith(("else:", "elif ")) for line in other.lines[1:]
+        )
+        if chained:
+            for line in other.lines:
+                line.depth -= 1
+            first.text = "el" + first.text
+        else:
+            scope.add("else:", node)
+        scope.lines += other.lines
+
+    def _conditional(self, node: Node, then: Scope, other: Scope, scope: Scope) -> bool:
+        """`y = a if c else b` where each side only assigns the one result and both are short."""
+        if len(then.lines) != 1 or len(other.lines) != 1:
+            return False
+        results = [r for r in node.results if id(r) in self._used]
+        if len(results) != 1 or not is_simple(then.lines[0].text) or not is_simple(other.lines[0].text):
+            return False
+        name = self._variables[results[0]]
+        heads = [line.text.startswith(f"{name} = ") for line in (then.lines[0], other.lines[0])]
+        if not all(heads):
+            return False
+        a, b = (line.text[len(name) + 3 :] for line in (then.lines[0], other.lines[0]))
+        condition = self._text.text(node.operands[0], 1)
+        if len(a) + len(b) + len(condition) > 60 or " if " in a or " if " in b:
+            return False
+        scope.add(f"{name} = {a} if {condition} else {b}", node)
+        return True
+
+    def _range(self, node: Node) -> str:
+        start, stop, step = node.operands[:3]
+        zero, one = (_literal(start) == 0, _literal(step) == 1)
+        if one:
+            arguments = [stop] if zero else [start, stop]
+        else:
+            arguments = [start, stop, step]
+        text = f"range({', '.join(self._text.text(v) for v in arguments)})"
+        return f"reversed({text})" if node.attrs.get("reversed") else text
+
+    def _for(self, node: Node, scope: Scope) -> None:
+        body = loop_body(node)
+        self.copies(carried_params(node), carried_inputs(node), scope, node)
+        index = body.params[0]
+        inner = self._inner(scope)
+        self._loop_body(node, body, inner, scope)
+        name = self._variables[index] if id(index) in self._used else "_"
+        scope.add(f"for {name} in {self._range(node)}:", node)
+        scope.lines += inner.lines or [Line(inner.depth, "pass", node.loc, node)]
+
+    def _loop_body(self, node: Node, body: Block, inner: Scope, outer: Scope) -> None:
+        count = trip_count(node)
+        if count is not None and id(count) in self._used:
+            outer.add(f"{self._variables[count]} = 0", node)
+            inner.add(f"{self._variables[count]} += 1", node)
+        self.block(body, inner)
+        self.copies(carried_params(node), carried_yields(node), inner, node)
+        if node.attrs.get("exits"):
+            flag = body.yields[0]
+            if _literal(flag) is False:
+                return
+            inner.add(f"if {self._text.text(flag)}:", node)
+            inner.lines.append(Line(inner.depth + 1, "break", node.loc, node))
+
+    def _while(self, node: Node, scope: Scope) -> None:
+        condition, body = node.blocks
+        self.copies(carried_params(node), carried_inputs(node), scope, node)
+        test, inner = self._inner(scope), self._inner(scope)
+        self.block(condition, test)
+        held = condition.yields[0]
+        self._loop_body(node, body, inner, scope)
+        if not test.lines:
+            scope.add(f"while {self._text.text(held)}:", node)
+            scope.lines += inner.lines or [Line(inner.depth, "pass", node.loc, node)]
+            return
+        scope.add("while True:", node)
+        test.add(f"if {self._text.negation(held)[0]}:", node)
+        test.lines.append(Line(test.depth + 1, "break", node.loc, node))
+        scope.lines += test.lines + inner.lines
+
+
+def replace_loc(node: Node, source: Value) -> Node:
+    """A node that stands for a closing assignment: at the place where the value was made, if that is known."""
+    made = source.node
+    return made if made is not None and made.loc.lineno and not made.blocks else node
+
+
+def is_simple(text: str) -> bool:
+    """Whether a line is a plain assignment that can become a part of a conditional expression."""
+    return not text.startswith(("if ", "for ", "while ", "raise ", "assert "))
+
+
+def _literal(value: Value) -> Any:
+    node = value.node
+    return node.attrs["value"] if node is not None and node.op.name == "const" else None
+
+
+def _cycle(left: Sequence[int], names: Sequence[str], reads: Sequence[set[str]]) -> list[int]:
+    """Assignments that read each other's targets in a circle, and those that must happen with them."""
+    for start in left:
+        path, seen = [start], {start}
+        while True:
+            following = [k for k in left if k != path[-1] and names[path[-1]] in reads[k]]
+            if not following:
+                break
+            step = following[0]
+            if step in seen:
+                return sorted(path[path.index(step) :])
+            path.append(step)
+            seen.add(step)
+    return list(left)
