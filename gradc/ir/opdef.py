@@ -50,14 +50,19 @@ class OpDef:
     jvp(tangents, y, *operands, **attrs): the result's tangent; `tangents` has None for inactive operands.
     linear: names of operands in which the op is linear (jointly): the jvp is the op on the tangents.
     zero_derivative: the derivative is 0 everywhere (sign, floor, comparisons): not an error on an active path.
-    singular: some partial can be infinite or NaN: a cotangent that is exactly 0 stays 0.
+    singular: some partial can be infinite or NaN where the result is finite (sqrt at 0), so a cotangent that is exactly 0
+        stays 0; or a predicate of the operands.
     vjp, jvp of an elementwise op: where given they are used instead of the partials (`where`, which must not multiply).
     dtype_rule(operands, attrs): dtype of an elementwise op; None: the promoted one. The weakness of a scalar result is
         not settled by the rule: NumPy's functions give NumPy scalars and math's give Python floats, see `Builder.add`.
     guard(*operands): adds the run-time checks that the op needs (front ends only, where `Builder.checks` holds).
     emit: NumPy text with operands and attrs by name, `"{x} + {y}"`; or a callable of (node, *operand texts).
         `precedence` is that of the outermost operator of the text, as in `ops/rules.py`.
+    expand(*operands, **attrs): the op by simpler ops and loops, as IR. Such ops print as one NumPy call, and kernels are made
+        from their expansion (`passes/expand.py`), so they need no other emission.
     prelude: definition of a Python function that `emit` calls and NumPy lacks.
+    lower: how reductions, products and arranged arrays are written as loops: a Fold, Contraction or Cells of `ir/loops.py`.
+    conditions: positions of operands that are truth values, which are not converted to the dtype of the result.
     kernel: text of one element for Numba; operands and attrs by name, which may occur more than once, so the emitter
         fills in names or literals, already of the dtype in which the op computes (`ops/rules.py`).
     """
@@ -71,16 +76,19 @@ class OpDef:
     run: Callable[..., Any] | None = None
     emit: str | Callable[..., str] | None = None
     kernel: str | Callable[..., str] | None = None
+    lower: Any = None
+    conditions: tuple[int, ...] = ()
     precedence: int = 100
     partials: Callable[..., Sequence[Value | float | int | None]] | None = None
     vjp: Callable[..., Sequence[Value | None]] | None = None
     jvp: Callable[..., Value | None] | None = None
     linear: tuple[str, ...] = ()
     zero_derivative: bool = False
-    singular: bool = False
+    singular: bool | Callable[..., bool] = False
     dtype_rule: DtypeRule | None = None
     guard: Callable[..., None] | None = None
     prelude: str = ""
+    expand: Callable[..., Any] | None = None
     views: tuple[int, ...] = ()
     reads: tuple[int, ...] | None = None
     commutative: bool = False
@@ -94,6 +102,10 @@ class OpDef:
     def __call__(self, *operands: Any, **attrs: Any) -> Any:
         """Add a node of this op with the current builder; the result value (a tuple of them, if several)."""
         return current_builder().add(self, operands, attrs)
+
+    def is_singular(self, operands: Sequence[Value]) -> bool:
+        """Whether a partial can be infinite or NaN where the result on these operands is finite."""
+        return self.singular(*operands) if callable(self.singular) else self.singular
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -150,7 +162,7 @@ def call(
 
     def enter(build: Callable[..., Any]) -> Callable[..., Any]:
         entry = Call(build.__name__, build)
-        for target in targets:
+        for target in dict.fromkeys(targets):  # NumPy has several names for some functions
             _enter_call(target, entry)
         for table, names in ((METHODS, method), (ATTRIBUTES, attribute)):
             for name in (names,) if isinstance(names, str) else names:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from gradc.errors import DTypeError, ShapeError
-from gradc.ir.nodes import Value
+from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, At
 from gradc.ir.types import Array, Shape, broadcast_sizes, format_shape, promote_dtypes, with_shape
 from gradc.ops.elementwise import mul
-from gradc.ops.memory import make_index, make_reshape, shape_values, transpose
+from gradc.ops.memory import make_broadcast, make_index, make_reshape, shape_values, transpose
 from gradc.ops.reduce import sum as sum_over
 from gradc.ops.rules import as_value, write_out
 
@@ -103,7 +103,7 @@ matmul = define(
         vjp=_matmul_vjp, jvp=_matmul_jvp, cost=1000,
         doc="a @ b: vectors, matrices and batches of them, as NumPy's matmul. Two vectors give a number.",
     )
-)  # fmt: skip
+)
 
 
 def _operands(a: Any, b: Any) -> tuple[Value, Value]:
@@ -144,8 +144,6 @@ def contract(a: Value, b: Value, axes_a: Sequence[int], axes_b: Sequence[int]) -
     free_b = [k for k in range(b.rank) if k not in axes_b]
     sizes_a, sizes_b = shape_values(a), shape_values(b)
     result_shape = [*(sizes_a[k] for k in free_a), *(sizes_b[k] for k in free_b)]
-    from gradc.ir.nodes import current_builder
-
     builder = current_builder()
     for p, q in zip(axes_a, axes_b, strict=True):
         if isinstance(sizes_a[p], int) and isinstance(sizes_b[q], int) and sizes_a[p] != sizes_b[q]:
@@ -187,8 +185,6 @@ def _inner_call(a: Any, b: Any, /) -> Value:
 def flat(x: Value) -> Value:
     """x in one axis, in C order; a number becomes an array of one."""
     if not isinstance(x.ty, Array):
-        from gradc.ops.memory import make_broadcast
-
         return make_broadcast(x, (1,))
     return x if x.rank == 1 else make_reshape(x, (-1,)) if x.rank else make_reshape(x, (1,))
 

@@ -5,21 +5,20 @@ A reduction of a scalar is the scalar: calls return it without a node. Over no a
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from gradc.errors import DTypeError, ShapeError, UnsupportedError
+from gradc.errors import ShapeError, UnsupportedError
 from gradc.ir.nodes import Block, Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, At, Arg
-from gradc.ir.types import WEAK_INT, Array, Scalar, Shape, is_inexact, with_shape
+from gradc.ir.types import WEAK_INT, Array, Scalar, Shape, with_shape
 from gradc.ops.elementwise import as_bool, eq, gt, maximum, minimum, where
 from gradc.ops.memory import (
-    element_count,
     load,
+    make_broadcast,
     make_index,
     make_reshape,
     make_zeros,
@@ -90,11 +89,6 @@ def count_over(x: Value, axes: Sequence[int]) -> Value:
     return total
 
 
-def _full(ct: Value, x: Value) -> Value:
-    """A cotangent of x's own shape, for use in arithmetic that must not broadcast x."""
-    return ct
-
-
 # ---------------------------------------------------------------------------------------------------- ops
 
 
@@ -123,7 +117,7 @@ sum = define(  # noqa: A001
         "sum", "reduce", ("x",), infer=_rule(_summed), run=_run_sum, emit=emit_reduction("np.sum"), linear=("x",), vjp=_sum_vjp,
         doc="Sum over {axes}; booleans and integers add up in 64 bits.",
     )
-)  # fmt: skip
+)
 
 
 def _mean_vjp(ct: Value, y: Value, x: Value, *, axes: tuple[int, ...], keepdims: bool) -> list[Value]:
@@ -136,7 +130,7 @@ mean = define(
         run=lambda x, axes, keepdims: np.mean(x, axis=axes, keepdims=keepdims),
         doc="Arithmetic mean over {axes}; NaN of no elements.",
     )
-)  # fmt: skip
+)
 
 
 def _winners(y: Value, x: Value, axes: tuple[int, ...], keepdims: bool) -> tuple[Value, Value]:
@@ -161,14 +155,14 @@ max = define(  # noqa: A001
         run=lambda x, axes, keepdims: np.max(x, axis=axes, keepdims=keepdims),
         doc="Largest element, NaN if there is one; k elements that tie share the derivative, 1/k each. Not of zero elements.",
     )
-)  # fmt: skip
+)
 min = define(  # noqa: A001
     OpDef(
         "min", "reduce", ("x",), infer=_rule(_same), emit=emit_reduction("np.min"), vjp=_extremum_vjp, jvp=_extremum_jvp,
         run=lambda x, axes, keepdims: np.min(x, axis=axes, keepdims=keepdims),
         doc="Smallest element; as `max`.",
     )
-)  # fmt: skip
+)
 
 
 def products_of_others(x: Value, axes: tuple[int, ...]) -> Value:
@@ -219,19 +213,19 @@ prod = define(
         run=lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims),
         doc="Product over {axes}. Each factor's derivative is the product of the others, also where some are 0.",
     )
-)  # fmt: skip
+)
 all = define(  # noqa: A001
     OpDef(
         "all", "reduce", ("x",), infer=_rule(_flag), emit=emit_reduction("np.all"), zero_derivative=True,
         run=lambda x, axes, keepdims: np.all(x, axis=axes, keepdims=keepdims), doc="Every element is nonzero.",
     )
-)  # fmt: skip
+)
 any = define(  # noqa: A001
     OpDef(
         "any", "reduce", ("x",), infer=_rule(_flag), emit=emit_reduction("np.any"), zero_derivative=True,
         run=lambda x, axes, keepdims: np.any(x, axis=axes, keepdims=keepdims), doc="Some element is nonzero.",
     )
-)  # fmt: skip
+)
 
 
 def _run_position(name: str) -> Callable[..., Any]:
@@ -247,13 +241,13 @@ argmax = define(
         run=_run_position("argmax"),
         doc="Position of the first largest element along the one axis in {axes}, or in C order where it is (). NaN wins.",
     )
-)  # fmt: skip
+)
 argmin = define(
     OpDef(
         "argmin", "reduce", ("x",), infer=_position_rule, emit=emit_reduction("np.argmin"), zero_derivative=True,
         run=_run_position("argmin"), doc="Position of the first smallest element; as `argmax`.",
     )
-)  # fmt: skip
+)
 
 
 # ------------------------------------------------------------------------------------------------- calls
@@ -290,7 +284,7 @@ def _operand(a: Any, dtype: Any = None) -> Value:
 def reduce_call(
     op: OpDef, a: Any, axis: Any, dtype: Any = None, out: Any = None, keepdims: Any = False, where_mask: Any = True,
     neutral: Any = None,
-) -> Value:  # fmt: skip
+) -> Value:
     """What NumPy's function for a reduction does. `neutral` stands in for what `where=` leaves out."""
     x = _operand(a, dtype)
     if where_mask is not True:
@@ -351,7 +345,7 @@ def _mean_call(
     if where is not True:
         x, mask = _operand(a, dtype), as_bool(as_value(where))
         total = reduce_call(sum, x, axis, None, None, keepdims, mask, 0)
-        counted = current_builder().emit("broadcast_to", (mask,)) if mask.rank < x.rank else mask
+        counted = make_broadcast(mask, shape_values(x)) if mask.shape != x.shape else mask
         result = total / reduce_call(sum, counted, axis, None, None, keepdims)
         return result if out is None else write_out(result, out)
     return reduce_call(mean, a, axis, dtype, out, keepdims)
@@ -427,5 +421,3 @@ def _count_nonzero(a: Any, axis: Any = None, *, keepdims: Any = False) -> Value:
     return reduce_call(sum, as_bool(as_value(a)), axis, None, None, keepdims)
 
 
-__all__ = ["argmax", "argmin", "element_count", "expand", "mean", "normal_axes", "normal_axis", "prod"]
-_ = (builtins, DTypeError, is_inexact)

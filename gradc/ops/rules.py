@@ -213,7 +213,7 @@ def python_float(x: Value, target: Any) -> Value:
 NUMPY_TWINS: dict[Any, str] = {
     math.asin: "arcsin", math.acos: "arccos", math.atan: "arctan", math.atan2: "arctan2", math.asinh: "arcsinh",
     math.acosh: "arccosh", math.atanh: "arctanh", math.fabs: "abs", math.pow: "power",
-}  # fmt: skip
+}
 
 
 def convert(x: Value, dtype: str, weak: bool = False) -> Value:
@@ -257,6 +257,6 @@ def elementwise(
         OpDef(
             match[1], "elementwise", operands, calls=calls, run=run, emit=emit, kernel=kernel, dtype_rule=dtype,
             domain=intervals, edge=tuple(edge), doc=doc, **more,
-        ),  # fmt: skip
+        ),
         _call_of,
     )

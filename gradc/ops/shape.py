@@ -1,0 +1,635 @@
+"""Shapes: views where NumPy gives views, copies where it copies; attributes of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradc.errors import ShapeError, UnsupportedError
+from gradc.ir.nodes import Value, current_builder
+from gradc.ir.opdef import OpDef, call, define
+from gradc.ir.region import FULL, NEWAXIS, Arg, At, Gather, Span
+from gradc.ir.types import Array, broadcast_shapes
+from gradc.ops.arrange import at_least_1d, at_least_2d, slice_along
+from gradc.ops.elementwise import ge, where
+from gradc.ops.memory import (
+    copy,
+    element_count,
+    load,
+    make_broadcast,
+    make_gather,
+    make_index,
+    make_reshape,
+    make_zeros,
+    scatter,
+    shape_values,
+    size_value,
+    store,
+    transpose,
+)
+from gradc.ops.creation import make_positions, sizes_of
+from gradc.ops.reduce import normal_axes, normal_axis
+from gradc.ops.reduce import sum as sum_over
+from gradc.ops.rules import as_value, constant_of, convert
+
+# ---------------------------------------------------------------------------------------- attributes
+
+
+@call(np.shape, attribute="shape")
+def _shape_attribute(a: Any) -> tuple[int | Value, ...]:
+    return tuple(shape_values(as_value(a)))
+
+
+@call(np.ndim, attribute="ndim")
+def _ndim_attribute(a: Any) -> int:
+    return as_value(a).rank
+
+
+@call(attribute="size")
+def _size_attribute(a: Any) -> Value:
+    return element_count(as_value(a))
+
+
+@call(np.size)
+def _size_call(a: Any, axis: Any = None) -> Value:
+    x = as_value(a)
+    return element_count(x) if axis is None else size_value(x, normal_axis(axis, x.rank))
+
+
+@call(attribute="dtype")
+def _dtype_attribute(a: Any) -> Any:
+    return np.dtype(as_value(a).dtype)
+
+
+@call(attribute="T")
+def _t_attribute(a: Any) -> Value:
+    return reversed_axes(as_value(a))
+
+
+@call(np.matrix_transpose, attribute="mT")
+def _mt_attribute(x: Any, /) -> Value:
+    x = as_value(x)
+    if x.rank < 2:
+        raise ShapeError("matrix transpose with fewer than two axes")
+    return permute(x, (*range(x.rank - 2), x.rank - 1, x.rank - 2))
+
+
+@call(method="item")
+def _item(x: Any, *place: Any) -> Value:
+    x = as_value(x)
+    if len(place) == 1 and isinstance(place[0], tuple):
+        (place,) = place
+    if isinstance(x.ty, Array):
+        if place and len(place) != x.rank:
+            raise UnsupportedError("ndarray.item with one position of several", hint="index the array: float(x[i, j])")
+        if not place and any(s != 1 for s in x.shape):
+            raise ShapeError("item() takes an array of one element")
+        builder = current_builder()
+        operands = [builder.value(p) for p in place]
+        region = tuple(At(Arg(k)) for k in range(len(operands))) or (At(0),) * x.rank
+        x = load(x, *operands, region=region)
+    return convert(x, x.dtype, weak=True)
+
+
+# -------------------------------------------------------------------------------------- transposition
+
+
+def permute(x: Value, perm: Sequence[int]) -> Value:
+    """Axes in another order: a view, or x itself where nothing changes."""
+    order = tuple(perm)
+    return x if order == tuple(range(x.rank)) else transpose(x, perm=order)  # type: ignore[no-any-return]
+
+
+def reversed_axes(x: Value) -> Value:
+    """x.T."""
+    return permute(x, tuple(reversed(range(x.rank))))
+
+
+@call(np.transpose, np.permute_dims)
+def _transpose_call(a: Any, axes: Any = None) -> Value:
+    x = as_value(a)
+    if axes is None:
+        return reversed_axes(x)
+    perm = tuple(normal_axis(k, x.rank) for k in (axes if isinstance(axes, tuple | list) else (axes,)))
+    if sorted(perm) != list(range(x.rank)):
+        raise ShapeError(f"axes {axes} do not permute {x.rank} axes")
+    return permute(x, perm)
+
+
+@call(method="transpose")
+def _transpose_method(x: Any, *axes: Any) -> Value:
+    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
+        (axes,) = axes
+    return _transpose_call(x, axes or None)
+
+
+@call(np.swapaxes, method="swapaxes")
+def _swapaxes_call(a: Any, axis1: Any, axis2: Any) -> Value:
+    x = as_value(a)
+    perm = list(range(x.rank))
+    p, q = normal_axis(axis1, x.rank), normal_axis(axis2, x.rank)
+    perm[p], perm[q] = perm[q], perm[p]
+    return permute(x, perm)
+
+
+@call(np.moveaxis)
+def _moveaxis_call(a: Any, source: Any, destination: Any) -> Value:
+    x = as_value(a)
+    sources, targets = (
+        [normal_axis(k, x.rank) for k in (v if isinstance(v, tuple | list) else (v,))] for v in (source, destination)
+    )
+    if len(sources) != len(targets):
+        raise ShapeError("source and destination have different numbers of axes")
+    perm = [k for k in range(x.rank) if k not in sources]
+    for target, origin in sorted(zip(targets, sources, strict=True)):
+        perm.insert(target, origin)
+    return permute(x, perm)
+
+
+@call(np.rollaxis)
+def _rollaxis_call(a: Any, axis: Any, start: Any = 0) -> Value:
+    x = as_value(a)
+    axis = normal_axis(axis, x.rank)
+    start = start + x.rank if start < 0 else start
+    return _moveaxis_call(x, axis, start - 1 if axis < start else start)
+
+
+# ------------------------------------------------------------------------------------------ reshaping
+
+
+def _new_sizes(shape: Any) -> list[int | Value]:
+    items = shape if isinstance(shape, tuple | list) else (shape,)
+    known = [constant_of(s) if isinstance(s, Value) else s for s in items]
+    return [s if k is None else int(k) for s, k in zip(items, known, strict=True)]
+
+
+def reshaped(x: Value, shape: Any, order: str = "C") -> Value:
+    """np.reshape; Fortran order reads and writes with the first axis running fastest."""
+    sizes = _new_sizes(shape)
+    if not isinstance(x.ty, Array):
+        return make_broadcast(x, tuple(1 if s == -1 else s for s in sizes))
+    if order == "F":
+        return reversed_axes(make_reshape(reversed_axes(x), sizes[::-1]))
+    if order not in ("C", "A", "K"):
+        raise UnsupportedError(f"order {order!r}")
+    return make_reshape(x, sizes)
+
+
+@call(np.reshape)
+def _reshape_call(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None) -> Value:
+    return reshaped(as_value(a), shape, order)
+
+
+@call(method="reshape")
+def _reshape_method(x: Any, *shape: Any, order: str = "C", copy: Any = None) -> Value:
+    if len(shape) == 1 and isinstance(shape[0], tuple | list):
+        (shape,) = shape
+    return reshaped(as_value(x), shape, order)
+
+
+@call(np.ravel, method="ravel")
+def _ravel_call(a: Any, order: str = "C") -> Value:
+    x = as_value(a)
+    return x if x.rank == 1 and x.ty.layout == "C" else reshaped(x, (-1,), order)  # type: ignore[union-attr]
+
+
+@call(method="flatten")
+def _flatten(x: Any, order: str = "C") -> Value:
+    x = as_value(x)
+    if not isinstance(x.ty, Array):
+        return at_least_1d(x)
+    if order == "F":
+        return _ravel_call(copy(reversed_axes(x)))
+    return _ravel_call(copy(x))
+
+
+@call(np.expand_dims)
+def _expand_dims_call(a: Any, axis: Any) -> Value:
+    x = as_value(a)
+    given = axis if isinstance(axis, tuple | list) else (axis,)
+    rank = x.rank + len(given)
+    added = {normal_axis(k, rank) for k in given}
+    if len(added) != len(given):
+        raise ShapeError(f"repeated axis in {axis}")
+    if not isinstance(x.ty, Array):
+        return make_broadcast(x, (1,) * rank)
+    return make_index(x, tuple(NEWAXIS if k in added else FULL for k in range(rank)))
+
+
+@call(np.squeeze, method="squeeze")
+def _squeeze_call(a: Any, axis: Any = None) -> Value:
+    x = as_value(a)
+    builder = current_builder()
+    ones = [k for k, s in enumerate(x.shape) if builder.canonical_size(s) == 1]
+    dropped = ones if axis is None else normal_axes(axis, x.rank)
+    if any(k not in ones for k in dropped):
+        raise ShapeError("cannot squeeze an axis whose size is not 1")
+    return make_index(x, tuple(At(0) if k in dropped else FULL for k in range(x.rank))) if dropped else x
+
+
+@call(np.atleast_1d)
+def _atleast_1d_call(*arys: Any) -> Any:
+    made = tuple(at_least_1d(as_value(a)) for a in arys)
+    return made[0] if len(made) == 1 else made
+
+
+@call(np.atleast_2d)
+def _atleast_2d_call(*arys: Any) -> Any:
+    made = tuple(at_least_2d(as_value(a)) for a in arys)
+    return made[0] if len(made) == 1 else made
+
+
+@call(np.atleast_3d)
+def _atleast_3d_call(*arys: Any) -> Any:
+    made = []
+    for a in arys:
+        x = at_least_2d(as_value(a))
+        made.append(x if x.rank > 2 else make_index(x, (FULL, FULL, NEWAXIS)))
+    return made[0] if len(made) == 1 else tuple(made)
+
+
+@call(np.broadcast_to)
+def _broadcast_to_call(array: Any, shape: Any, subok: bool = False) -> Value:
+    x, builder = as_value(array), current_builder()
+    sizes = sizes_of(shape)
+    target = tuple(builder.size_of(s) for s in sizes)
+    if x.rank > len(sizes):
+        raise ShapeError(f"an array of {x.rank} axes does not broadcast to {len(sizes)}")
+    broadcast_shapes(x.shape, target)
+    for axis, own in enumerate(x.shape, len(sizes) - x.rank):
+        known = builder.canonical_size(own)
+        if known != 1 and known != target[axis]:
+            if isinstance(target[axis], int) and isinstance(known, int):
+                raise ShapeError(f"axis of size {known} does not broadcast to {target[axis]}")
+            if builder.checks:
+                same = builder.emit("eq", (size_value(x, axis - len(sizes) + x.rank), sizes[axis]))
+                builder.emit("check", (same,), error="ShapeError", message=f"size {known} is not {target[axis]}")
+            builder.learn_equal(known, target[axis])
+    return make_broadcast(x, sizes)
+
+
+@call(np.broadcast_arrays)
+def _broadcast_arrays_call(*args: Any, subok: bool = False) -> tuple[Value, ...]:
+    values = [as_value(a) for a in args]
+    return tuple(make_broadcast(v, broadcast_values(values)) for v in values)
+
+
+def broadcast_values(values: Sequence[Value]) -> list[int | Value]:
+    """The shape that values broadcast to, as ints and run-time sizes."""
+    shape = current_builder().broadcast(values)
+    result: list[int | Value] = []
+    for k, size in enumerate(shape):
+        if isinstance(size, int):
+            result.append(size)
+            continue
+        for v in values:
+            own = k - (len(shape) - v.rank)
+            if own >= 0 and v.shape[own] != 1:
+                result.append(size_value(v, own))
+                break
+    return result
+
+
+# -------------------------------------------------------------------------------- flips, repetition
+
+
+def _flipped(x: Value, axes: Sequence[int]) -> Value:
+    return make_index(x, tuple(Span(None, None, -1) if k in axes else FULL for k in range(x.rank)))
+
+
+@call(np.flip)
+def _flip_call(m: Any, axis: Any = None) -> Value:
+    x = as_value(m)
+    return _flipped(x, normal_axes(axis, x.rank))
+
+
+@call(np.flipud)
+def _flipud_call(m: Any) -> Value:
+    return _flipped(as_value(m), (0,))
+
+
+@call(np.fliplr)
+def _fliplr_call(m: Any) -> Value:
+    x = as_value(m)
+    if x.rank < 2:
+        raise ShapeError("np.fliplr takes two axes or more")
+    return _flipped(x, (1,))
+
+
+@call(np.rot90)
+def _rot90_call(m: Any, k: Any = 1, axes: Any = (0, 1)) -> Value:
+    x = as_value(m)
+    p, q = (normal_axis(a, x.rank) for a in axes)
+    match k % 4:
+        case 0:
+            return x
+        case 1:
+            return _swapaxes_call(_flipped(x, (q,)), p, q)
+        case 2:
+            return _flipped(x, (p, q))
+        case _:
+            return _flipped(_swapaxes_call(x, p, q), (q,))
+
+
+def _expand_roll(x: Value, shift: Any, *, axis: int) -> Value:
+    n = size_value(x, axis)
+    ahead = shift % where(ge(n, 1), n, 1) if constant_of(n) != 0 else n
+    result = make_zeros(shape_values(x), x.dtype, filled=False)
+
+    def piece(of: Value, start: Any, stop: Any, size: Any) -> Value:
+        like = make_zeros_type(of, axis, size)
+        return slice_along(of, axis, start, stop, like)
+
+    size = current_builder().new_size("rolled")
+    rest = current_builder().new_size("rest")
+    store(piece(result, ahead, None, rest), piece(x, 0, n - ahead, rest))
+    store(piece(result, 0, ahead, size), piece(x, n - ahead, None, size))
+    return result
+
+
+def make_zeros_type(of: Value, axis: int, size: Any) -> Value:
+    """A stand-in that only tells the sizes of a slice of `of`."""
+    shape = tuple(size if k == axis else s for k, s in enumerate(of.shape))
+    return Value(Array(of.dtype, shape))
+
+
+roll = define(
+    OpDef(
+        "roll", "fresh", ("x", "shift"), emit="np.roll({x}, {shift}, axis={axis})", expand=_expand_roll,
+        infer=lambda types, attrs, require: [Array(types[0].dtype, types[0].shape)],
+        run=lambda x, shift, axis: np.roll(x, shift, axis=axis),
+        vjp=lambda ct, y, x, shift, *, axis: [roll(ct, -shift, axis=axis), None],
+        jvp=lambda tangents, y, x, shift, *, axis: roll(tangents[0], shift, axis=axis),
+        doc="Elements move `shift` places up along {axis}, those that leave come in at the other end.",
+    )
+)
+
+
+@call(np.roll)
+def _roll_call(a: Any, shift: Any, axis: Any = None) -> Value:
+    x = as_value(a)
+    if axis is None:
+        rolled = _roll_call(make_reshape(x, (-1,)), shift, 0)
+        return make_reshape(rolled, shape_values(x))
+    axes = axis if isinstance(axis, tuple | list) else (axis,)
+    shifts = shift if isinstance(shift, tuple | list) else (shift,) * len(axes)
+    for one_shift, one_axis in zip(shifts, axes, strict=True):
+        x = roll(x, one_shift, axis=normal_axis(one_axis, x.rank))
+    return x
+
+
+@call(np.tile)
+def _tile_call(A: Any, reps: Any) -> Value:
+    x = at_least_1d(as_value(A))
+    counts: list[Any] = sizes_of(reps)
+    rank = max(x.rank, len(counts))
+    counts = [1] * (rank - len(counts)) + counts
+    sizes: list[Any] = [1] * (rank - x.rank) + shape_values(x)
+    lead = make_index(x, (*(NEWAXIS,) * (rank - x.rank), *(FULL,) * x.rank))
+    region: list[Any] = []
+    spread: list[Any] = []
+    for count, size in zip(counts, sizes, strict=True):
+        region += [NEWAXIS, FULL]
+        spread += [count, size]
+    wide = make_broadcast(make_index(lead, tuple(region)), spread)
+    return make_reshape(wide, [c * s for c, s in zip(counts, sizes, strict=True)])
+
+
+@call(np.repeat, method="repeat")
+def _repeat_call(a: Any, repeats: Any, axis: Any = None) -> Value:
+    x = at_least_1d(as_value(a))
+    if axis is None:
+        x, axis = _ravel_call(x), 0
+    axis = normal_axis(axis, x.rank)
+    if isinstance(repeats, list | tuple):
+        places = np.repeat(np.arange(len(repeats)), repeats)
+        region = tuple(Gather(0) if k == axis else FULL for k in range(x.rank))
+        return make_gather(x, region, as_value([int(p) for p in places]))
+    (count,) = sizes_of(repeats)
+    sizes = shape_values(x)
+    region = tuple([*(FULL,) * (axis + 1), NEWAXIS, *(FULL,) * (x.rank - axis - 1)])
+    wide = make_broadcast(make_index(x, region), [*sizes[: axis + 1], count, *sizes[axis + 1 :]])
+    return make_reshape(wide, [s * count if k == axis else s for k, s in enumerate(sizes)])
+
+
+@call(np.pad)
+def _pad_call(array: Any, pad_width: Any, mode: Any = "constant", *, constant_values: Any = 0) -> Value:
+    x = as_value(array)
+    widths = _pad_widths(pad_width, x.rank)
+    if mode != "constant":
+        for axis, (before, after) in enumerate(widths):
+            if before or after:
+                x = _padded_by_index(x, axis, before, after, mode)
+        return x
+    if isinstance(constant_values, tuple | list):
+        raise UnsupportedError("np.pad with one constant for each side", hint="give one number")
+    sizes = shape_values(x)
+    total = [s + before + after for s, (before, after) in zip(sizes, widths, strict=True)]
+    fill = as_value(constant_values)
+    whole = make_zeros(total, x.dtype) if constant_of(fill) == 0 else make_broadcast(convert(fill, x.dtype), total)
+    inside = whole
+    for axis, (before, _) in enumerate(widths):
+        stop = before + sizes[axis]
+        inside = slice_along(inside, axis, before, stop, make_zeros_type(x, axis, x.shape[axis]))
+    store(inside, x)
+    return whole
+
+
+def _pad_widths(width: Any, rank: int) -> list[tuple[int, int]]:
+    if isinstance(width, int):
+        return [(width, width)] * rank
+    if not isinstance(width, tuple | list) or any(isinstance(w, Value) for w in width):
+        raise UnsupportedError("np.pad takes literal widths")
+    if all(isinstance(w, int) for w in width):
+        before, after = width if len(width) == 2 else (width[0], width[0])
+        return [(before, after)] * rank
+    pairs = [(w[0], w[-1]) for w in width]
+    return pairs * rank if len(pairs) == 1 else pairs
+
+
+def _padded_by_index(x: Value, axis: int, before: int, after: int, mode: str) -> Value:
+    n = size_value(x, axis)
+    i = make_positions(n + (before + after)) - before
+    match mode:
+        case "edge":
+            last = n - 1
+            places = current_builder().emit("minimum", (current_builder().emit("maximum", (i, 0)), last))
+        case "wrap":
+            places = i % n
+        case "symmetric":
+            around = i % (2 * n)
+            places = where(ge(around, n), 2 * n - 1 - around, around)
+        case "reflect":
+            period = current_builder().emit("maximum", (2 * n - 2, 1))
+            around = i % period
+            places = where(ge(around, n), 2 * n - 2 - around, around)
+        case _:
+            raise UnsupportedError(f"np.pad with mode {mode!r}", hint="constant, edge, wrap, symmetric or reflect")
+    return make_gather(x, tuple(Gather(0) if k == axis else FULL for k in range(x.rank)), places)
+
+
+# -------------------------------------------------------------------------------- triangles, diagonals
+
+
+def _triangle(name: str, other: str) -> OpDef:
+    def flipped(ct: Value, y: Value, x: Value, *, k: int) -> list[Value]:
+        return [current_builder().emit(name, (ct,), k=k)]
+
+    return define(
+        OpDef(
+            name, "fresh", ("x",), infer=lambda types, attrs, require: [Array(types[0].dtype, types[0].shape)],
+            run=lambda x, k: getattr(np, name)(x, k),
+            emit=lambda node, x: f"np.{name}({x}{', ' + str(node.attrs['k']) if node.attrs['k'] else ''})",
+            vjp=flipped, linear=("x",),
+            doc=f"The {other} triangle of the last two axes, from diagonal {{k}}; zeros elsewhere.",
+        )
+    )
+
+
+tril = _triangle("tril", "lower")
+triu = _triangle("triu", "upper")
+
+
+def _triangle_call(op: OpDef, m: Any, k: Any) -> Value:
+    x = as_value(m)
+    known = constant_of(k) if isinstance(k, Value) else k
+    if known is None:
+        raise UnsupportedError(f"np.{op.name} takes a literal k")
+    if x.rank == 1:
+        n = size_value(x, 0)
+        x = make_broadcast(x, (n, n))
+    if x.rank < 2:
+        raise ShapeError(f"np.{op.name} takes an array")
+    return op(x, k=int(known))  # type: ignore[no-any-return]
+
+
+@call(np.tril)
+def _tril_call(m: Any, k: Any = 0) -> Value:
+    return _triangle_call(tril, m, k)
+
+
+@call(np.triu)
+def _triu_call(m: Any, k: Any = 0) -> Value:
+    return _triangle_call(triu, m, k)
+
+
+def diagonal(x: Value, offset: int, axis1: int, axis2: int) -> Value:
+    """The diagonal of two axes as the last axis of a new array."""
+    rest = [k for k in range(x.rank) if k not in (axis1, axis2)]
+    moved = permute(x, (*rest, axis1, axis2))
+    rows, columns = shape_values(moved)[-2:]
+    below, right = max(-offset, 0), max(offset, 0)
+    builder = current_builder()
+    sides = (rows - below, columns - right)
+    if x.shape[axis1] == x.shape[axis2] or all(isinstance(s, int) for s in sides):
+        count = min(sides) if all(isinstance(s, int) for s in sides) else sides[0] if not below < right else sides[1]
+        count = max(count, 0) if isinstance(count, int) else count if not offset else builder.emit("maximum", (count, 0))
+    else:
+        count = builder.emit("maximum", (builder.emit("minimum", sides), 0))
+    i = make_positions(count)
+    first, second = (i if not s else i + s for s in (below, right))
+    return make_gather(moved, (*(FULL,) * len(rest), Gather(0), Gather(1)), first, second)
+
+
+def _literal(k: Any, what: str) -> int:
+    known = constant_of(k) if isinstance(k, Value) else k
+    if not isinstance(known, int | np.integer):
+        raise UnsupportedError(f"{what} takes a literal offset")
+    return int(known)
+
+
+@call(np.diagonal, method="diagonal")
+def _diagonal_call(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Value:
+    x = as_value(a)
+    return diagonal(x, _literal(offset, "np.diagonal"), normal_axis(axis1, x.rank), normal_axis(axis2, x.rank))
+
+
+@call(np.trace, method="trace")
+def _trace_call(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: Any = None, out: Any = None) -> Value:
+    found = _diagonal_call(a, offset, axis1, axis2)
+    return sum_over(found, axes=(found.rank - 1,), keepdims=False)  # type: ignore[no-any-return]
+
+
+@call(np.diag)
+def _diag_call(v: Any, k: Any = 0) -> Value:
+    x, offset = as_value(v), _literal(k, "np.diag")
+    if x.rank == 2:
+        return diagonal(x, offset, 0, 1)
+    if x.rank != 1:
+        raise ShapeError("np.diag takes one or two axes")
+    n = shape_values(x)[0]
+    side = n + abs(offset) if offset else n
+    matrix = make_zeros((side, side), x.dtype)
+    i = make_positions(n)
+    first, second = (i if not s else i + s for s in (max(-offset, 0), max(offset, 0)))
+    scatter(matrix, x, first, second, region=(Gather(0), Gather(1)))
+    return matrix
+
+
+# ------------------------------------------------------------------------------------------ splitting
+
+
+def _split(x: Value, sections: Any, axis: int, equal: bool) -> list[Value]:
+    size = current_builder().canonical_size(x.shape[axis])
+    if isinstance(sections, int):
+        if not isinstance(size, int):
+            return _split_evenly(x, sections, axis, equal)
+        if equal and size % sections:
+            raise ShapeError("array split does not result in an equal division")
+        cuts = [int(c) for c in np.cumsum([len(p) for p in np.array_split(np.arange(size), sections)])[:-1]]
+    else:
+        cuts = list(sections)
+    bounds: list[Any] = [None, *cuts, None]
+    region: list[Any] = [FULL] * x.rank
+    parts = []
+    for start, stop in zip(bounds, bounds[1:], strict=False):
+        operands = [v for v in (start, stop) if isinstance(v, Value)]
+        region[axis] = Span(*(Arg(operands.index(v)) if isinstance(v, Value) else v for v in (start, stop)))
+        parts.append(make_index(x, tuple(region), *operands))
+    return parts
+
+
+def _split_evenly(x: Value, sections: int, axis: int, equal: bool) -> list[Value]:
+    if not equal:
+        raise UnsupportedError("np.array_split of an axis of unknown size into sections", hint="give the indices")
+    builder = current_builder()
+    n = size_value(x, axis)
+    if builder.checks:
+        message = "array split does not result in an equal division"
+        builder.emit("check", (builder.emit("eq", (n % sections, 0)),), error="ValueError", message=message)
+    length = n // sections
+    size = builder.new_size("part")
+    length.size = size
+    like = make_zeros_type(x, axis, size)
+    return [slice_along(x, axis, length * k if k else 0, length * (k + 1), like) for k in range(sections)]
+
+
+@call(np.split)
+def _split_call(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Value]:
+    x = as_value(ary)
+    return _split(x, indices_or_sections, normal_axis(axis, x.rank), equal=True)
+
+
+@call(np.array_split)
+def _array_split_call(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Value]:
+    x = as_value(ary)
+    return _split(x, indices_or_sections, normal_axis(axis, x.rank), equal=False)
+
+
+@call(np.vsplit)
+def _vsplit_call(ary: Any, indices_or_sections: Any) -> list[Value]:
+    return _split_call(ary, indices_or_sections, 0)
+
+
+@call(np.hsplit)
+def _hsplit_call(ary: Any, indices_or_sections: Any) -> list[Value]:
+    x = as_value(ary)
+    return _split_call(x, indices_or_sections, 0 if x.rank == 1 else 1)
+
+
+@call(np.dsplit)
+def _dsplit_call(ary: Any, indices_or_sections: Any) -> list[Value]:
+    return _split_call(ary, indices_or_sections, 2)
+
