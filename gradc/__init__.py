@@ -1,0 +1,34 @@
+"""gradc compiles derivatives: plain NumPy functions in, staged and readable backward code out, run by Numba."""
+
+from gradc.api import grad, jit, stop_gradient, value_and_grad, vjp
+from gradc.errors import (
+    DTypeError,
+    GradcError,
+    GradientMismatch,
+    InternalError,
+    NonDifferentiableError,
+    ShapeError,
+    UnsupportedError,
+)
+from gradc.runtime.cache import cache
+from gradc.testing import check_grads, numerical_grad
+from gradc.version import __version__
+
+__all__ = [
+    "DTypeError",
+    "GradcError",
+    "GradientMismatch",
+    "InternalError",
+    "NonDifferentiableError",
+    "ShapeError",
+    "UnsupportedError",
+    "__version__",
+    "cache",
+    "check_grads",
+    "grad",
+    "jit",
+    "numerical_grad",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]

@@ -1,4 +1,4 @@
-"""Kernels as files: named by the hash of everything that they depend on, private to the user, loaded by later processes.
+"""Kernels as files: named by the hash of all that they depend on, private to the user, loaded by later processes.
 
 A kernel is a module text. It is written to `kernel_<hash>.py` in the cache folder and run as the module of that name,
 so Numba's own disk cache holds its machine code beside it, and tracebacks and profilers show its lines. The hash
@@ -167,13 +167,14 @@ def _private_folder(folder: Path) -> Path | None:
     return folder
 
 
-def _refuse(folder: Path, reason: str) -> None:
+def _refuse(folder: Path, reason: str) -> Path | None:
     warnings.warn(
         f"gradc does not use the cache folder {folder}: {reason}. Kernels are kept for this process only; "
         "set GRADC_CACHE_DIR to a folder of your own.",
         RuntimeWarning,
         stacklevel=2,
     )
+    return None
 
 
 def _temporary_folder() -> Path:

@@ -14,9 +14,8 @@ import numpy as np
 from gradc.errors import DTypeError, UnsupportedError
 from gradc.ir.types import Array, Layout, Scalar, Type
 
-DTYPES = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 complex64 complex128".split()
-)
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+DTYPES = frozenset(("bool", *_INTEGERS, "float32", "float64", "complex64", "complex128"))
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -59,6 +58,7 @@ def plain_leaf(x: Any, name: str) -> Any:
     if isinstance(x, np.generic):
         _check_dtype(x.dtype, name, f"{name}.astype")
         return x
+    cls: Any
     for cls in (bool, int, float, complex):
         if isinstance(x, cls):
             if cls is int and x not in _INT64:
@@ -149,12 +149,12 @@ def writable_alias(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def same_memory(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> bool:
     """Whether two arrays are one: the same elements at the same places."""
-    return x is y or (
-        x.shape == y.shape
-        and x.strides == y.strides
-        and x.dtype == y.dtype
-        and x.__array_interface__["data"][0] == y.__array_interface__["data"][0]
-    )
+    return x is y or memory_of(x) == memory_of(y)
+
+
+def memory_of(x: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+    """What two arrays have in common exactly where they are one."""
+    return x.__array_interface__["data"][0], x.shape, x.strides, x.dtype
 
 
 def alias_pattern(leaves: Sequence[Any], written: Sequence[int], names: Sequence[str]) -> tuple[tuple[int, int], ...]:

@@ -1,0 +1,105 @@
+"""What a user calls: compile and differentiate plain NumPy functions."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar, overload
+
+from gradc.runtime import pullback as _pullback
+from gradc.runtime.dispatch import Compiled, compiled
+from gradc.runtime.plan import Transform
+
+Argnums: TypeAlias = "int | str | Sequence[int | str]"
+T = TypeVar("T")
+Function: TypeAlias = Callable[..., Any]
+Decorator: TypeAlias = Callable[[Function], Compiled]
+
+
+@overload
+def jit(f: Function) -> Compiled: ...
+@overload
+def jit(f: None = None) -> Decorator: ...
+def jit(f: Function | None = None) -> Compiled | Decorator:
+    """A compiled `f`: the same arguments, the same result, the same changes to arrays that it is given.
+
+    >>> import gradc
+    >>> @gradc.jit
+    ... def mean_square(x, y):
+    ...     return (x * x + y * y) / 2
+    >>> mean_square(1.0, 3.0)
+    5.0
+    """
+    if f is None:
+        return jit
+    return compiled(f, Transform("jit"))
+
+
+@overload
+def grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Compiled: ...
+@overload
+def grad(f: None = None, argnums: Argnums = 0, has_aux: bool = False) -> Decorator: ...
+def grad(f: Function | None = None, argnums: Argnums = 0, has_aux: bool = False) -> Compiled | Decorator:
+    """A function returning the gradient of `f`, which returns a number, in the arguments that `argnums` names.
+
+    argnums: a position or a name gives the bare gradient, a tuple of positions a tuple, a tuple of names a dict. The
+    gradient of a structure (tuple, list, dict, named tuple, dataclass) has that structure.
+    has_aux: `f` returns (value, aux), and the result is (gradient, aux).
+
+    >>> import gradc
+    >>> gradc.grad(lambda x, y: x * y * y)(3.0, 2.0)
+    4.0
+    >>> gradc.grad(lambda x, y: x * y * y, argnums=("x", "y"))(3.0, 2.0)
+    {'x': 4.0, 'y': 12.0}
+    """
+    if f is None:
+        return functools.partial(grad, argnums=argnums, has_aux=has_aux)
+    return compiled(f, _transform("grad", argnums, has_aux))
+
+
+@overload
+def value_and_grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Compiled: ...
+@overload
+def value_and_grad(f: None = None, argnums: Argnums = 0, has_aux: bool = False) -> Decorator: ...
+def value_and_grad(f: Function | None = None, argnums: Argnums = 0, has_aux: bool = False) -> Compiled | Decorator:
+    """A function returning (value, gradient) of `f`; with `has_aux`, ((value, aux), gradient). See `grad`.
+
+    >>> import gradc
+    >>> gradc.value_and_grad(lambda x, y: x * y * y, argnums=(0, 1))(3.0, 2.0)
+    (12.0, (4.0, 12.0))
+    """
+    if f is None:
+        return functools.partial(value_and_grad, argnums=argnums, has_aux=has_aux)
+    return compiled(f, _transform("value_and_grad", argnums, has_aux))
+
+
+def vjp(f: Function, *primals: Any) -> tuple[Any, _pullback.Pullback]:
+    """`(out, pullback)`: what `f` returns, and the function from a cotangent of it to a tuple, one entry per primal.
+
+    The pullback keeps what it needs: later writes to the primals do not reach it.
+
+    >>> import numpy as np, gradc
+    >>> out, pullback = gradc.vjp(lambda x, y: x * y, np.array([1.0, 2.0]), 3.0)
+    >>> pullback(np.array([1.0, 10.0]))
+    (array([ 3., 30.]), 21.0)
+    """
+    return _pullback.vjp(f, primals)
+
+
+def stop_gradient(x: T) -> T:
+    """`x` itself, through which no derivative passes.
+
+    >>> import gradc
+    >>> gradc.grad(lambda x: x * gradc.stop_gradient(x))(3.0)
+    3.0
+    """
+    return x
+
+
+def _transform(kind: Any, argnums: Argnums, has_aux: bool) -> Transform:
+    if isinstance(argnums, int | str):
+        return Transform(kind, (argnums,), True, bool(has_aux))
+    chosen = tuple(argnums)
+    if not chosen:
+        raise ValueError("argnums is empty: name at least one argument")
+    return Transform(kind, chosen, False, bool(has_aux))

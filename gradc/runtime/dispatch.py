@@ -1,0 +1,464 @@
+"""From the arguments of a call to a compiled kernel: the objects that `jit`, `grad` and their like return.
+
+A signature is the structure of the arguments and, for each leaf, what `leaves.py` calls its key. The general way of a
+call flattens the arguments, looks the signature up, and compiles where it is new; the signature of the last call
+has a `__call__` of its own (`fastcall.py`), so each object has a class of its own to hang it on.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import pickle
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradc.errors import UnsupportedError
+from gradc.ir.program import Expansion, Program, Typed
+from gradc.ir.tree import Branch, Tree, flatten
+from gradc.runtime import fastcall, pipeline
+from gradc.runtime.cache import cache
+from gradc.runtime.failures import at_user_line, no_such_signature
+from gradc.runtime.leaves import (
+    DTYPES,
+    LeafKey,
+    alias_pattern,
+    check_differentiable,
+    kernel_type,
+    leaf_key,
+    plain_leaf,
+    writable_alias,
+)
+from gradc.runtime.lowered import Lowered
+from gradc.runtime.pipeline import Request, Staged
+from gradc.runtime.plan import (
+    Plan,
+    Transform,
+    argnums_text,
+    check_argnums,
+    flatten_typed,
+    leaf_paths,
+    make_plan,
+    rebuild_values,
+)
+
+_INT64 = range(-(2**63), 2**63)
+_NUMPY_CLASSES = {np.bool_, *(getattr(np, name) for name in DTYPES if name != "bool")}
+_EXACT = frozenset({bool, float, complex, np.ndarray, *_NUMPY_CLASSES})
+_KEPT_PROGRAMS = 64  # per signature: one for each value of its static leaves, and for each rebinding
+
+
+@dataclass(eq=False, slots=True)
+class Entry:
+    """One program of one signature, with the kernels of it."""
+
+    program: Program
+    static: dict[int, Any]
+    argument_count: int
+    keys: tuple[LeafKey, ...]
+    names: tuple[str, ...]
+    written: tuple[int, ...]
+    variants: dict[tuple[tuple[int, int], ...], Kernel] = field(default_factory=dict)
+
+    def captured(self, leaves: Sequence[Any]) -> list[Any] | None:
+        """The leaves of what the function captures at this moment; None where the entry is not for this call."""
+        for k, value in self.static.items():
+            if k < self.argument_count and not same_static(leaves[k], value):
+                return None
+        if not all(guard.holds() for guard in self.program.guards):
+            return None
+        found: list[Any] = []
+        for capture in self.program.captures:
+            try:
+                inner, tree = flatten(capture.fetch())
+            except (AttributeError, KeyError, IndexError, NameError, ValueError):
+                return None
+            if tree != capture.tree:
+                return None
+            found += inner
+        for k, leaf in enumerate(found, self.argument_count):
+            if leaf_key(leaf) != self.keys[k] or (k in self.static and not same_static(leaf, self.static[k])):
+                return None
+        return found
+
+
+@dataclass(eq=False, slots=True)
+class Kernel:
+    """A compiled kernel with the way from its results to what a call returns."""
+
+    staged: Staged
+    call: Callable[..., Any]
+    finish: Callable[[Any], Any] | None
+    text: str
+    fast: Callable[..., Any] | None = None
+
+
+def same_static(x: Any, y: Any) -> bool:
+    """Whether two values are the same for a program that was built on one of them."""
+    if isinstance(x, np.ndarray) or isinstance(y, np.ndarray):
+        return type(x) is type(y) and x.dtype == y.dtype and np.array_equal(x, y)
+    return type(x) is type(y) and bool(x == y)
+
+
+_objects: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+
+class Compiled:
+    """A function that is compiled for the arguments it is called with. `gradc.jit`, `gradc.grad`, … make these."""
+
+    def __init__(self, function: Callable[..., Any], transform: Transform) -> None:
+        self._function = function
+        self._transform = transform
+        self._signature = signature_of(function)
+        self._families: dict[Any, list[Entry]] = {}
+        self._plans: dict[tuple[Tree, ...], Plan] = {}
+        self._locks: dict[Any, threading.Lock] = {}
+        self._last: Kernel | None = None
+        functools.update_wrapper(self, function, updated=())
+        self._qualname = getattr(function, "__qualname__", type(function).__name__)
+        self._bind = fastcall.binder(self._signature, self._qualname)
+        type(self).__call__ = fastcall.general_call(self._signature, Compiled._call, self._qualname)  # type: ignore[assignment]
+        check_argnums(transform.argnums, self._signature, self._qualname)
+        _objects.add(self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the compiled function. Every object has a class of its own, which overrides this."""
+        return self._call(self._bind(*args, **kwargs))
+
+    def __repr__(self) -> str:
+        options = f", argnums={argnums_text(self._transform)}" if self._transform.kind not in ("jit", "vjp") else ""
+        options += ", has_aux=True" if self._transform.has_aux else ""
+        return f"<gradc.{self._transform.kind}({self._qualname}{options})>"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce__(self) -> Any:
+        name = getattr(self, "__qualname__", "")
+        if find_by_name(getattr(self, "__module__", ""), name) is self:
+            return find_by_name, (self.__module__, name)
+        function = self._function
+        named = find_by_name(getattr(function, "__module__", ""), getattr(function, "__qualname__", ""))
+        if named is not function and not isinstance(function, Compiled):
+            raise pickle.PicklingError(
+                f"{self!r} cannot be pickled: {self._qualname} is not found by its name in its module; "
+                "define it at the top level of a module"
+            )
+        return compiled, (function, self._transform)
+
+    # ------------------------------------------------------------------------------------ looking inside
+
+    @property
+    def source(self) -> str:
+        """The readable staged program of the signature called last: a module text for plain NumPy."""
+        if self._last is None:
+            return (
+                f"# {self!r} has not been called yet.\n"
+                "# Call it, or use .lower(*args).source with arguments like those it will be called with.\n"
+            )
+        return Lowered(repr(self), self._signature, self._last.staged).source
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """The program specialised to these arguments, which is not run."""
+        leaves, plan, trees, keys, _ = self._prepare(self._bind(*args, **kwargs))
+        entry, captured = self._entry(leaves, plan, trees, keys)
+        aliases = alias_pattern([*leaves, *captured], entry.written, entry.names) if entry.written else ()
+        known = entry.variants.get(aliases)
+        staged = known.staged if known is not None else self._stage(entry.program, plan, aliases)
+        return Lowered(repr(self), self._signature, staged)
+
+    # ---------------------------------------------------------------------------------------- general way
+
+    def _call(self, values: tuple[Any, ...], cotangents: Sequence[Any] = ()) -> Any:
+        return self._run(values, cotangents)[1]
+
+    def _run(self, values: tuple[Any, ...], cotangents: Sequence[Any] = ()) -> tuple[Kernel, Any]:
+        """The kernel for these values of the parameters, and what the call returns."""
+        leaves, plan, trees, keys, converted = self._prepare(values)
+        entry, captured = self._entry(leaves, plan, trees, keys)
+        full = [*leaves, *captured]
+        aliases = alias_pattern(full, entry.written, entry.names) if entry.written else ()
+        kernel = entry.variants.get(aliases) or self._kernel(entry, plan, aliases)
+        if kernel is not self._last:
+            self._last = kernel
+            if not cotangents and not aliases:
+                self._install(kernel, entry, trees, keys, converted)
+        mutates = self._transform.kind == "jit"
+        for k, x in enumerate(full):
+            if x.__class__ is np.ndarray:
+                full[k] = self._lend(x, mutates and k in entry.written)
+        try:
+            result = kernel.call(*full, *cotangents)
+        except Exception as error:
+            raise explain(error) from None
+        return kernel, kernel.finish(result) if kernel.finish is not None else result
+
+    def _failed(self, values: tuple[Any, ...], error: Exception) -> Any:
+        """What the straight call does with an exception of its kernel."""
+        if no_such_signature(error):
+            return self._call(values)
+        raise explain(error) from None
+
+    def _lend(self, x: np.ndarray[Any, Any], written: bool) -> np.ndarray[Any, Any]:
+        """`x` as kernels take it: aligned, not marked read-only."""
+        flags = x.flags
+        if flags.writeable and flags.aligned:
+            return x
+        if written:
+            if not flags.writeable:
+                raise ValueError("assignment destination is read-only")
+            raise UnsupportedError(
+                "an argument that is written to is not aligned in memory", hint="pass a copy: x.copy()."
+            )
+        return writable_alias(x) if flags.aligned else x.copy(order="K")
+
+    def _prepare(
+        self, values: tuple[Any, ...]
+    ) -> tuple[list[Any], Plan, tuple[Tree, ...], tuple[LeafKey, ...], frozenset[int]]:
+        """Leaves, plan, structure and keys of the arguments, and which leaves a Python int became a float at."""
+        leaves, tree = flatten(values)
+        assert isinstance(tree, Branch)
+        trees = tree.items
+        plan = self._plans.get(trees)
+        if plan is None:
+            plan = self._plans[trees] = make_plan(trees, self._signature, self._transform, self._qualname)
+        for k, x in enumerate(leaves):
+            cls = x.__class__
+            if cls not in _EXACT and not (cls is int and x in _INT64):
+                leaves[k] = plain_leaf(x, plan.names[k])
+        converted: frozenset[int] = frozenset()
+        if any(leaves[k].__class__ is int for k in plan.wrt):
+            converted = frozenset(k for k in plan.wrt if leaves[k].__class__ is int)
+            for k in converted:
+                leaves[k] = float(leaves[k])
+        return leaves, plan, trees, tuple([leaf_key(x) for x in leaves]), converted
+
+    def _entry(
+        self, leaves: list[Any], plan: Plan, trees: tuple[Tree, ...], keys: tuple[LeafKey, ...]
+    ) -> tuple[Entry, list[Any]]:
+        """The entry for a call, made where there is none; and what the function captures."""
+        family = (trees, keys)
+        found = self._find(family, leaves)
+        if found is not None:
+            return found
+        for k, x in enumerate(leaves):
+            plain_leaf(x, plan.names[k])
+        for k in plan.wrt:
+            check_differentiable(leaves[k], plan.names[k])
+        with self._lock(family):
+            found = self._find(family, leaves)
+            if found is not None:
+                return found
+            values = rebuild_values(trees, leaves)
+            program = program_of(self._function, values)
+            if self._transform.kind == "jit" and program.rebinds:
+                raise UnsupportedError(
+                    "an item of an argument is replaced",
+                    program.rebinds[0],
+                    why="the compiled function gets the items, not the container, so the caller would not see it.",
+                    hint="return the new item, or write into the array that is there: x[...] = value.",
+                )
+            captured: list[Any] = []
+            names = list(plan.names)
+            for capture in program.captures:
+                inner, tree = flatten(capture.fetch())
+                captured += inner
+                names += leaf_paths(tree, capture.name)
+            entry = Entry(
+                program,
+                program.static,
+                len(leaves),
+                (*keys, *(leaf_key(x) for x in captured)),
+                tuple(names),
+                pipeline.written_leaves(program),
+            )
+            entries = self._families.setdefault(family, [])
+            entries.insert(0, entry)
+            del entries[_KEPT_PROGRAMS:]
+            return entry, captured
+
+    def _find(self, family: Any, leaves: Sequence[Any]) -> tuple[Entry, list[Any]] | None:
+        for entry in tuple(self._families.get(family, ())):
+            captured = entry.captured(leaves)
+            if captured is not None:
+                return entry, captured
+        return None
+
+    def _lock(self, key: Any) -> threading.Lock:
+        return self._locks.setdefault(key, threading.Lock())
+
+    def _stage(self, program: Program, plan: Plan, aliases: tuple[tuple[int, int], ...]) -> Staged:
+        transform = self._transform
+        return pipeline.transform(
+            program, Request(transform.kind, plan.wrt, plan.gradient, transform.has_aux, aliases)
+        )
+
+    def _kernel(self, entry: Entry, plan: Plan, aliases: tuple[tuple[int, int], ...]) -> Kernel:
+        with self._lock((id(entry), aliases)):
+            kernel = entry.variants.get(aliases)
+            if kernel is None:
+                kernel = entry.variants[aliases] = build_kernel(self._stage(entry.program, plan, aliases))
+            return kernel
+
+    def _install(
+        self,
+        kernel: Kernel,
+        entry: Entry,
+        trees: tuple[Tree, ...],
+        keys: tuple[LeafKey, ...],
+        converted: frozenset[int],
+    ) -> None:
+        """Make the straight call for this signature the object's `__call__`."""
+        given: list[LeafKey] = list(entry.keys)
+        for k in converted:
+            given[k] = int
+        fast = kernel.fast if not converted else None
+        if fast is None:
+            fast = fastcall.fast_call(
+                self._signature,
+                self._qualname,
+                trees,
+                given,
+                converted,
+                entry.program.captures,
+                entry.program.guards,
+                entry.static,
+                entry.written,
+                kernel.call,
+                kernel.finish,
+                Compiled._call,
+                Compiled._failed,
+            )
+        if fast is not None:
+            if not converted:
+                kernel.fast = fast
+            type(self).__call__ = fast  # type: ignore[assignment]
+
+    # ------------------------------------------------------------------------- inside compiled functions
+
+    @property
+    def __gradc_function__(self) -> Callable[..., Any]:
+        """The plain function that a call of this object means inside another compiled function."""
+        if self._transform.kind != "jit":
+            raise AttributeError("only jit means its function")
+        return self._function
+
+    def __gradc_expand__(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Expansion:
+        """What a call of this object becomes inside another compiled function."""
+        staged = self._expanded(self._bind(*args, **kwargs))
+        return Expansion(staged.func, staged.result, staged.program.captures, staged.program.guards)
+
+    def _expanded(self, values: tuple[Any, ...]) -> Staged:
+        leaves, tree = flatten_typed(values)
+        assert isinstance(tree, Branch)
+        plan = make_plan(tree.items, self._signature, self._transform, self._qualname)
+        for k in plan.wrt:
+            if leaves[k].__class__ is int:
+                leaves[k] = float(leaves[k])
+            if not isinstance(leaves[k], Typed):
+                check_differentiable(leaves[k], plan.names[k])
+        program = program_of(self._function, rebuild_values(tree.items, leaves))
+        return self._stage(program, plan, ())
+
+
+def compiled(function: Callable[..., Any], transform: Transform) -> Compiled:
+    """The object that computes `transform` of `function`, with a class of its own."""
+    if isinstance(function, Compiled) or callable(function):
+        cls = type(f"Compiled_{transform.kind}", (Compiled,), {"__module__": __name__})
+        return cls(function, transform)  # type: ignore[no-any-return]
+    raise TypeError(f"gradc.{transform.kind} takes a function, not {function!r}")
+
+
+def program_of(function: Callable[..., Any], values: Sequence[Any]) -> Program:
+    """What the front end makes of a call of `function`; derivatives of derivatives start from the inner one's IR."""
+    if isinstance(function, Compiled) and function._transform.kind != "jit":
+        staged = function._expanded(tuple(values))
+        program = staged.program
+        return Program(
+            staged.func, program.args, staged.result, program.captures, program.guards, program.static, program.rebinds
+        )
+    return pipeline.parse(plain_function(function), values)
+
+
+def plain_function(function: Any) -> Any:
+    """The Python function that a callable stands for: a jit object's, an njit dispatcher's, or itself."""
+    while True:
+        if isinstance(function, Compiled):
+            function = function._function
+        elif hasattr(function, "py_func"):
+            function = function.py_func
+        else:
+            return function
+
+
+def build_kernel(staged: Staged) -> Kernel:
+    """Emit and compile."""
+    types_of = [r.ty for r in staged.func.results]
+    pack = fastcall.pack_of(staged.result, types_of)
+    text, name = pipeline.kernel_text(staged, pack)
+    signature = tuple(kernel_type(p.ty) for p in staged.func.params)
+    call = staged.stages.timed("compile", lambda: load(staged, text, name, signature))
+    finish = fastcall.finisher(staged.result, types_of) if pack is None else None
+    return Kernel(staged, call, finish, text)
+
+
+def load(staged: Staged, text: str, name: str, signature: tuple[Any, ...]) -> Callable[..., Any]:
+    """The compiled function. Raises: InternalError where Numba refuses the text, never Numba's own traceback."""
+    try:
+        return cache.load(text, name, signature)
+    except Exception as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+        raise pipeline.internal_error(
+            f"the kernel of {staged.name} was not compiled: {first.strip()}", staged.func, "kernel"
+        ) from None
+
+
+def explain(error: Exception) -> Exception:
+    """An exception of a kernel as the user is to see it."""
+    return at_user_line(error, pipeline.place_of(error))
+
+
+def signature_of(function: Any) -> inspect.Signature:
+    """The parameters of a function. Raises: UnsupportedError where they cannot be had."""
+    try:
+        return inspect.signature(plain_function(function))
+    except (TypeError, ValueError):
+        raise UnsupportedError(
+            f"{function!r} has no signature that Python could tell",
+            why="gradc compiles Python functions.",
+            hint="wrap it: lambda x: f(x).",
+        ) from None
+
+
+def find_by_name(module: str, qualname: str) -> Any:
+    """What a dotted name means in a module that is loaded or can be; None where it means nothing."""
+    found: Any = sys.modules.get(module)
+    if found is None and module:
+        try:
+            __import__(module)
+        except ImportError:
+            return None
+        found = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+        if found is None:
+            return None
+    return found
+
+
+def _renew_locks() -> None:
+    """In a fork: locks that another thread of the parent held would never open."""
+    for made in list(_objects):
+        made._locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)

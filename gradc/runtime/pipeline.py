@@ -1,0 +1,356 @@
+"""The way through the compiler: the one place that knows which stage follows which."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from gradc.config import config
+from gradc.errors import DTypeError, GradcError, InternalError, Loc, ShapeError, UnsupportedError
+from gradc.ir.effects import written_params
+from gradc.ir.nodes import Func, walk_nodes
+from gradc.ir.printer import print_func
+from gradc.ir.program import Program
+from gradc.ir.tree import Branch, Leaf, Tree, shift_leaves, tree_leaves
+from gradc.ir.types import Array, Scalar, format_shape, is_float, is_inexact
+from gradc.ir.verifier import verify
+from gradc.runtime.cache import PLACEHOLDER
+from gradc.runtime.ownership import copy_on_entry, keep_results, merge_aliases, own_results, python_floats
+
+Kind: TypeAlias = Literal["jit", "grad", "value_and_grad", "vjp", "pullback"]
+
+
+NOTHING = Branch(tuple, (), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is wanted of a program.
+
+    wrt: positions of the leaves that are differentiated; `gradient`: the tree of the result that holds their
+        gradients (leaf k: of wrt[k]).
+    aliases: pairs (k, first) of leaves that are one array, where the program writes into it.
+    """
+
+    kind: Kind
+    wrt: tuple[int, ...] = ()
+    gradient: Tree = NOTHING
+    has_aux: bool = False
+    aliases: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class Staged:
+    """A program after its transforms: the function to emit, the tree of its results, and how it came about."""
+
+    program: Program
+    request: Request
+    func: Func
+    result: Tree
+    stages: Stages
+
+    @property
+    def name(self) -> str:
+        """`<f>_<kind>`: the name of what is emitted."""
+        return self.stages.name
+
+
+# ------------------------------------------------------------------------------------------------- the way
+
+
+def parse(function: Any, values: Sequence[Any]) -> Program:
+    """What the Python front end makes of a call of `function` with one value per parameter."""
+    from gradc.frontends.from_python import parse as parse_python
+
+    program: Program = parse_python(function, values)
+    return program
+
+
+def transform(program: Program, request: Request) -> Staged:
+    """From what a front end made to the function that is emitted."""
+    stages = Stages(f"{_identifier(program.func.name)}_{request.kind}")
+    func = stages.start(program.func)
+    func = stages.run("aliases", func, lambda f: merge_aliases(f, request.aliases))
+    func = optimise(func, stages)
+    if request.kind == "jit":
+        result = program.result
+    elif request.kind == "vjp":
+        func, result = stages.run("entry", func, copy_on_entry), program.result
+    else:
+        func, result = differentiate(func, program, request, stages)
+        func = optimise(func, stages)
+    if request.kind in ("vjp", "value_and_grad"):
+        values = result.items[0] if request.kind == "value_and_grad" and isinstance(result, Branch) else result
+        primal = values.items[0] if request.has_aux and isinstance(values, Branch) else values
+        func = stages.run("floats", func, lambda f: python_floats(f, tree_leaves(primal)))
+    func = stages.run("results", func, own_results)
+    return Staged(program, request, func, result, stages)
+
+
+def optimise(func: Func, stages: Stages) -> Func:
+    """The passes, in order."""
+    for name, run in _passes():
+        func = stages.run(name, func, run)
+    return func
+
+
+def _passes() -> list[tuple[str, Callable[[Func], Func]]]:
+    found = []
+    for name in ("stability", "simplify", "cse", "hoist", "dce"):
+        try:
+            found.append((name, getattr(importlib.import_module(f"gradc.passes.{name}"), name)))
+        except ImportError:
+            continue
+    return found
+
+
+def kernel_text(staged: Staged, pack: Any = None) -> tuple[str, str]:
+    """The text that Numba gets, and the name of the function in it; PLACEHOLDER stands for the hash."""
+    from gradc.codegen.kernel import kernel_source
+
+    name = f"{staged.name}_{PLACEHOLDER}"
+    return staged.stages.emit("kernel", lambda: kernel_source(staged.func, name, pack)), name
+
+
+def source_text(staged: Staged, signature: inspect.Signature) -> str:
+    """The readable program."""
+    from gradc.codegen.readable import source
+
+    program = staged.program
+    return staged.stages.emit(
+        "source",
+        lambda: source(staged.func, staged.name, signature, program.args, staged.result, program.captures),
+    )
+
+
+def written_leaves(program: Program) -> tuple[int, ...]:
+    """Positions of the leaves whose memory the program writes into."""
+    return written_params(program.func)
+
+
+def place_of(error: Exception) -> Loc | None:
+    """Where in the user's program an exception of a kernel comes from."""
+    return error.loc if isinstance(error, GradcError) else None
+
+
+# ------------------------------------------------------------------------------------------- derivatives
+
+
+def differentiate(func: Func, program: Program, request: Request, stages: Stages) -> tuple[Func, Tree]:
+    """The derivative that `request` asks for, and the tree of its results."""
+    from gradc.ad.reverse import reverse
+
+    _check_wrt(func, program, request)
+    values, count = program.result, len(func.results)
+    func = stages.run("entry", func, copy_on_entry)
+    wrt = _wrt_of_aliases(request)
+    if request.kind == "pullback":
+        derived = stages.run("reverse", func, lambda f: reverse(f, wrt, keep_value=False, seeds="params"))
+        return derived, request.gradient
+    values, scalar = _scalar_result(func, program.result, request)
+    keep = request.kind == "value_and_grad" or request.has_aux
+    func = stages.run("reverse", func, lambda f: reverse(f, wrt, keep_value=keep, seeds="ones", outputs=[scalar]))
+    gradient = shift_leaves(request.gradient, count if keep else 0)
+    if request.kind == "value_and_grad":
+        return func, Branch(tuple, (0, 1), (values, gradient))
+    if not request.has_aux:
+        return func, gradient
+    # (gradient, aux): the value itself is not asked for.
+    assert isinstance(values, Branch)
+    func = stages.run("results", func, lambda f: keep_results(f, [k for k in range(len(f.results)) if k != scalar]))
+    return func, _without_leaf(Branch(tuple, (0, 1), (gradient, values.items[1])), scalar)
+
+
+def _check_wrt(func: Func, program: Program, request: Request) -> None:
+    for k in request.wrt:
+        param = func.params[k]
+        if k in program.static:
+            raise UnsupportedError(
+                f"argument `{param.name}` cannot be differentiated",
+                program.func.loc,
+                why=f"its value ({program.static[k]!r}) decides what is compiled: a count, a shape or an option.",
+                hint="leave it out of argnums.",
+            )
+        if not is_inexact(param.ty):
+            raise DTypeError(
+                f"argument `{param.name}` is of type {param.ty} and cannot be differentiated",
+                program.func.loc,
+                why="integers and booleans are data: there is no derivative in them.",
+                hint=f"pass {param.name}.astype(np.float64), or leave it out of argnums.",
+            )
+
+
+def _wrt_of_aliases(request: Request) -> list[int]:
+    """Which parameter each gradient is taken of, where several arguments are one array that is written to.
+
+    Gradients of arguments add up to the derivative of the array. So the first argument that asks gets the
+    whole of it, and the parameters that merging left unused give the others zeros.
+    """
+    first = dict(request.aliases)
+    taken: set[int] = set()
+    wrt = []
+    for k in request.wrt:
+        root = first.get(k, k)
+        wrt.append(k if root in taken else root)
+        taken.add(root)
+    return wrt
+
+
+def _scalar_result(func: Func, result: Tree, request: Request) -> tuple[Tree, int]:
+    """The results (value first), and which one the value is.
+
+    Raises: ShapeError or DTypeError where the value is not a real number.
+    """
+    value = result
+    if request.has_aux:
+        if not isinstance(result, Branch) or result.cls is not tuple or len(result.items) != 2:
+            raise ShapeError(
+                f"has_aux=True, but {func.name} does not return a pair",
+                func.loc,
+                why="with has_aux the function returns (value, aux).",
+                hint="return value, aux.",
+            )
+        value = result.items[0]
+    hint = "gradc.vjp gives the pullback of such a function, gradc.jacobian all its derivatives; or sum the result."
+    if not isinstance(value, Leaf):
+        what = f"a {value.cls.__name__}" if isinstance(value, Branch) else repr(value.value)
+        raise ShapeError(
+            f"{func.name} returns {what}, not a number", func.loc, why="a gradient is that of one number.", hint=hint
+        )
+    ty = func.results[value.k].ty
+    assert isinstance(ty, Scalar | Array)
+    if ty.shape != ():
+        raise ShapeError(
+            f"{func.name} returns an array of shape {format_shape(ty.shape)}, not a number",
+            func.loc,
+            why="a gradient is that of one number.",
+            hint=hint,
+        )
+    if not is_float(ty):
+        raise DTypeError(
+            f"{func.name} returns a number of type {ty.dtype}, which has no gradient",
+            func.loc,
+            why="the value that is differentiated has to be a real floating-point number.",
+            hint="return the real part." if ty.dtype.startswith("complex") else "return a float.",
+        )
+    return result, value.k
+
+
+def _without_leaf(tree: Tree, gone: int) -> Tree:
+    if isinstance(tree, Leaf):
+        return Leaf(tree.k - 1) if tree.k > gone else tree
+    if isinstance(tree, Branch):
+        return Branch(tree.cls, tree.keys, tuple(_without_leaf(item, gone) for item in tree.items))
+    return tree
+
+
+# ------------------------------------------------------------------------------------------------- stages
+
+
+@dataclass(eq=False, slots=True)
+class Stages:
+    """Runs stages one after the other: times them, verifies, prints and dumps as the configuration says."""
+
+    name: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    step: int = 0
+    snapshots: Callable[[str, Func], None] | None = None
+
+    def start(self, func: Func) -> Func:
+        """Note what the front end made."""
+        self._note("parse", func, changed=True)
+        return func
+
+    def run(self, stage: str, func: Func, run: Callable[[Func], Func]) -> Func:
+        """The function after a stage.
+
+        Raises: the errors of the stage; InternalError for an exception that is none of gradc's.
+        """
+        try:
+            made: Func = self.timed(stage, lambda: run(func))
+        except GradcError:
+            raise
+        except Exception as error:
+            raise internal_error(f"stage {stage} failed on {self.name}: {error!r}", func, stage) from error
+        self._note(stage, made, changed=made is not func)
+        return made
+
+    def timed(self, stage: str, run: Callable[[], Any]) -> Any:
+        """What `run` gives, with the seconds that it took."""
+        start = time.perf_counter()
+        try:
+            return run()
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def emit(self, stage: str, run: Callable[[], str]) -> str:
+        """The text that an emitter makes."""
+        text: str = self.timed(stage, run)
+        self.texts[stage] = text
+        if config().debug >= 3:
+            print(f"# {self.name}: {stage}\n{text}", file=sys.stderr)
+        self._dump(f"{stage}.py", text)
+        return text
+
+    def _note(self, stage: str, func: Func, changed: bool) -> None:
+        if self.snapshots is not None:
+            self.snapshots(stage, func)
+        settings = config()
+        if settings.verifies(stage):
+            verify(func, stage)
+        if not changed:
+            return
+        self.step += 1
+        if settings.prints(stage):
+            print(f"# {self.name} after {stage}\n{print_func(func)}", file=sys.stderr)
+        if settings.dump is not None:
+            self._dump(f"{self.step:02d}-{stage}.ir", print_func(func))
+
+    def _dump(self, file: str, text: str) -> None:
+        folder = config().dump
+        if folder is not None:
+            (folder / self.name).mkdir(parents=True, exist_ok=True)
+            (folder / self.name / file).write_text(text)
+
+
+def internal_error(what: str, func: Func, stage: str) -> InternalError:
+    """An error of gradc itself; `.hint` is the line that shows it again."""
+    from gradc.runtime.cache import cache
+
+    try:
+        text = print_func(func)
+        path = (config().dump or cache.folder()) / f"repro_{_identifier(func.name)}_{abs(hash(text)) % 16**6:06x}.ir"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        repro = f"python -m gradc {path} -p {stage} --verify"
+    except Exception as error:  # the report of a defect must not hide it behind another one
+        repro = f"the IR could not be printed: {error!r}"
+    return InternalError(what, func.loc, why="this is a bug in gradc, not in your function.", hint=f"repro: {repro}")
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"\W+", "_", name).strip("_") or "f"
+
+
+# -------------------------------------------------------------------------------------------------- stats
+
+
+def statistics(staged: Staged) -> Mapping[str, Any]:
+    """Operations, notes of the passes, and seconds per stage."""
+    operations: dict[str, int] = {}
+    for node in walk_nodes(staged.func.body):
+        operations[node.op.name] = operations.get(node.op.name, 0) + 1
+    return {
+        "operations": sum(operations.values()),
+        "operations by name": dict(sorted(operations.items())),
+        **staged.func.notes,
+        "seconds": dict(staged.stages.seconds),
+    }
