@@ -14,7 +14,7 @@ from gradc.ir.nodes import Value
 from gradc.ir.opdef import OpDef
 from gradc.ir.types import WEAK_FLOAT, Array, Scalar, Type, size_variable
 from gradc.ir.verifier import verify
-from gradc.ops import TABLE
+from gradc.ops import ATTRIBUTES, CALLS, METHODS, TABLE
 
 ELEMENTWISE = [op for op in TABLE.values() if op.kind == "elementwise" and op.dtype_rule is not None]
 SMOOTH = [op for op in ELEMENTWISE if op.partials is not None and op.name not in ("cast", "stop_gradient")]
@@ -191,3 +191,215 @@ def test_partials_at_edges_are_not_nan(op: OpDef) -> None:
         if np.isfinite(reference(op, *map(np.float64, point))):
             for p in partials(op, *map(np.float64, point)):
                 assert not np.isnan(p), point
+
+
+# ------------------------------------------------------------------------------------------ calls
+
+
+class Calls:
+    """NumPy as the front ends see it: `np.sum(x)` adds nodes."""
+
+    def __init__(self, module: Any = np) -> None:
+        self.module = module
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.module, name)
+        if found in CALLS:
+            return CALLS[found].build
+        return Calls(found) if isinstance(found, np.ufunc) or type(found).__name__ == "module" else found
+
+
+def method(x: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    """x.name(*args) for arrays, and for values as the front ends see it."""
+    if isinstance(x, Value):
+        return METHODS[name].build(x, *args, **kwargs)
+    return getattr(x, name)(*args, **kwargs)
+
+
+def attribute(x: Any, name: str) -> Any:
+    return ATTRIBUTES[name].build(x) if isinstance(x, Value) else getattr(x, name)
+
+
+m, a = method, attribute
+V, M, S, T = (3,), (3, 4), (4, 4), (2, 3, 4)
+
+# Program of (np, *arguments), shapes of the arguments; every float result is differentiated.
+PROGRAMS: list[tuple[Any, tuple[tuple[int, ...], ...]]] = [
+    (lambda np, x: np.sum(x), (M,)),
+    (lambda np, x: np.sum(x, axis=0), (M,)),
+    (lambda np, x: np.sum(x, -1, keepdims=True), (M,)),
+    (lambda np, x: np.sum(x, axis=(0, 2)), (T,)),
+    (lambda np, x: np.sum(x, axis=(-1, 0), keepdims=True), (T,)),
+    (lambda np, x: np.sum(x, where=np.greater(x, 1.0), initial=2.0), (M,)),
+    (lambda np, x: m(x, "sum", axis=1), (M,)),
+    (lambda np, x: np.sum([x, x * 2.0], axis=0), (V,)),
+    (lambda np, x: np.mean(x), (M,)),
+    (lambda np, x: np.mean(x, axis=0), (M,)),
+    (lambda np, x: m(x, "mean", -1, keepdims=True), (T,)),
+    (lambda np, x: np.mean(x, axis=0, where=np.greater(x, 0.5)), (M,)),
+    (lambda np, x: np.prod(x), (V,)),
+    (lambda np, x: np.prod(x, axis=0), (M,)),
+    (lambda np, x: np.prod(x, axis=(0, 2), keepdims=True), (T,)),
+    (lambda np, x: np.max(x), (M,)),
+    (lambda np, x: np.max(x, axis=1), (M,)),
+    (lambda np, x: m(x, "min", axis=(0, 1)), (T,)),
+    (lambda np, x: np.min(x, axis=0, keepdims=True), (M,)),
+    (lambda np, x: np.max(x, axis=1, initial=1.0), (S,)),
+    (lambda np, x: np.cumsum(x, axis=0) + np.cumsum(x, axis=-1), (M,)),
+    (lambda np, x: np.cumsum(x) * np.cumprod(x), (M,)),
+    (lambda np, x: np.cumprod(x - 1.0, axis=0) + m(x, "cumprod", axis=1), (M,)),
+    (lambda np, x: np.var(x), (M,)),
+    (lambda np, x: np.var(x, axis=0, ddof=1), (M,)),
+    (lambda np, x: m(x, "std", axis=1, keepdims=True), (M,)),
+    (lambda np, x: np.ptp(x, axis=0), (M,)),
+    (lambda np, x, w: np.average(x, axis=1, weights=w), (M, (4,))),
+    (lambda np, x, w: np.average(x, weights=w), (M, M)),
+    (lambda np, x: x * np.argmax(x, axis=0) + np.argmin(x), (M,)),
+    (lambda np, x: x * np.any(np.greater(x, 1.9)) + np.count_nonzero(x), (M,)),
+    (lambda np, x, y: np.matmul(x, y), (V, V)),
+    (lambda np, x, y: np.matmul(x, y), (M, (4,))),
+    (lambda np, x, y: np.matmul(x, y), (V, M)),
+    (lambda np, x, y: np.matmul(x, y), (M, S)),
+    (lambda np, x, y: np.matmul(x, y), (T, S)),
+    (lambda np, x, y: np.matmul(x, y), (M, (2, 4, 5))),
+    (lambda np, x, y: np.matmul(x, y), (T, (4,))),
+    (lambda np, x, y: np.matmul(x, y), (V, T)),
+    (lambda np, x, y: np.matmul(x, y), (T, (2, 4, 2))),
+    (lambda np, x, y: np.matmul(x, y), ((5, 1, 3, 4), (2, 4, 2))),
+    (lambda np, x, y: np.dot(x, y), ((), M)),
+    (lambda np, x, y: np.dot(x, y), (T, (4,))),
+    (lambda np, x, y: np.dot(x, y), (T, (5, 4, 2))),
+    (lambda np, x, y: np.dot(x, y), (V, (5, 3, 2))),
+    (lambda np, x, y: m(x, "dot", y), (M, (4, 2))),
+    (lambda np, x, y: np.inner(x, y), (M, (5, 4))),
+    (lambda np, x, y: np.inner(x, y), (M, T)),
+    (lambda np, x, y: np.outer(x, y), (V, M)),
+    (lambda np, x, y: np.vdot(x, y), (M, M)),
+    (lambda np, x, y: np.vecdot(x, y), (T, (4,))),
+    (lambda np, x, y: np.tensordot(x, y), (T, (3, 4))),
+    (lambda np, x, y: np.tensordot(x, y, axes=([0, 1], [1, 0])), (T, (3, 2, 5))),
+    (lambda np, x, y: np.tensordot(x, y, 0), (V, M)),
+    (lambda np, x: np.reshape(x, (2, -1)), (M,)),
+    (lambda np, x: m(x, "reshape", 6, 2), (M,)),
+    (lambda np, x: np.reshape(x, (-1,), order="F"), (M,)),
+    (lambda np, x: np.reshape(x, (4, 3, 2), order="F"), (T,)),
+    (lambda np, x: m(a(x, "T"), "ravel"), (M,)),
+    (lambda np, x: m(x, "flatten", "F"), (M,)),
+    (lambda np, x: np.transpose(x, (2, 0, 1)), (T,)),
+    (lambda np, x: m(x, "transpose", 1, -1, 0), (T,)),
+    (lambda np, x: a(x, "T") * 2.0, (T,)),
+    (lambda np, x: a(x, "mT") * 2.0, (T,)),
+    (lambda np, x: m(x, "swapaxes", 0, -1), (T,)),
+    (lambda np, x: np.moveaxis(x, [0, 1], [-1, 0]), (T,)),
+    (lambda np, x: np.rollaxis(x, 2), (T,)),
+    (lambda np, x: np.expand_dims(x, (0, -1)), (M,)),
+    (lambda np, x: np.squeeze(x), ((1, 3, 1),)),
+    (lambda np, x: np.squeeze(x, axis=-1), ((1, 3, 1),)),
+    (lambda np, x: np.flip(x) + np.flip(x, 1) + np.flip(x, (0, -1)), (M,)),
+    (lambda np, x: np.fliplr(x) * np.flipud(x), (M,)),
+    (lambda np, x: np.rot90(x, 3), (M,)),
+    (lambda np, x, y: np.concatenate((x, y, x), axis=1), (M, (3, 2))),
+    (lambda np, x, y: np.concatenate([x, y], axis=None), (M, V)),
+    (lambda np, x, y: np.stack([x, y], axis=-1), (M, M)),
+    (lambda np, x, y: np.hstack([x, y, 1.0]), (V, (5,))),
+    (lambda np, x, y: np.hstack((x, y)), (M, (3, 2))),
+    (lambda np, x, y: np.vstack((x, y)), ((4,), M)),
+    (lambda np, x, y: np.column_stack((x, y)), (V, M)),
+    (lambda np, x, y: np.dstack((x, y)), (M, M)),
+    (lambda np, x: np.append(x, [1.0, 2.0]), (M,)),
+    (lambda np, x, y: np.append(x, y, axis=0), (M, (2, 4))),
+    (lambda np, x, y: np.array([[x, 1.0], [y, x * y]]), ((), ())),
+    (lambda np, x, y: np.array([[x, y], [y, x]]), (V, V)),
+    (lambda np, x: np.asarray(x) + np.copy(x), (M,)),
+    (lambda np, x: np.broadcast_to(x, (2, 3, 4)), ((4,),)),
+    (lambda np, x, y: np.broadcast_arrays(x, y)[0] * 2.0, ((3, 1), (4,))),
+    (lambda np, x: np.atleast_2d(x) + np.atleast_3d(x), ((4,),)),
+    (lambda np, x: np.atleast_1d(x), ((),)),
+    (lambda np, x: np.tile(x, (2, 3)), (M,)),
+    (lambda np, x: np.tile(x, 2), (V,)),
+    (lambda np, x: np.repeat(x, 2, axis=1) + 0.0, (M,)),
+    (lambda np, x: m(x, "repeat", 3), (M,)),
+    (lambda np, x: np.repeat(x, [1, 0, 2], axis=0), (M,)),
+    (lambda np, x: np.roll(x, 1) + np.roll(x, -2, axis=0) + np.roll(x, (1, 7), axis=(0, 1)), (M,)),
+    (lambda np, x: np.pad(x, 1), (M,)),
+    (lambda np, x: np.pad(x, ((1, 2), (0, 3)), constant_values=2.0), (M,)),
+    (lambda np, x: np.pad(x, 2, mode="edge"), (M,)),
+    (lambda np, x: np.pad(x, (2, 1), mode="wrap"), (M,)),
+    (lambda np, x: np.pad(x, 2, mode="reflect"), (M,)),
+    (lambda np, x: np.pad(x, 2, mode="symmetric"), (M,)),
+    (lambda np, x: np.tril(x) + np.triu(x, 1) * 2.0 + np.tril(x, -1), (T,)),
+    (lambda np, x: np.diag(x), (S,)),
+    (lambda np, x: np.diag(x, 1), (M,)),
+    (lambda np, x: np.diag(x, -2), (V,)),
+    (lambda np, x: np.diagonal(x, 1, 1, 2), (T,)),
+    (lambda np, x: m(x, "trace"), (M,)),
+    (lambda np, x: np.trace(x, -1), (S,)),
+    (lambda np, x: np.eye(4) * x + np.eye(4, k=-1) - np.identity(4), (S,)),
+    (lambda np, x: x * np.arange(4) + np.arange(1, 9, 2) - np.arange(0.0, 1.0, 0.25), (M,)),
+    (lambda np, x: x * np.arange(a(x, "shape")[0]), (V,)),
+    (lambda np, x, y: np.linspace(x, y, 5), ((), ())),
+    (lambda np, x, y: np.linspace(x, y, 5, endpoint=False), ((), ())),
+    (lambda np, x: x + np.linspace(0.0, 1.0, a(x, "size")), (V,)),
+    (lambda np, x: np.full((2, 3), x) + np.ones((2, 3)) + np.zeros((2, 3)), ((),)),
+    (lambda np, x: np.full_like(x, 2.0) * x + np.ones_like(x) + np.zeros_like(x, shape=(4,)), (M,)),
+    (lambda np, x: np.zeros((3, 4), order="F") + x, (M,)),
+    (lambda np, x: np.split(x, 2, axis=1)[1] * np.split(x, [1, 3], axis=1)[1], (M,)),
+    (lambda np, x: np.clip(x, 0.7, 1.4) + m(x, "clip", None, 1.1) + np.clip(x, a_min=0.6, a_max=None), (M,)),
+    (lambda np, x: np.round(x, 1) + np.rint(x) * x, (M,)),
+    (lambda np, x: np.sinc(x) + np.deg2rad(x) - np.degrees(x), (M,)),
+    (lambda np, x: np.where(np.greater(x, 1.0), np.sqrt(np.fabs(x - 1.0)), 0.0), (M,)),
+    (lambda np, x: np.nan_to_num(x) + np.fabs(x), (M,)),
+    (lambda np, x, y: np.add(x, y, out=np.zeros((3, 4))) * 2.0, (M, M)),
+]
+
+
+def inputs(shapes: Any, dtype: str = "float64", seed: int = 0) -> list[Any]:
+    """Distinct numbers between 0.5 and 2, a float for shape ()."""
+    rng = np.random.default_rng(seed)
+    return [rng.uniform(0.5, 2.0, s).astype(dtype) if s else float(rng.uniform(0.5, 2.0)) for s in shapes]
+
+
+def program_ids(value: Any) -> str | None:
+    if callable(value):
+        return str(value.__code__.co_firstlineno)
+    return None
+
+
+@ids(("program", "shapes"), PROGRAMS, ids=program_ids)
+def test_calls_agree_with_numpy(program: Any, shapes: Any) -> None:
+    for dtype in ("float64", "float32"):
+        args = inputs(shapes, dtype)
+        with np.errstate(all="ignore"):
+            expected = np.asarray(program(np, *args))
+        got = np.asarray(evaluate(lambda *xs: program(Calls(), *xs), *args))
+        assert got.dtype == expected.dtype
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=2e-5 if dtype == "float32" else 1e-12)
+
+
+@ids(("program", "shapes"), PROGRAMS, ids=program_ids)
+def test_calls_have_gradients(program: Any, shapes: Any) -> None:
+    """<weights, jvp(t)> by differences of NumPy's own program equals <vjp(weights), t> by reverse."""
+    from gradc.ad.reverse import reverse
+
+    args = inputs(shapes)
+    expected = np.asarray(program(np, *args))
+    weights = np.random.default_rng(1).uniform(-1, 1, expected.shape)
+
+    def loss(namespace: Any, *xs: Any) -> Any:
+        return namespace.sum(namespace.multiply(program(namespace, *xs[:-1]), xs[-1]))
+
+    func = build(lambda *xs: loss(Calls(), *xs), *args, weights if weights.shape else float(weights))
+    made = reverse(func, range(len(args)))
+    verify(made)
+    value, *grads = interp.run(made, (*args, weights if weights.shape else float(weights)))
+    np.testing.assert_allclose(value, np.sum(expected * weights), rtol=1e-12)
+    directions = inputs(shapes, seed=2)
+    h = 1e-4
+
+    def moved(t: float) -> Any:
+        return np.sum(np.asarray(program(np, *(x + t * d for x, d in zip(args, directions, strict=True)))) * weights)
+
+    slope = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h)
+    total = sum(float(np.sum(g * d)) for g, d in zip(grads, directions, strict=True))
+    np.testing.assert_allclose(total, slope, rtol=1e-7, atol=1e-8)

@@ -23,8 +23,7 @@ from gradc.ops.memory import (
     size_value,
     zeros_like,
 )
-from gradc.ops.reduce import normal_axis
-from gradc.ops.rules import convert, dtype_name, write_out
+from gradc.ops.rules import convert, dtype_name, normal_axis, write_out
 
 # ----------------------------------------------------------------------------------------- concatenate
 

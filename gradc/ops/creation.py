@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from gradc.errors import ShapeError, UnsupportedError
-from gradc.ir.nodes import Block, Value, current_builder
+from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
-from gradc.ir.region import FULL, NEWAXIS, Arg, At
-from gradc.ir.types import WEAK_INT, Array, Scalar, is_inexact, is_integer, promote_dtypes
+from gradc.ir.region import FULL, NEWAXIS
+from gradc.ir.types import Array, Scalar, is_inexact, is_integer, promote_dtypes
 from gradc.ops.elementwise import cast, ceil, eq, maximum, mul, sub, where
-from gradc.ops.memory import make_broadcast, make_index, make_zeros, shape_operands, shape_values, store_at, transpose
+from gradc.ops.memory import make_broadcast, make_index, make_zeros, shape_operands, shape_values, transpose
 from gradc.ops.reduce import sum as sum_over
 from gradc.ops.rules import as_value, constant_of, convert, dtype_name
+from gradc.ops.scans import given_count as _count
+from gradc.ops.scans import make_positions
 
 
 def sizes_of(shape: Any) -> list[int | Value]:
@@ -106,46 +108,6 @@ def _full_like_call(
 
 
 # ------------------------------------------------------------------------------------ ranges, identity
-
-
-def _count(operands: Sequence[Any], shape: tuple[Any, ...]) -> Any:
-    (size,) = shape
-    return operands[size.k] if isinstance(size, Arg) else size
-
-
-def _expand_positions(*k: Any, shape: tuple[Any, ...], type: Array) -> Value:
-    builder = current_builder()
-    count = _count(k, shape)
-    result = make_zeros((count,), type.dtype, filled=False)
-    result.ty = type
-    with builder.into(Block(params=[Value(WEAK_INT, "i")])) as body:
-        (i,) = body.params
-        store_at(result, convert(i, type.dtype), i, region=(At(Arg(0)),))
-    builder.control("for", (0, count, 1), (body,), (), reversed=False, exits=False)
-    return result
-
-
-def _emit_positions(node: Any, *k: str) -> str:
-    ty = node.attrs["type"]
-    suffix = "" if ty.dtype == "int64" else f", dtype=np.{ty.dtype}"
-    return f"np.arange({_count(k, node.attrs['shape'])}{suffix})"
-
-
-positions = define(
-    OpDef(
-        "positions", "fresh", ("n",), infer=lambda types, attrs, require: [attrs["type"]], emit=_emit_positions,
-        run=lambda *k, shape, type: np.arange(_count(k, shape), dtype=type.dtype), expand=_expand_positions,
-        zero_derivative=True, vjp=lambda ct, y, *k, **attrs: [None for _ in k],
-        doc="0, 1, ... n - 1 as a new array. {shape} of one int or Arg, {type}.",
-    )
-)
-
-
-def make_positions(count: int | Value, dtype: str = "int64") -> Value:
-    """np.arange(count)."""
-    attr, operands = shape_operands((count,))
-    size = current_builder().size_of(count)
-    return positions(*operands, shape=attr, type=Array(dtype, (size,)))  # type: ignore[no-any-return]
 
 
 @call(np.arange)

@@ -702,10 +702,11 @@ def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, n
     if not copy:
         raise UnsupportedError("np.nan_to_num(copy=False)", hint="write x[...] = np.nan_to_num(x)")
     limits = np.finfo(x.dtype)
-    high = float(limits.max) if posinf is None else posinf
-    low = float(limits.min) if neginf is None else neginf
-    finite = where(isinf(x), where(gt(x, 0.0), high, low), x)
-    return where(isnan(x), nan, finite)  # type: ignore[no-any-return]
+    high, low, other = (
+        convert(as_value(v), x.dtype)
+        for v in (float(limits.max) if posinf is None else posinf, float(limits.min) if neginf is None else neginf, nan)
+    )
+    return where(isnan(x), other, where(isinf(x), where(gt(x, 0.0), high, low), x))  # type: ignore[no-any-return]
 
 
 @call(np.round, np.around, method="round")

@@ -15,7 +15,7 @@ from gradc.ir.types import Array, Shape, broadcast_sizes, format_shape, promote_
 from gradc.ops.elementwise import mul
 from gradc.ops.memory import make_broadcast, make_index, make_reshape, shape_values, transpose
 from gradc.ops.reduce import sum as sum_over
-from gradc.ops.rules import as_value, write_out
+from gradc.ops.rules import as_value, convert, write_out
 
 
 def _matmul_type(types: Sequence[Any], attrs: dict[str, Any], require: Callable[[int, int, int, int], None]) -> list[Any]:
@@ -107,7 +107,9 @@ matmul = define(
 
 
 def _operands(a: Any, b: Any) -> tuple[Value, Value]:
-    return as_value(a), as_value(b)
+    # NumPy makes arrays of what these functions are given, so Python numbers are not weak here.
+    x, y = (as_value(v) for v in (a, b))
+    return (convert(x, x.dtype), convert(y, y.dtype))
 
 
 @call(np.matmul)

@@ -11,23 +11,21 @@ from typing import Any
 import numpy as np
 
 from gradc.errors import ShapeError, UnsupportedError
-from gradc.ir.nodes import Block, Value, current_builder
+from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
-from gradc.ir.region import FULL, NEWAXIS, At, Arg
-from gradc.ir.types import WEAK_INT, Array, Scalar, Shape, with_shape
+from gradc.ir.region import FULL, NEWAXIS
+from gradc.ir.types import Array, Shape, with_shape
 from gradc.ops.elementwise import as_bool, eq, gt, maximum, minimum, where
 from gradc.ops.memory import (
-    load,
     make_broadcast,
     make_index,
     make_reshape,
-    make_zeros,
     shape_values,
     size_value,
-    store_at,
     transpose,
 )
-from gradc.ops.rules import as_value, convert, dtype_name, write_out
+from gradc.ops.rules import as_value, convert, dtype_name, normal_axes, normal_axis, write_out
+from gradc.ops.scans import exclusive_cumprod
 
 # --------------------------------------------------------------------------------------------- type rules
 
@@ -166,35 +164,20 @@ min = define(  # noqa: A001
 
 
 def products_of_others(x: Value, axes: tuple[int, ...]) -> Value:
-    """For each element the product of all others along `axes`: a new array of x's shape.
+    """For each element the product of all others along `axes`: what came before times what comes after.
 
-    One sweep from the left leaves the product of what came before, a second from the right multiplies in what comes
-    after. No division, so zeros need no case, and the derivative of the loops is right where several factors are 0.
+    No division, so zeros need no case, and derivatives are right where several factors are 0.
     """
     kept = [k for k in range(x.rank) if k not in axes]
     perm = (*kept, *axes)
     moved = x if perm == tuple(range(x.rank)) else transpose(x, perm=perm)
     sizes = shape_values(moved)
-    others = make_zeros(sizes, x.dtype)
-    builder = current_builder()
-    rows: Value = builder.const(1)
-    for size in sizes[: len(kept)]:
-        rows = rows * size
-    table = make_reshape(moved, (rows, -1) if isinstance(rows, Value) else (1, -1))
-    result = make_reshape(others, (rows, -1))
-    n = size_value(table, 1)
-    with builder.into(Block(params=[Value(WEAK_INT, "i")])) as outer:
-        (i,) = outer.params
-        for back in (False, True):
-            with builder.into(Block(params=[Value(WEAK_INT, "j"), Value(Scalar(x.dtype), "product")])) as inner:
-                j, product = inner.params
-                place = (At(Arg(0)), At(Arg(1)))
-                held = product if not back else product * load(result, i, j, region=place)
-                store_at(result, held, i, j, region=place)
-                inner.yields = [product * load(table, i, j, region=place)]
-            one = builder.const(np.dtype(x.dtype).type(1))
-            builder.control("for", (0, n, 1, one), (inner,), (Scalar(x.dtype),), reversed=back, exits=False)
-    builder.control("for", (0, rows, 1), (outer,), (), reversed=False, exits=False)
+    if len(axes) != 1:
+        moved = make_reshape(moved, (*sizes[: len(kept)], -1) if axes else (*sizes, 1))
+    last = moved.rank - 1
+    others = exclusive_cumprod(moved, last, reverse=False) * exclusive_cumprod(moved, last, reverse=True)
+    if len(axes) != 1:
+        others = make_reshape(others, sizes)
     inverse = tuple(int(k) for k in np.argsort(perm))
     return others if inverse == tuple(range(x.rank)) else transpose(others, perm=inverse)  # type: ignore[no-any-return]
 
@@ -251,29 +234,6 @@ argmin = define(
 
 
 # ------------------------------------------------------------------------------------------------- calls
-
-
-def normal_axis(axis: Any, rank: int) -> int:
-    """An axis counted from the front.
-
-    Raises: ShapeError where it is out of range; UnsupportedError where it is not known at compile time.
-    """
-    if isinstance(axis, Value) or not isinstance(axis, int | np.integer) or isinstance(axis, bool):
-        raise UnsupportedError("an axis is a literal integer")
-    if not -rank <= axis < rank:
-        raise ShapeError(f"axis {axis} is out of bounds for an array with {rank} axes")
-    return int(axis) % rank
-
-
-def normal_axes(axis: Any, rank: int) -> tuple[int, ...]:
-    """Axes counted from the front, ascending; None means all."""
-    if axis is None:
-        return tuple(range(rank))
-    given = axis if isinstance(axis, tuple | list) else (axis,)
-    axes = tuple(sorted(normal_axis(a, rank) for a in given))
-    if len(set(axes)) != len(axes):
-        raise ShapeError(f"duplicate axes in {axis}")
-    return axes
 
 
 def _operand(a: Any, dtype: Any = None) -> Value:
@@ -346,7 +306,7 @@ def _mean_call(
         x, mask = _operand(a, dtype), as_bool(as_value(where))
         total = reduce_call(sum, x, axis, None, None, keepdims, mask, 0)
         counted = make_broadcast(mask, shape_values(x)) if mask.shape != x.shape else mask
-        result = total / reduce_call(sum, counted, axis, None, None, keepdims)
+        result = total / convert(reduce_call(sum, counted, axis, None, None, keepdims), _averaged(total.dtype))
         return result if out is None else write_out(result, out)
     return reduce_call(mean, a, axis, dtype, out, keepdims)
 
@@ -359,13 +319,15 @@ def _extremum_call(op: OpDef, pick: OpDef, a: Any, axis: Any, out: Any, keepdims
         x = where(as_bool(as_value(mask)), x, initial)
     if isinstance(x.ty, Array) and initial is None:
         _not_empty(x, normal_axes(axis, x.rank), "maximum" if op is max else "minimum")
-    if initial is not None and isinstance(x.ty, Array):
-        for axis_k in normal_axes(axis, x.rank):
-            size = current_builder().canonical_size(x.shape[axis_k])
-            if not isinstance(size, int) or size == 0:
-                raise UnsupportedError(f"np.{op.name} with initial= over an axis of unknown size")
+    if initial is not None and isinstance(x.ty, Array) and x.rank:
+        # One more slice that holds `initial`: there may be no other.
+        slab: list[Any] = shape_values(x)
+        first = normal_axes(axis, x.rank)[0]
+        slab[first] = 1
+        more = make_broadcast(convert(as_value(initial), x.dtype), slab)
+        x = current_builder().emit("concatenate", (x, more), axis=first)
     result = reduce_call(op, x, axis, None, None, keepdims)
-    if initial is not None:
+    if initial is not None and not (isinstance(x.ty, Array) and x.rank):
         result = pick(result, initial)
     return result if out is None else write_out(result, out)
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.errors import DTypeError, UnsupportedError
+from gradc.errors import DTypeError, ShapeError, UnsupportedError
 from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import CALLS, TABLE, DtypeRule, OpDef, define
 from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array, Scalar, promote_dtypes
@@ -74,6 +74,29 @@ def dtype_name(dtype: Any) -> str:
     if found.kind not in "biufc":
         raise UnsupportedError(f"dtype {found} is not numeric")
     return found.name
+
+
+def normal_axis(axis: Any, rank: int) -> int:
+    """An axis counted from the front.
+
+    Raises: ShapeError where it is out of range; UnsupportedError where it is not known at compile time.
+    """
+    if isinstance(axis, Value) or not isinstance(axis, int | np.integer) or isinstance(axis, bool):
+        raise UnsupportedError("an axis is a literal integer")
+    if not -rank <= axis < rank:
+        raise ShapeError(f"axis {axis} is out of bounds for an array with {rank} axes")
+    return int(axis) % rank
+
+
+def normal_axes(axis: Any, rank: int) -> tuple[int, ...]:
+    """Axes counted from the front, ascending; None means all."""
+    if axis is None:
+        return tuple(range(rank))
+    given = axis if isinstance(axis, tuple | list) else (axis,)
+    axes = tuple(sorted(normal_axis(a, rank) for a in given))
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"duplicate axes in {axis}")
+    return axes
 
 
 # ---------------------------------------------------------------------------------------------- dtype rules

@@ -29,10 +29,10 @@ from gradc.ops.memory import (
     store,
     transpose,
 )
-from gradc.ops.creation import make_positions, sizes_of
-from gradc.ops.reduce import normal_axes, normal_axis
+from gradc.ops.creation import sizes_of
+from gradc.ops.scans import make_positions
 from gradc.ops.reduce import sum as sum_over
-from gradc.ops.rules import as_value, constant_of, convert
+from gradc.ops.rules import as_value, constant_of, convert, normal_axes, normal_axis
 
 # ---------------------------------------------------------------------------------------- attributes
 

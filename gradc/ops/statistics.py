@@ -11,8 +11,8 @@ from gradc.ir.nodes import Value
 from gradc.ir.opdef import call
 from gradc.ir.types import Array, is_inexact
 from gradc.ops.elementwise import root, square
-from gradc.ops.reduce import count_over, max, mean, min, normal_axes, reduce_call, sum
-from gradc.ops.rules import as_value, convert, dtype_name, write_out
+from gradc.ops.reduce import count_over, max, mean, min, reduce_call, sum
+from gradc.ops.rules import as_value, convert, dtype_name, normal_axes, write_out
 
 
 def variance(a: Any, axis: Any, dtype: Any, ddof: Any, keepdims: Any) -> Value:
