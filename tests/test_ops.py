@@ -10,11 +10,12 @@ import pytest
 
 from gradc.ir import interp
 from gradc.ir.builder import Builder, new_func
-from gradc.ir.nodes import Value
+from gradc.ir.nodes import Value, walk_nodes
 from gradc.ir.opdef import OpDef
 from gradc.ir.types import WEAK_FLOAT, Array, Scalar, Type, size_variable
 from gradc.ir.verifier import verify
 from gradc.ops import ATTRIBUTES, CALLS, METHODS, TABLE
+from gradc.passes.expand import expand
 
 ELEMENTWISE = [op for op in TABLE.values() if op.kind == "elementwise" and op.dtype_rule is not None]
 SMOOTH = [op for op in ELEMENTWISE if op.partials is not None and op.name not in ("cast", "stop_gradient")]
@@ -403,3 +404,110 @@ def test_calls_have_gradients(program: Any, shapes: Any) -> None:
     slope = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h)
     total = sum(float(np.sum(g * d)) for g, d in zip(grads, directions, strict=True))
     np.testing.assert_allclose(total, slope, rtol=1e-7, atol=1e-8)
+
+
+@ids(("program", "shapes"), PROGRAMS, ids=program_ids)
+def test_expansions_mean_the_same(program: Any, shapes: Any) -> None:
+    args = inputs(shapes)
+    func = build(lambda *xs: program(Calls(), *xs), *args)
+    expanded = expand(func)
+    verify(expanded)
+    assert not any(node.op.expand for node in walk_nodes(expanded.body))
+    for got, wanted in zip(interp.run(expanded, args), interp.run(func, args), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-13)
+
+
+def hessian(program: Any, x: np.ndarray) -> np.ndarray:
+    """The Hessian of program(np, x) by reverse over reverse, one row at a time."""
+    from gradc.ad.reverse import reverse
+
+    inner = reverse(build(lambda v: program(Calls(), v), x), [0], keep_value=False)
+    outer = reverse(inner, [0], keep_value=False, seeds="params")
+    rows = [interp.run(outer, (x, row.reshape(x.shape)))[0].ravel() for row in np.eye(x.size)]
+    return np.array(rows)
+
+
+SECOND = [
+    lambda np, x: np.prod(x),
+    lambda np, x: np.sum(np.prod(np.reshape(x, (2, 2)), axis=0) ** 2),
+    lambda np, x: np.sum(np.cumprod(x) ** 3),
+    lambda np, x: np.sum(np.cumsum(x) ** 3),
+    lambda np, x: np.sum(np.matmul(np.reshape(x, (2, 2)), np.reshape(x, (2, 2))) ** 2),
+    lambda np, x: np.sum(np.tanh(x) * np.logaddexp(x, 1.0)),
+    lambda np, x: np.std(np.exp(x)) + np.mean(x**4),
+    lambda np, x: np.sum(np.hypot(x, 2.0) * np.arctan2(x, np.flip(x) + 3.0)),
+    lambda np, x: np.sum(np.concatenate((x, x**2)) ** 2) + np.max(x**3),
+    lambda np, x: np.sum(np.linspace(np.sum(x), 2.0, 7) ** 3),
+]
+
+
+@ids("program", SECOND, ids=program_ids)
+@ids("x", [np.array([0.5, 1.5, -0.7, 2.0]), np.array([0.0, 1.5, 0.0, 2.0])], ids=["plain", "zeros"])
+def test_second_derivatives(program: Any, x: np.ndarray) -> None:
+    from gradc.ad.reverse import reverse
+
+    first = reverse(build(lambda v: program(Calls(), v), x), [0], keep_value=False)
+    h = 1e-3
+
+    def slope(v: np.ndarray) -> np.ndarray:
+        return interp.run(first, (v,))[0]
+
+    wanted = []
+    for e in np.eye(x.size):
+        wanted.append((8 * (slope(x + h * e) - slope(x - h * e)) - (slope(x + 2 * h * e) - slope(x - 2 * h * e))) / (12 * h))
+    np.testing.assert_allclose(hessian(program, x), wanted, rtol=1e-7, atol=1e-7)
+
+
+# Op, operands, attributes: every rule that is not elementwise.
+RULES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+    *((name, (M,), {"axes": (1,), "keepdims": False}) for name in ("sum", "mean", "prod", "max", "min")),
+    ("matmul", (M, S), {}),
+    ("concatenate", (M, S), {"axis": 0}),
+    ("array_of", ((), ()), {"shape": (2,), "type": Array("float64", (2,))}),
+    ("cumsum", (M,), {"axis": 0}),
+    ("cumprod", (M,), {"axis": 1}),
+    ("recurrence", (M, M), {"axis": 1, "reverse": True}),
+    ("shift", (M,), {"axis": 0, "by": -1}),
+    ("roll", (M, 2), {"axis": 1}),
+    ("tril", (S,), {"k": 1}),
+    ("triu", (S,), {"k": 0}),
+    ("linspace", ((), ()), {"shape": (5,), "type": Array("float64", (5,)), "endpoint": True}),
+]
+
+
+@ids(("name", "shapes", "attrs"), RULES, ids=lambda v: v if isinstance(v, str) else "")
+def test_forward_and_reverse_rules_are_adjoint(name: str, shapes: Any, attrs: Any) -> None:
+    """<ct, jvp(t)> = <vjp(ct), t>, and jvp agrees with differences."""
+    op = TABLE[name]
+    args = [s if isinstance(s, int) else x for s, x in zip(shapes, inputs([s if isinstance(s, tuple) else () for s in shapes]))]
+    moving = [k for k, s in enumerate(shapes) if isinstance(s, tuple)]
+    tangents = inputs([shapes[k] for k in moving], seed=3)
+    y = interp.run(build(lambda *xs: op(*xs, **attrs), *args), args)[0]
+    ct = np.random.default_rng(4).uniform(-1, 1, y.shape)
+
+    def forward(*values: Value) -> Any:
+        xs, ts = values[: len(args)], list(values[len(args) :])
+        given = [ts.pop(0) if k in moving else None for k in range(len(args))]
+        if op.jvp is None:
+            assert len(op.linear) == len(args)
+            return op(*given, **attrs)
+        return op.jvp(given, op(*xs, **attrs), *xs, **attrs)
+
+    def backward(*values: Value) -> Any:
+        xs, seed = values[:-1], values[-1]
+        cts = op.vjp(seed, op(*xs, **attrs), *xs, **attrs)
+        return [c for k, c in enumerate(cts) if k in moving]
+
+    y_t = evaluate(forward, *args, *tangents)
+    found = evaluate(backward, *args, ct)
+    grads = found if isinstance(found, tuple) else (found,)
+    total = sum(np.sum(g * np.ones_like(t) * t) for g, t in zip(grads, tangents, strict=True))
+    np.testing.assert_allclose(np.sum(y_t * ct), total, rtol=1e-12)
+    h = 1e-6
+    shifted = []
+    for sign in (1, -1):
+        moved = list(args)
+        for k, t in zip(moving, tangents, strict=True):
+            moved[k] = moved[k] + sign * h * t
+        shifted.append(interp.run(build(lambda *xs: op(*xs, **attrs), *moved), moved)[0])
+    np.testing.assert_allclose(y_t, (shifted[0] - shifted[1]) / (2 * h), rtol=1e-6, atol=1e-8)
