@@ -26,10 +26,14 @@ from gradc.ops import memory
 
 @dataclass(slots=True)
 class Shadow:
-    """The cotangent buffer of a buffer; `owned`: nobody else holds it, so it may be added to."""
+    """The cotangent buffer of a buffer; `owned`: nobody else holds it, so it may be added to.
+
+    `whole` is False where `buffer` (an array or a scalar) still has to be broadcast to the shape of the buffer.
+    """
 
     buffer: Value
     owned: bool
+    whole: bool = True
 
 
 class Cotangents:
@@ -50,12 +54,19 @@ class Cotangents:
 
     # ------------------------------------------------------------------------------------------ reading
 
-    def take(self, value: Value) -> Value | None:
-        """The cotangent that `value` has got, which nobody will add to any more; None where there is none."""
+    def take(self, value: Value, broadcasts: bool = False) -> Value | None:
+        """The cotangent that `value` has got, which nobody will add to any more; None where there is none.
+
+        `broadcasts`: the caller is content with something that broadcasts to the shape of `value`.
+        """
         if not isinstance(value.ty, Array):
             return self.scalars.pop(value, None)
-        shadow = self.shadows.pop(value, None)
-        return shadow.buffer if shadow is not None else None
+        shadow = self.shadows.get(value)
+        if shadow is None:
+            return None
+        if not shadow.whole and not broadcasts:
+            self.ensure(value)
+        return self.shadows.pop(value).buffer
 
     def has(self, value: Value) -> bool:
         """Whether anything has been contributed to `value` (for a view: to its buffer)."""
@@ -95,10 +106,12 @@ class Cotangents:
             self._name(ct, value)
             owned = fresh and isinstance(ct.ty, Array) and ct.ty.layout == "C"
             self.shadows[value] = Shadow(ct, owned)
-        elif shadow is not None and not shadow.owned and whole:
+        elif shadow is not None and not shadow.owned and shadow.whole and whole:
             total = shadow.buffer + ct
             self._name(total, value)
             self.shadows[value] = Shadow(total, True)
+        elif shadow is None:
+            self.shadows[value] = Shadow(ct, False, whole=False)
         else:
             self.builder.emit("accumulate", (self.ensure(value), ct))
 
@@ -136,8 +149,10 @@ class Cotangents:
             buffer = memory.make_zeros(self.shape(root), root.dtype)
         elif shadow.owned:
             return shadow.buffer
-        else:
+        elif shadow.whole:
             buffer = memory.copy(shadow.buffer)
+        else:
+            buffer = memory.make_broadcast(shadow.buffer, self.shape(root))
         self._name(buffer, root)
         self.shadows[root] = Shadow(buffer, True)
         return buffer

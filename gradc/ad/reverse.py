@@ -16,8 +16,8 @@ The plan of `ad/residuals.py` says how residuals reach the reverse sweep; the ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -32,10 +32,12 @@ from gradc.ad.activity import (
 )
 from gradc.ad.apply import contributions, read_by_rule
 from gradc.ad.cotangents import Cotangents
-from gradc.ad.residuals import Plan, Planner, contains_active, wanted_operands
-from gradc.ad.slices import Slice, slice_of
+from gradc.ad.merge import Dependents, Effects, can_move, dependents, order_is_free, replace_values
+from gradc.ad.primals import Frame, Primals, Sweep
+from gradc.ad.residuals import Planner, contains_active, wanted_operands
+from gradc.ad.slices import slice_of
 from gradc.ad.structure import Structure
-from gradc.ad.tapes import Sizes, Tape, iteration_number, trip_count, values_before
+from gradc.ad.tapes import trip_count
 from gradc.errors import DTypeError, InternalError
 from gradc.ir.builder import Builder
 from gradc.ir.effects import own_write, roots, written_params
@@ -92,48 +94,24 @@ def guarded_nodes(func: Func) -> set[Node]:
     return guarded
 
 
-@dataclass(eq=False)
-class Sweep:
-    """A forward sweep and where its copy stands: of the whole function, or of a joint control node's block."""
-
-    block: Block  # of the original function
-    target: Block  # where the copy's nodes are
-    values: dict[Value, Value] = field(default_factory=dict)
-    nodes: dict[Node, Node] = field(default_factory=dict)
-    blocks: dict[Block, Block] = field(default_factory=dict)
-    tapes: dict[Value | Node, Tape] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Frame:
-    """A block of the reverse sweep under construction; `header` goes before everything else in it."""
-
-    original: Block
-    sweep: Sweep
-    block: Block
-    header: Block
-    parent: Frame | None
-    provided: dict[Value | Node, Value] = field(default_factory=dict)
-
-
-class Reverser:
+class Reverser(Primals):
     """The state of one reverse-mode transformation."""
 
     def __init__(self, func: Func, wrt: list[int], keep_value: bool, seeds: str, outputs: list[int]) -> None:
-        self.func = func
+        structure = Structure(func)
+        activity = Activity(func, [func.params[k] for k in wrt], [func.results[k] for k in outputs])
+        self.guarded = guarded_nodes(func)
+        plan = Planner(func, activity, structure, self.guarded).make()
+        new = Func(f"{func.name}_vjp", Block(), func.loc, dict(func.notes))
+        super().__init__(func, new, Builder(new, checks=False), structure, plan)
+        self.activity = activity
         self.wrt = wrt
         self.keep_value = keep_value
         self.seeds = seeds
         self.outputs = outputs
-        self.structure = Structure(func)
-        self.activity = Activity(func, [func.params[k] for k in wrt], [func.results[k] for k in outputs])
-        self.guarded = guarded_nodes(func)
-        self.plan: Plan = Planner(func, self.activity, self.structure, self.guarded).make()
-        self.new = Func(f"{func.name}_vjp", Block(), func.loc, dict(func.notes))
-        self.builder = Builder(self.new, checks=False)
+        self._bare: set[Value] = set()
+        self._values: list[Value] = []
         self.cts = Cotangents(self.builder, self.primal, self.shape)
-        self.frame: Frame = None  # type: ignore[assignment]  # set by run() before anything reads it
-        self.joint_loops: list[tuple[Node, Node, Sweep]] = []
 
     # ------------------------------------------------------------------------------------------- whole
 
@@ -146,14 +124,14 @@ class Reverser:
             with self.builder.into(front):
                 self._copy_params(sweep)
                 self._copy_nodes(self.func.body, front, sweep, None)
-                values = [self._result(r, sweep) for r in self.func.results] if self.keep_value else []
+                self._values = [self._result(r, sweep) for r in self.func.results] if self.keep_value else []
             with self.builder.into(back):
                 self._seed()
                 self._open_stacks(self.func.body)
                 self._reverse_block(self.func.body)
                 gradients = self._gradients()
         self.new.body.nodes = front.nodes + back.nodes
-        self.new.body.yields = values + gradients
+        self.new.body.yields = self._values + gradients
         self.new.notes["residuals"] = self._describe()
         return self.new
 
@@ -224,291 +202,6 @@ class Reverser:
         taped = [v.name or "a value" for v, p in self.plan.provision.items() if p == "tape"]
         return {"taped": taped, "saved_writes": len(self.plan.saved), "joint": len(self.plan.joint)}
 
-    # ------------------------------------------------------------------------------------ forward sweep
-
-    def _copy_nodes(self, block: Block, target: Block, sweep: Sweep, live: Slice | None) -> None:
-        """Copy the nodes of `block` (those in `live`, if given) to the end of `target`."""
-        sweep.blocks[block] = target
-        for node in block.nodes:
-            if live is None or node in live.nodes:
-                target.nodes.append(self._copy_node(node, sweep, live))
-
-    def _copy_node(self, node: Node, sweep: Sweep, live: Slice | None) -> Node:
-        keep = self._kept_carried(node, live)
-        operands = node.operands
-        results = node.results
-        if keep is not None:
-            first = 3 if node.op.name == "for" else 0
-            operands = [*operands[:first], *(operands[first + k] for k in keep)] if node.op.name != "if" else operands
-            count = len(results) if node.op.name == "if" else len(carried_inits(node))
-            results = [*(results[k] for k in keep), *results[count:]]
-        copy = Node(node.op, [self._forward_value(v, sweep) for v in operands], [], dict(node.attrs), [], node.loc)
-        for block in node.blocks:
-            inner = Block()
-            params = block.params
-            if keep is not None and node.op.name != "if":
-                index = params[:1] if node.op.name == "for" else []
-                carried = carried_params(node, block)
-                params = [*index, *(carried[k] for k in keep)]
-            for param in params:
-                sweep.values[param] = Value(param.ty, param.name, None, param.size)
-                inner.params.append(sweep.values[param])
-            self._copy_nodes(block, inner, sweep, live)
-            yields = block.yields
-            if keep is not None:
-                is_cond = node.op.name == "while" and block is node.blocks[0]
-                lead = 1 if is_cond else (1 if node.attrs.get("exits") else 0)
-                yields = yields[:1] if is_cond else [*yields[:lead], *(yields[lead + k] for k in keep)]
-            inner.yields = [self._forward_value(v, sweep) for v in yields]
-            copy.blocks.append(inner)
-        for old in results:
-            new = Value(old.ty, old.name, copy, old.size)
-            sweep.values[old] = new
-            copy.results.append(new)
-        sweep.nodes[node] = copy
-        return copy
-
-    def _kept_carried(self, node: Node, live: Slice | None) -> list[int] | None:
-        """Which carried values (results, for an `if`) of a control node a partial copy keeps; None: all."""
-        if live is None or node.op.kind != "control":
-            return None
-        if node.op.name == "if":
-            return [k for k, r in enumerate(node.results) if r in live.values]
-        kept = []
-        for k, result in enumerate(carried_results(node)):
-            if result in live.values or any(carried_params(node, b)[k] in live.values for b in node.blocks):
-                kept.append(k)
-        return kept
-
-    def _forward_value(self, value: Value, sweep: Sweep) -> Value:
-        held = sweep.values.get(value)
-        if held is not None:
-            return held
-        node = value.node
-        if node is not None and node.op.name == "const":
-            return self.builder.const(node.attrs["value"])
-        return self.primal(value)
-
-    # ------------------------------------------------------------------------------------------ primals
-
-    def primal(self, value: Value) -> Value:
-        """A value of the forward sweep, at the current place of the reverse sweep."""
-        node = value.node
-        if node is not None and node.op.name == "const":
-            return self.builder.const(node.attrs["value"])
-        home = self.structure.def_block[value]
-        frame: Frame | None = self.frame
-        while frame is not None:
-            if value in frame.provided:
-                return frame.provided[value]
-            if frame.original is home or frame.sweep.block is home:
-                break
-            frame = frame.parent
-        if frame is None:
-            raise InternalError(f"{value!r} is out of scope in the reverse sweep", self.builder.loc)
-        if frame.sweep.block is home:
-            held = frame.sweep.values.get(value)
-            if held is not None:
-                return held
-            if node is None or node.op.kind not in ("view", "query"):
-                raise InternalError(f"{value!r} is not in the slice that was run again", self.builder.loc)
-        return self._provide(value, frame)
-
-    def _provide(self, value: Value, frame: Frame) -> Value:
-        provision = self.plan.provision.get(value)
-        if provision == "escape":
-            made = self._escape(value, frame.sweep)
-            frame.provided[value] = made
-            return made
-        if provision == "tape":
-            tape = self._tape(value, frame.sweep, value.ty, value.name, lambda: frame.sweep.values[value])
-            with self.builder.into(frame.header):
-                made = tape.read(self._reverse_counters(tape, frame), self.builder)
-            made.name, made.size = value.name, value.size
-            frame.provided[value] = made
-            return made
-        node = value.node
-        if node is None or (provision != "recompute" and node.op.kind not in ("view", "query")):
-            raise InternalError(f"nothing provides {value!r} in the reverse sweep", self.builder.loc)
-        if frame is self.frame:
-            made = self._recompute(node, value)
-        else:
-            here, self.frame = self.frame, frame
-            with self.builder.into(frame.block):
-                made = self._recompute(node, value)
-            self.frame = here
-        frame.provided[value] = made
-        return made
-
-    def _recompute(self, node: Node, value: Value) -> Value:
-        operands = [self.primal(v) for v in node.operands]
-        copy = Node(node.op, operands, [], dict(node.attrs), [], node.loc)
-        made = Value(value.ty, value.name, copy, value.size)
-        copy.results.append(made)
-        self.builder.block.nodes.append(copy)
-        return made
-
-    def _escape(self, value: Value, sweep: Sweep) -> Value:
-        """Carry a scalar out of the `if`s around it, by one more result of each."""
-        inner = sweep.values[value]
-        for owner in reversed(self.structure.owners(self.structure.def_block[value])):
-            if not self.structure.encloses(sweep.block, self.structure.block_of[owner]):
-                break
-            copy = sweep.nodes[owner]
-            for original, block in zip(owner.blocks, copy.blocks, strict=True):
-                if self.structure.encloses(original, self.structure.def_block[value]):
-                    block.yields.append(inner)
-                else:
-                    with self.builder.into(block):
-                        block.yields.append(self.builder.add(TABLE["undef"], (), {"type": value.ty}))
-            inner = Value(value.ty, value.name, copy, value.size)
-            copy.results.append(inner)
-        return inner
-
-    def shape(self, value: Value) -> list[int | Value]:
-        """The sizes of an array of the forward sweep, at the current place of the reverse sweep."""
-        sizes = [self.builder.canonical_size(s) for s in value.shape]
-        if all(isinstance(s, int) for s in sizes):
-            return [s for s in sizes if isinstance(s, int)]
-        if self._at_hand(value):
-            return memory.shape_values(self.primal(value))
-        scope = Sizes(self._scope())
-        found: list[int | Value] = []
-        for axis, size in enumerate(sizes):
-            found.append(scope.value(size, self.builder) if scope.knows(size) else self._taped_size(value, axis))
-        return found
-
-    def _at_hand(self, value: Value) -> bool:
-        home = self.structure.def_block[value]
-        frame: Frame | None = self.frame
-        while frame is not None:
-            if value in frame.provided:
-                return True
-            if frame.sweep.block is home:
-                return value in frame.sweep.values
-            frame = frame.parent
-        return False
-
-    def _scope(self) -> list[Value]:
-        """Values of the new function that are in scope now and have sizes."""
-        found: list[Value] = list(self.new.params)
-        frame: Frame | None = self.frame
-        while frame is not None:
-            found.extend(frame.provided.values())
-            home = frame.sweep.block
-            found.extend(v for v in (frame.sweep.values.get(o) for o in values_before(home, None)) if v is not None)
-            frame = frame.parent
-        return found
-
-    def _taped_size(self, value: Value, axis: int) -> Value:
-        """The size of an array whose shape is known only where it is made: taped as an integer."""
-        home = self.structure.def_block[value]
-        frame: Frame | None = self.frame
-        while frame is not None and frame.original is not home:
-            frame = frame.parent
-        if frame is None:
-            raise InternalError(f"the shape of {value!r} is out of reach", self.builder.loc)
-        marker = Value(WEAK_INT, f"{value.name}_size")
-        sweep = frame.sweep
-        tape = self._tape(
-            value, sweep, WEAK_INT, marker.name, lambda: memory.dim(sweep.values[value], axis=axis), key=marker
-        )
-        with self.builder.into(frame.header):
-            return tape.read(self._reverse_counters(tape, frame), self.builder)
-
-    # -------------------------------------------------------------------------------------------- tapes
-
-    def _tape(
-        self,
-        value: Value | Node,
-        sweep: Sweep,
-        item: Type,
-        name: str,
-        make: Callable[[], Value],
-        key: Value | None = None,
-    ) -> Tape:
-        """The tape of a value (written where the value is complete), or of what `make` builds just before a node."""
-        held = sweep.tapes.get(key or value)
-        if held is not None:
-            return held
-        assert isinstance(item, Scalar | Array)
-        structure = self.structure
-        home = structure.block_of[value] if isinstance(value, Node) else structure.def_block[value]
-        outermost = [n for n in structure.owners(home) if structure.encloses(sweep.block, structure.block_of[n])]
-        loops = [n for n in outermost if n.op.name != "if"]
-        anchor = sweep.nodes[outermost[0]]
-        before = Block()
-        with self.builder.into(before):
-            storage, dense = self._allocate(item, loops, outermost[0], sweep)
-        storage.name = f"{name or 'value'}_tape"
-        at = sweep.target.nodes.index(anchor)
-        sweep.target.nodes[at:at] = before.nodes
-        tape = Tape(storage, item, tuple(loops) if dense else None)
-        sweep.tapes[key or value] = tape
-        # Where the value is complete: after its node; at the end of the block for a buffer that the block writes into.
-        target = sweep.blocks[home]
-        writing = Block()
-        with self.builder.into(writing):
-            made = make()
-            counters = [self._forward_counter(n, sweep) for n in loops] if dense else []
-            tape.write(made, counters, self.builder)
-        if isinstance(value, Node):
-            position = target.nodes.index(sweep.nodes[value])
-        elif value in structure.writes_to and key is None:
-            position = len(target.nodes)
-        elif value.node is None:
-            position = 0
-        else:
-            position = target.nodes.index(sweep.nodes[value.node]) + 1
-        target.nodes[position:position] = writing.nodes
-        return tape
-
-    def _allocate(self, item: Scalar | Array, loops: list[Node], outermost: Node, sweep: Sweep) -> tuple[Value, bool]:
-        """Storage for a tape, built before the outermost control node: dense where everything is known there."""
-        structure = self.structure
-        known = Sizes(
-            [
-                *self.new.params,
-                *(sweep.values[v] for v in values_before(sweep.block, outermost) if v in sweep.values),
-            ]
-        )
-
-        def reachable(value: Value) -> bool:
-            if value.node is not None and value.node.op.name == "const":
-                return True
-            return not structure.is_inside(value, outermost) and (
-                value in sweep.values or structure.def_block[value] is not sweep.block
-            )
-
-        dense = bool(loops) and all(
-            n.op.name == "for" and not n.attrs.get("exits") and all(reachable(v) for v in n.operands[:3])
-            for n in loops
-        )
-        dense = dense and all(isinstance(s, int) or known.knows(s) for s in item.shape)
-        if not dense:
-            stack: Value = self.builder.add(TABLE["stack_new"], (), {"item": item})
-            return stack, False
-        sizes: list[int | Value] = []
-        for loop in loops:
-            start, stop, step = (self._forward_value(v, sweep) for v in loop.operands[:3])
-            sizes.append(trip_count(start, stop, step, self.builder))
-        sizes += [known.value(s, self.builder) for s in item.shape]
-        return memory.make_zeros(sizes, item.dtype, filled=False), True
-
-    def _forward_counter(self, loop: Node, sweep: Sweep) -> Value:
-        copy = sweep.nodes[loop]
-        return iteration_number(copy.blocks[-1].params[0], copy.operands[0], copy.operands[2])
-
-    def _reverse_counters(self, tape: Tape, frame: Frame) -> list[Value]:
-        found: list[Value] = []
-        here, self.frame = self.frame, frame
-        for loop in tape.loops or ():
-            index = self.primal(loop.blocks[-1].params[0])
-            start, step = self.primal(loop.operands[0]), self.primal(loop.operands[2])
-            found.append(iteration_number(index, start, step))
-        self.frame = here
-        return found
-
     # ------------------------------------------------------------------------------------ reverse sweep
 
     def _reverse_block(self, block: Block) -> None:
@@ -535,10 +228,10 @@ class Reverser:
         return any(self.structure.node_inside(w, node) for w in self.plan.saved)
 
     def _reverse_compute(self, node: Node) -> None:
-        cts = [self.cts.take(r) for r in node.results]
+        wanted = wanted_operands(node, self.activity)
+        cts = [self.cts.take(r, _takes_broadcast(node, wanted)) for r in node.results]
         if all(ct is None for ct in cts):
             return
-        wanted = wanted_operands(node, self.activity)
         if not any(wanted):
             return
         if node.op.name == "load":
@@ -557,6 +250,7 @@ class Reverser:
             mask = self.primal(node.operands[1])
             self.builder.add(TABLE["accumulate_mask"], (self.cts.view(node.operands[0]), cts[0], mask), {})
             return
+        self._bare.clear()
         reads, result_reads = read_by_rule(node, wanted, node in self.guarded)
         operands = [self.primal(v) if k in reads else self._stand_in(v) for k, v in enumerate(node.operands)]
         results = [self.primal(v) if k in result_reads else self._stand_in(v) for k, v in enumerate(node.results)]
@@ -572,6 +266,7 @@ class Reverser:
             self.builder,
         )
         _prune(block, mark, [c for c in given if c is not None])
+        self._check_reads(node, block.nodes[mark:])
         made = {id(r) for n in block.nodes[mark:] if n.op.kind != "view" for r in n.results}
         for operand, ct in zip(node.operands, given, strict=True):
             if ct is not None:
@@ -589,7 +284,14 @@ class Reverser:
             made = memory.make_zeros(self.shape(value), value.dtype, filled=False)
             made.ty = value.ty
             return made
-        return self.builder.add(TABLE["undef"], (), {"type": value.ty})  # type: ignore[no-any-return]
+        bare = Value(value.ty, value.name)
+        self._bare.add(bare)
+        return bare
+
+    def _check_reads(self, node: Node, made: list[Node]) -> None:
+        """A rule must not use a scalar that the plan does not provide."""
+        if any(v in self._bare for n in made for v in n.operands):
+            raise InternalError(f"the rule of `{node.op.name}` reads more than was planned for", node.loc)
 
     # ------------------------------------------------------------------------------------------- writes
 
@@ -661,57 +363,6 @@ class Reverser:
     def _primal_place(self, value: Value) -> Value:
         """The region of a buffer that `value` names, whatever it holds."""
         return self.primal(value)
-
-    def _sweep_of(self, target: Value) -> Sweep:
-        """The forward sweep that holds the buffer: the outermost one, where the reference may name several."""
-        best: Frame | None = None
-        for root in roots(target):
-            home = self.structure.def_block[root]
-            frame: Frame | None = self.frame
-            while frame is not None and not self.structure.encloses(frame.sweep.block, home):
-                frame = frame.parent
-            if frame is not None and (best is None or self.structure.encloses(frame.sweep.block, best.sweep.block)):
-                best = frame
-        if best is None:
-            raise InternalError("a written buffer is out of scope in the reverse sweep", self.builder.loc)
-        return best.sweep
-
-    def _saved_content(self, node: Node, sweep: Sweep) -> Value:
-        """What the region of a write held before the write, saved in the forward sweep."""
-        copy = sweep.nodes[node]
-        target, name = copy.operands[0], node.op.name
-        region = copy.attrs.get("region")
-
-        def read() -> Value:
-            if name in ("store", "accumulate"):
-                return memory.copy(target)
-            if name in ("store_at", "accumulate_at"):
-                return TABLE["load"](target, *copy.operands[2:], region=region)  # type: ignore[no-any-return]
-            if name in ("scatter", "scatter_add"):
-                return memory.make_gather(target, region, *copy.operands[2:])
-            return memory.make_mask_select(target, copy.operands[2])
-
-        label = f"{_base_name(target)}_old"
-        if self.structure.block_of[node] is sweep.block:
-            reading = Block()
-            with self.builder.into(reading):
-                held = read()
-            held.name = label
-            at = sweep.target.nodes.index(copy)
-            sweep.target.nodes[at:at] = reading.nodes
-            return held
-        probe = Block()
-        with self.builder.into(probe):
-            item = read().ty
-        tape = self._tape(node, sweep, item, label, read)
-        frame = self.frame
-        home = self.structure.block_of[node]
-        while frame.original is not home:
-            assert frame.parent is not None
-            frame = frame.parent
-        if tape.loops is None and frame is not self.frame:
-            raise InternalError("a saved region is read outside its block", node.loc)
-        return tape.read(self._reverse_counters(tape, frame), self.builder)
 
     # ------------------------------------------------------------------------------------------- stacks
 
@@ -796,32 +447,31 @@ class Reverser:
                     return True
         return False
 
-    def _enter(self, original: Block, block: Block, sweep: Sweep | None = None) -> Frame:
-        self.frame = Frame(original, sweep or self.frame.sweep, block, Block(), self.frame)
-        return self.frame
-
-    def _leave(self, frame: Frame) -> None:
-        again = frame.sweep.target.nodes if frame.sweep.block is frame.original else []
-        frame.block.nodes[:0] = again + frame.header.nodes
-        assert frame.parent is not None
-        self.frame = frame.parent
-
     def _reverse_if(self, node: Node) -> None:
         if not self._has_flow(node) and not self._holds_saved(node):
             return
         self._ensure_shadows(node)
-        cond = self.primal(node.operands[0])
         cts = [self.cts.take(r) for r in node.results]
+        split = self._mergeable(node, cts)
+        cond = self.primal(node.operands[0])
         outer = self._outer_scalars(node)
         before = dict(self.cts.scalars)
+        late = {v: ct for v, ct in before.items() if split is not None and ct in split.values}
+        for value in late:
+            del self.cts.scalars[value]
+        start = dict(self.cts.scalars)
+        forward: list[list[Value]] = []
         blocks: list[Block] = []
         after: list[dict[Value, Value]] = []
         for original in node.blocks:
             block = Block()
-            self.cts.scalars = dict(before)
+            self.cts.scalars = dict(start)
             with self.builder.into(block):
                 frame = self._enter(original, block)
-                if node in self.plan.joint:
+                if split is not None:
+                    self._run_together(node, original, frame)
+                    forward.append([self._forward_value(v, frame.sweep) for v in original.yields])
+                elif node in self.plan.joint:
                     self._run_again(node, original, frame)
                 self._open_stacks(original)
                 for value, ct in zip(original.yields, cts, strict=True):
@@ -831,17 +481,24 @@ class Reverser:
                 self._leave(frame)
             after.append(self.cts.scalars)
             blocks.append(block)
-        self.cts.scalars = before
-        changed = [v for v in outer if any(scalars.get(v) is not before.get(v) for scalars in after)]
-        for block, scalars in zip(blocks, after, strict=True):
+        self.cts.scalars = start
+        changed = [v for v in outer if any(scalars.get(v) is not start.get(v) for scalars in after)]
+        for k, (block, scalars) in enumerate(zip(blocks, after, strict=True)):
             with self.builder.into(block):
-                block.yields = [scalars[v] if v in scalars else self._zero(v) for v in changed]
-        results = self.builder.control("if", [cond], blocks, [v.ty for v in changed])
-        for value, result in zip(changed, results, strict=True):
+                block.yields = forward[k] if split is not None else []
+                block.yields += [scalars[v] if v in scalars else self._zero(v) for v in changed]
+        copied = list(node.results) if split is not None else []
+        made = self.builder.control("if", [cond], blocks, [v.ty for v in (*copied, *changed)])
+        if split is not None:
+            self._replace_forward(node, made[: len(copied)], split)
+        for value, result in zip(changed, made[len(copied) :], strict=True):
             result.name = f"d{value.name}" if value.name else ""
             self.cts.scalars[value] = result
-        if node in self.plan.joint:
-            self.joint_loops.append((node, self.builder.block.nodes[-1], self.frame.sweep))
+        for value, ct in late.items():
+            if value in self.cts.scalars:
+                self.cts.add(value, ct)
+            else:
+                self.cts.scalars[value] = ct
 
     def _run_again(self, node: Node, original: Block, frame: Frame) -> None:
         """The forward part of a joint control node, at the start of its reverse block."""
@@ -865,29 +522,33 @@ class Reverser:
         body = node.blocks[-1]
         results, inits = carried_results(node), carried_inits(node)
         params, yields = carried_params(node, body), carried_yields(node)
-        active = [
-            k for k, p in enumerate(params) if can_vary(p) and (self.activity.is_active(p) or self.activity.is_active(results[k]))
-        ]
-        start, stop, step, backwards = self._reverse_range(node)
-        incoming = {k: self.cts.take(results[k]) for k in active}
+        is_active = self.activity.is_active
+        active = [k for k, p in enumerate(params) if can_vary(p) and (is_active(p) or is_active(results[k]))]
         outer = self._outer_scalars(node)
-        carried_types = [params[k].ty for k in active] + [v.ty for v in outer]
+        incoming = {k: self.cts.take(results[k]) for k in active}
+        split = self._mergeable(node, list(incoming.values()))
+        start, stop, step, backwards = self._reverse_range(node)
+        if split is not None:
+            backwards = bool(node.attrs.get("reversed"))
+        # A sum that something moved behind the loop contributes to starts anew in the loop.
+        begun = {v: self.cts.scalars.get(v) for v in outer}
+        late = {v: ct for v, ct in begun.items() if ct is not None and split is not None and ct in split.values}
         initial = [incoming[k] or self._zero(params[k]) for k in active]
-        initial += [self.cts.scalars.get(v) or self._zero(v) for v in outer]
+        initial += [begun[v] if begun[v] is not None and v not in late else self._zero(v) for v in outer]  # type: ignore[misc]
         block = Block()
-        has_index = node.op.name == "for"
-        index = Value(WEAK_INT, body.params[0].name if has_index else "", None, None)
-        carried = [Value(ty) for ty in carried_types]
+        index = Value(WEAK_INT, body.params[0].name if node.op.name == "for" else "")
+        carried = [Value(v.ty, f"d{v.name}" if v.name else "") for v in (*(params[k] for k in active), *outer)]
         block.params = [index, *carried]
-        for value, param in zip([*(params[k] for k in active), *outer], carried, strict=True):
-            param.name = f"d{value.name}" if value.name else ""
+        forward: list[tuple[Value, Value, Value]] = []
         saved_scalars = self.cts.scalars
         self.cts.scalars = dict(saved_scalars)
         with self.builder.into(block):
             frame = self._enter(body, block)
-            if has_index:
+            if node.op.name == "for":
                 frame.provided[body.params[0]] = index
-            if node in self.plan.joint:
+            if split is not None:
+                forward = self._run_together(node, body, frame)
+            elif node in self.plan.joint:
                 self._run_again(node, body, frame)
             self._open_stacks(body)
             for value, param in zip(outer, carried[len(active) :], strict=True):
@@ -901,19 +562,106 @@ class Reverser:
             self._leave(frame)
         self.cts.scalars = saved_scalars
         initial = _drop_passed_through(block, initial)
+        kept = list(block.params[1:])
+        block.params[1:1] = [p for p, _, _ in forward]
+        block.yields[:0] = [y for _, y, _ in forward]
         made = self.builder.control(
-            "for", [start, stop, step, *initial], [block], [p.ty for p in block.params[1:]], reversed=backwards
+            "for",
+            [start, stop, step, *(init for _, _, init in forward), *initial],
+            [block],
+            [p.ty for p in block.params[1:]],
+            reversed=backwards,
         )
-        kept = {id(p): r for p, r in zip(block.params[1:], made, strict=True)}
-        finals = [kept.get(id(p)) for p in carried]
+        if split is not None:
+            self._replace_forward(node, made[: len(forward)], split)
+        finals_of = dict(zip(kept, made[len(forward) :], strict=True))
+        finals = [finals_of.get(p) for p in carried]
         for value, final in zip(outer, finals[len(active) :], strict=True):
             if final is not None:
                 final.name = f"d{value.name}" if value.name else ""
                 self.cts.scalars[value] = final
+        for value, ct in late.items():
+            if self.cts.scalars[value] is not ct:
+                self.cts.add(value, ct)
         for k, final in zip(active, finals, strict=False):
             ct = final if final is not None else incoming[k]
             if ct is not None and can_vary(inits[k]) and self.activity.is_varied(inits[k]):
                 self.cts.add(inits[k], ct)
+
+    # ------------------------------------------------------- reverse right after forward, in one node
+
+    def _mergeable(self, node: Node, incoming: list[Value | None]) -> Dependents | None:
+        """What has to move behind a joint node so that its reverse can run inside it; None where it cannot."""
+        sweep = self.frame.sweep
+        if node not in self.plan.joint or self.structure.block_of[node] is not sweep.block:
+            return None
+        if not order_is_free(node, self.activity, self.structure):
+            return None
+        if any(self.structure.node_inside(w, node) and self._sweep_of(w.operands[0]) is sweep for w in self.plan.saved):
+            return None
+        copy = sweep.nodes[node]
+        at = sweep.target.nodes.index(copy)
+        after = [*sweep.target.nodes[at + 1 :], *self.frame.header.nodes, *self.frame.block.nodes]
+        split = dependents(copy, after)
+        if any(ct is not None and ct in split.values for ct in incoming):
+            return None
+        if any(n in split.moved for n in self.frame.header.nodes) or not can_move(copy, after, split):
+            return None
+        taken = Effects()
+        taken.include(node)
+        mine: set[Value] = set()
+        for root in taken.reads | taken.writes | taken.adds:
+            shadow = self.cts.shadows.get(root)
+            if shadow is not None:
+                mine.add(shadow.buffer)
+                if shadow.buffer in split.values or (root in taken.adds and shadow.buffer in split.buffers):
+                    return None
+        moved = Effects()
+        for later in split.moved:
+            moved.include(later)
+        # What moves behind may add to the buffers that the reverse adds to, and nothing else of them.
+        if mine & (moved.reads | moved.writes):
+            return None
+        made_there = {r for n in split.moved for r in n.results}
+        shadows = {s.buffer for s in self.cts.shadows.values()}
+        return split if (moved.writes | moved.adds) <= made_there | shadows else None
+
+    def _run_together(self, node: Node, body: Block, frame: Frame) -> list[tuple[Value, Value, Value]]:
+        """The whole forward part of a node at the start of its reverse block; (parameter, yield, start) of what it carries."""
+        outer = frame.parent
+        assert outer is not None
+        frame.sweep = Sweep(body, Block())
+        for param in body.params:
+            frame.sweep.values[param] = frame.provided.get(param) or Value(param.ty, param.name, None, param.size)
+        with self.builder.into(frame.sweep.target):
+            self._copy_nodes(body, frame.sweep.target, frame.sweep, None)
+        if node.op.name == "if":
+            return []
+        inits = [outer.sweep.values.get(v) or self.builder.value(self.primal(v)) for v in carried_inits(node)]
+        values = frame.sweep.values
+        yields = [self._forward_value(v, frame.sweep) for v in carried_yields(node)]
+        return [(values[p], y, i) for p, y, i in zip(carried_params(node, body), yields, inits, strict=True)]
+
+    def _replace_forward(self, node: Node, results: list[Value], split: Dependents) -> None:
+        """Take the forward node out: its results come from the merged one, and what depends on them moves behind it."""
+        sweep, block = self.frame.sweep, self.frame.block
+        copy = sweep.nodes[node]
+        replaced = dict(zip(copy.results, results, strict=True))
+        for old, new in replaced.items():
+            new.name, new.size = old.name, old.size
+        merged = block.nodes.pop()
+        moved = set(split.moved)
+        later = [n for n in (*sweep.target.nodes, *block.nodes) if n in moved]
+        sweep.target.nodes = [n for n in sweep.target.nodes if n is not copy and n not in moved]
+        block.nodes[:] = [*(n for n in block.nodes if n not in moved), merged, *later]
+        replace_values(later, replaced)
+        for table in (sweep.values, self.cts.scalars, self.frame.provided):
+            for key, value in table.items():  # type: ignore[attr-defined]
+                table[key] = replaced.get(value, value)  # type: ignore[index]
+        for shadow in self.cts.shadows.values():
+            shadow.buffer = replaced.get(shadow.buffer, shadow.buffer)
+        self._values = [replaced.get(v, v) for v in self._values]
+        sweep.nodes[node] = merged
 
     def _reverse_range(self, node: Node) -> tuple[Value, Value, Value, bool]:
         """start, stop, step of the reverse loop, and whether it runs them backwards."""
@@ -931,14 +679,20 @@ class Reverser:
         return start, stop, step, not backwards
 
 
+def _takes_broadcast(node: Node, wanted: list[bool]) -> bool:
+    """Whether a cotangent that still has to be broadcast does for the rule of `node`: every operand has the result's shape."""
+    if node.op.partials is None or len(node.results) != 1:
+        return False
+    shape = node.result.shape
+    return all(
+        len(v.shape) == len(shape) and all((a == 1) == (b == 1) for a, b in zip(v.shape, shape, strict=True))
+        for v, w in zip(node.operands, wanted, strict=True)
+        if w
+    )
+
+
 def _ct_type(ty: Type) -> Type:
     return Array(ty.dtype, ty.shape) if isinstance(ty, Array) else ty
-
-
-def _base_name(value: Value) -> str:
-    while value.node is not None and value.node.op.kind == "view" and not value.name:
-        value = value.node.operands[0]
-    return value.name or "buffer"
 
 
 def _prune(block: Block, mark: int, wanted: list[Value]) -> None:
