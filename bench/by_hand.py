@@ -155,7 +155,7 @@ NUMBA["jacobi_2d"] = jacobi_2d
 @njit
 def seidel_2d(TSTEPS, N, A, R):
     A = A.copy()
-    for _t in range(0, TSTEPS - 1):
+    for _t in range(TSTEPS - 1):
         for i in range(1, N - 1):
             for j in range(1, N - 1):
                 A[i, j] += (
@@ -169,7 +169,7 @@ def seidel_2d(TSTEPS, N, A, R):
         for j in range(N):
             value += R[i, j] * A[i, j]
     d = R.copy()
-    for _t in range(0, TSTEPS - 1):
+    for _t in range(TSTEPS - 1):
         for i in range(N - 2, 0, -1):
             for j in range(N - 2, 0, -1):
                 d[i, j] /= 9.0
