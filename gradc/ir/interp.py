@@ -1,4 +1,4 @@
-"""The interpreter: runs a Func with NumPy, node by node in program order. The oracle for passes, derivatives and codegen.
+"""The interpreter: runs a Func with NumPy, node by node in program order. The oracle for all else.
 
 Weak scalars are Python numbers, strong ones NumPy scalars. Views are NumPy views and writes happen in place, so the
 caller's arrays change where the function writes into its parameters.
@@ -95,12 +95,7 @@ def _run_node(node: Node, env: dict[int, Any]) -> None:
     if node.op.run is None:
         raise InternalError(f"op {name} has no interpreter", node.loc)
     operands = [env[id(v)] for v in node.operands]
-    if name in ("floordiv", "mod"):
-        _refuse_zero_divisor(node, operands)
-    if node.op.kind == "write":
-        target = operands[0]
-        operands[1:] = [_detached(v, target) for v in operands[1:]]
-    result = node.op.run(*operands, **node.attrs)
+    result = run_op(node, operands)
     if not node.results:
         return
     made = (result,) if len(node.results) == 1 else tuple(result)
@@ -108,6 +103,16 @@ def _run_node(node: Node, env: dict[int, Any]) -> None:
         raise InternalError(f"op {name} gave {len(made)} results, not {len(node.results)}", node.loc)
     for value, given in zip(node.results, made, strict=True):
         env[id(value)] = _result(node, value, given, operands)
+
+
+def run_op(node: Node, operands: list[Any]) -> Any:
+    """What the op of `node`, which is not control flow, gives for these operands."""
+    assert node.op.run is not None
+    if node.op.name in ("floordiv", "mod"):
+        _refuse_zero_divisor(node, operands)
+    if node.op.kind == "write":
+        operands = [operands[0], *(_detached(v, operands[0]) for v in operands[1:])]
+    return node.op.run(*operands, **node.attrs)
 
 
 def _detached(value: Any, target: Any) -> Any:

@@ -79,6 +79,7 @@ class Value:
         return f"<{self.name or 'value'}: {self.ty}>"
 
     # Operators build nodes with the current builder, so that rules read like mathematics.
+    __array_ufunc__ = None  # `np.float64(2.0) * value` is left to `__rmul__`
     def __add__(self, other: Any) -> Value:
         return current_builder().emit("add", (self, other))
 

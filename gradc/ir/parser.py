@@ -88,7 +88,7 @@ class _Parser:
             raise InternalError(f"line {number} of the IR text cannot be read: {row}", why=str(error)) from error
 
     def _next(self) -> _Line:
-        number, row = self.rows[self.row]
+        _, row = self.rows[self.row]
         self.row += 1
         return _Line(row)
 

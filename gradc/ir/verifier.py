@@ -223,7 +223,7 @@ class _Verifier:
             if not isinstance(entry, allowed):
                 raise self.fail(f"{entry} cannot be in the region of {name}", node)
             axes += not isinstance(entry, NewAxis)
-            bounds = (entry.position,) if isinstance(entry, At) else ()
+            bounds: tuple[Any, ...] = (entry.position,) if isinstance(entry, At) else ()
             if isinstance(entry, Span):
                 bounds = (entry.start, entry.stop, entry.step)
             for bound in bounds:
