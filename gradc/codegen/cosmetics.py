@@ -1,105 +1,49 @@
-"""Rewrites of a copy of a function that change how it reads and never what it computes.
+"""Rewrites of a copy of a function that change how it reads and not what it computes: scalars and algebra.
 
-    zeros(dim(x, 0), dim(x, 1))       zeros_like(x)           where x has that very shape and is dense
-    dnum = mul(1.0, invden)           dnum = let(invden)      prints `dnum = invden`
+    dnum = mul(1.0, invden)           dnum = let(invden)             prints `dnum = invden`
     add(a, neg(b))                    sub(a, b)
-    i = mul(t, -1.0)                  neg(t)
-    index(index(A, [i]), [1:])        index(A, [i, 1:])
     mul(dy, sub(1, mul(y, y)))        mul(sub(1, mul(y, y)), dy)     the partial first, in the reverse sweep
+    dx = add(mul(dy, x), mul(dy, x))  dx = mul(mul(2, x), dy)
+    index(index(A, [i]), [1:])        index(A, [i, 1:])
 
-Sizes and constants that nobody uses any more are dropped at the end.
+Arrays are the business of `array_cosmetics`. Values that nobody uses any more are dropped at the end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from gradc.codegen import array_cosmetics
+from gradc.codegen.python_numbers import has_only_doubles
 from gradc.ir.effects import has_effect
 from gradc.ir.nodes import Block, Func, Node, Value, clone_func, walk_blocks, walk_nodes
-from gradc.ir.opdef import TABLE, OpDef
+from gradc.ir.opdef import TABLE
 from gradc.ir.region import FULL, Arg, At, NewAxis, Region, Span
-from gradc.ir.types import Array, Scalar
+from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Scalar, is_inexact
 
-# Operations of the emitted text only; they are not in the table.
-LET = OpDef("let", "elementwise", ("x",), emit="{x}", doc="Another name for a value.")
-ZEROS_LIKE = OpDef("zeros_like", "fresh", ("x",), reads=(), doc="np.zeros_like(x).")
-EMPTY_LIKE = OpDef("empty_like", "fresh", ("x",), reads=(), doc="np.empty_like(x).")
-FULL_LIKE = OpDef("full_like", "fresh", ("x", "value"), reads=(), doc="np.full_like(x, value).")
+LET = TABLE["let"]
 
 
 def prepare(func: Func) -> Func:
     """A copy of `func` to print: rewritten, and without values that nobody uses."""
     copy = clone_func(func)
-    _rewrite(copy)
+    for block in walk_blocks(copy.body):
+        _rewrite(block, _use_counts(copy), has_only_doubles(copy))
+    drop_nameless_lets(copy)
+    _drop_unused(copy)
+    array_cosmetics.prepare(copy)
     _merge_views(copy)
-    _write_like(copy)
     _keep_exit_flags(copy)
     _drop_unused(copy)
     return copy
 
 
-def _constant(value: Value) -> Any:
-    node = value.node
-    return node.attrs["value"] if node is not None and node.op.name == "const" else None
-
-
-def _is_partial(value: Value, uses: dict[int, int]) -> bool:
-    """Whether a value is a local derivative that is printed where it is multiplied by the cotangent."""
-    node = value.node
-    return (
-        node is not None and node.loc.reverse and not value.name and node.op.kind == "elementwise" and bool(node.operands)
-        and uses.get(id(value)) == 1
-    )  # fmt: skip
-
-
-def _is_one(value: Value, like: Value) -> bool:
-    """Whether multiplying `like` by this value gives `like` in every bit and in dtype."""
-    return _is_number(value, 1) and isinstance(value.ty, Scalar) and (value.ty.weak or value.dtype == like.dtype)
-
-
-def _is_number(value: Value, number: int) -> bool:
-    known = _constant(value)
-    return known is not None and not isinstance(known, bool | np.bool_) and bool(known == number)
-
-
-def _rewrite(func: Func) -> None:
-    uses = _use_counts(func)
-    for node in walk_nodes(func.body):
-        name, operands = node.op.name, node.operands
-        if name == "mul":
-            for one, other in ((operands[0], operands[1]), (operands[1], operands[0])):
-                if _is_one(one, other) and node.result.ty == other.ty:
-                    node.op, node.operands = LET, [other]
-                    break
-                if _is_number(one, -1) and node.result.ty == other.ty:
-                    node.op, node.operands = TABLE["neg"], [other]
-                    break
-        if name == "mul" and node.op is not LET and node.loc.reverse and _is_partial(node.operands[1], uses):
-            if not _is_partial(node.operands[0], uses):
-                node.operands = [node.operands[1], node.operands[0]]
-        if name in ("add", "sub"):
-            inner = operands[1].node
-            if inner is not None and inner.op.name == "neg" and not operands[1].name and uses.get(id(operands[1])) == 1:
-                node.op, node.operands = TABLE["sub" if name == "add" else "add"], [operands[0], inner.operands[0]]
-            known = _constant(operands[1])
-            if known is not None and not isinstance(known, complex | np.generic) and known < 0 and not operands[1].name:
-                const = Node(TABLE["const"], [], [], {"value": -known}, [], node.loc)
-                const.results = [Value(operands[1].ty, "", const)]
-                _insert_before(func, node, const)
-                node.op, node.operands = TABLE["sub" if name == "add" else "add"], [operands[0], const.results[0]]
-    _inline_nameless_lets(func)
-
-
-def _inline_nameless_lets(func: Func) -> None:
-    """A `let` without a name is the value itself."""
-    mapping: dict[int, Value] = {}
-    for node in walk_nodes(func.body):
-        if node.op is LET and not node.result.name:
-            mapping[id(node.result)] = node.operands[0]
-    if not mapping:
-        return
+def drop_lets(func: Func, gone: set[int]) -> None:
+    """Replace the `let` values with these ids by what they name."""
+    mapping = {id(n.result): n.operands[0] for n in walk_nodes(func.body) if n.op is LET and id(n.result) in gone}
 
     def resolve(value: Value) -> Value:
         while id(value) in mapping:
@@ -107,29 +51,146 @@ def _inline_nameless_lets(func: Func) -> None:
         return value
 
     for block in walk_blocks(func.body):
-        block.nodes = [n for n in block.nodes if not (n.op is LET and not n.result.name)]
+        block.nodes = [n for n in block.nodes if not (n.op is LET and id(n.result) in gone)]
         for node in block.nodes:
             node.operands = [resolve(v) for v in node.operands]
         block.yields = [resolve(v) for v in block.yields]
 
 
-def _use_counts(func: Func) -> dict[int, int]:
-    counts: dict[int, int] = {}
-    for block in walk_blocks(func.body):
-        for value in block.yields:
-            counts[id(value)] = counts.get(id(value), 0) + 1
-        for node in block.nodes:
-            for value in node.operands:
-                counts[id(value)] = counts.get(id(value), 0) + 1
-    return counts
+def drop_nameless_lets(func: Func) -> None:
+    """A `let` without a name is the value itself; one that is a result stands for a conversion at the end."""
+    results = {id(v) for v in func.results}
+    drop_lets(
+        func,
+        {id(n.result) for n in walk_nodes(func.body) if n.op is LET and not n.result.name and id(n.result) not in results},
+    )
 
 
-def _insert_before(func: Func, node: Node, new: Node) -> None:
-    for block in walk_blocks(func.body):
-        for position, other in enumerate(block.nodes):
-            if other is node:
-                block.nodes.insert(position, new)
-                return
+# ------------------------------------------------------------------------------------------------ algebra
+
+
+def constant(value: Value) -> Any:
+    """The number that a value is, or None."""
+    node = value.node
+    return node.attrs["value"] if node is not None and node.op.name == "const" else None
+
+
+def _is_number(value: Value, number: int) -> bool:
+    known = constant(value)
+    return known is not None and not isinstance(known, bool | np.bool_) and bool(known == number)
+
+
+def _rewrite(block: Block, uses: dict[int, int], only_doubles: bool) -> None:
+    made: list[Node] = []
+
+    def const(value: Any, like: Node) -> Value:
+        node = Node(TABLE["const"], [], [], {"value": value}, [], like.loc)
+        node.results = [Value(WEAK_FLOAT if isinstance(value, float) else WEAK_INT, "", node)]
+        made.append(node)
+        return node.result
+
+    for node in block.nodes:
+        for rule in _RULES:
+            if len(node.results) == 1 and rule(node, uses, const):
+                break
+        if only_doubles:
+            _drop_cast(node)
+        made.append(node)
+    block.nodes = made
+
+
+Const = Callable[[Any, Node], Value]
+
+
+def _fold_constants(node: Node, uses: dict[int, int], const: Const) -> bool:
+    known = [constant(v) for v in node.operands]
+    if node.op.name not in ("add", "sub", "mul", "neg") or any(type(k) not in (int, float) for k in known):
+        return False
+    a, *b = known
+    value = {"add": lambda: a + b[0], "sub": lambda: a - b[0], "mul": lambda: a * b[0], "neg": lambda: -a}[node.op.name]()
+    node.op, node.operands, node.attrs = TABLE["const"], [], {"value": value}
+    return True
+
+
+def _multiply_by_one(node: Node, uses: dict[int, int], const: Const) -> bool:
+    if node.op.name != "mul":
+        return False
+    for one, other in ((node.operands[0], node.operands[1]), (node.operands[1], node.operands[0])):
+        if node.result.ty != other.ty or not isinstance(one.ty, Scalar):
+            continue
+        if _is_number(one, 1) and isinstance(other.ty, Scalar):
+            node.op, node.operands = LET, [other]
+            return True
+        if _is_number(one, 1):
+            node.op, node.operands = TABLE["copy"], [other]
+            return True
+        if _is_number(one, -1):
+            node.op, node.operands = TABLE["neg"], [other]
+            return True
+    return False
+
+
+def _double(node: Node, uses: dict[int, int], const: Const) -> bool:
+    """`ct*x + ct*x`, which is what the derivative of `x * x` gives, as `2*x*ct`."""
+    if node.op.name != "add" or not is_inexact(node.result.ty):
+        return False
+    a, b = (v.node for v in node.operands)
+    if a is None or b is None or a is b or a.op.name != "mul" or b.op.name != "mul" or not a.loc.reverse:
+        return False
+    same = all(p is q for p, q in zip(a.operands, b.operands, strict=True))
+    if not same or uses.get(id(a.result)) != 1 or uses.get(id(b.result)) != 1 or b.result.name or node.result.ty != a.result.ty:
+        return False
+    ct, x = a.operands
+    b.op, b.operands = TABLE["mul"], [const(2, node), x]
+    b.result.ty = x.ty
+    node.op, node.operands = TABLE["mul"], [b.result, ct]
+    return True
+
+
+def _partial_first(node: Node, uses: dict[int, int], const: Const) -> bool:
+    if node.op.name != "mul" or not node.loc.reverse:
+        return False
+    ct, partial = node.operands
+    if _is_partial(partial, uses) and constant(ct) is None:
+        node.operands = [partial, ct]
+        return True
+    return False
+
+
+def _is_partial(value: Value, uses: dict[int, int]) -> bool:
+    """Whether a value is a local derivative that is printed where it is multiplied by the cotangent, or a number."""
+    node = value.node
+    if node is None or value.name:
+        return False
+    if node.op.name == "const":
+        return True
+    return node.loc.reverse and node.op.kind == "elementwise" and uses.get(id(value)) == 1
+
+
+def _subtract(node: Node, uses: dict[int, int], const: Const) -> bool:
+    if node.op.name not in ("add", "sub"):
+        return False
+    opposite = TABLE["sub" if node.op.name == "add" else "add"]
+    left, right = node.operands
+    inner = right.node
+    if inner is not None and inner.op.name == "neg" and not right.name and uses.get(id(right)) == 1:
+        node.op, node.operands = opposite, [left, inner.operands[0]]
+        return True
+    known = constant(right)
+    if type(known) in (int, float) and known < 0 and not right.name:
+        node.op, node.operands = opposite, [left, const(-known, node)]
+        return True
+    return False
+
+
+_RULES = (_fold_constants, _multiply_by_one, _double, _partial_first, _subtract)
+
+
+def _drop_cast(node: Node) -> None:
+    """float64 to float64: where everything inexact is double, Python's and NumPy's floats need no telling apart."""
+    if node.op.name == "cast" and isinstance(node.result.ty, Scalar) and isinstance(node.operands[0].ty, Scalar):
+        if node.result.dtype == node.operands[0].dtype and node.result.dtype in ("float64", "complex128"):
+            node.op, node.attrs = LET, {}
 
 
 # -------------------------------------------------------------------------------------------------- views
@@ -160,81 +221,25 @@ def _merge_regions(inner: Region, outer: Region, shift: int) -> Region | None:
     def moved(bound: Any) -> Any:
         return Arg(bound.k + shift) if isinstance(bound, Arg) else bound
 
-    rest = list(outer)
+    rest: list[Any] = []
+    for entry in outer:
+        match entry:
+            case At(position):
+                rest.append(At(moved(position)))
+            case Span(start, stop, step):
+                rest.append(Span(moved(start), moved(stop), moved(step)))
+            case _:
+                return None
     merged: list[Any] = []
     for entry in inner:
         if isinstance(entry, At):
             merged.append(entry)
             continue
         follow = rest.pop(0) if rest else FULL
-        if follow == FULL:
-            merged.append(entry)
-        elif entry == FULL and isinstance(follow, At):
-            merged.append(At(moved(follow.position)))
-        elif entry == FULL and isinstance(follow, Span):
-            merged.append(Span(moved(follow.start), moved(follow.stop), moved(follow.step)))
-        else:
+        if entry != FULL and follow != FULL:
             return None
-    for entry in rest:
-        if isinstance(entry, At):
-            merged.append(At(moved(entry.position)))
-        elif isinstance(entry, Span):
-            merged.append(Span(moved(entry.start), moved(entry.stop), moved(entry.step)))
-        else:
-            return None
-    return tuple(merged)
-
-
-# ------------------------------------------------------------------------------------------- allocations
-
-
-def _write_like(func: Func) -> None:
-    """`np.zeros((x.shape[0], x.shape[1]))` becomes `np.zeros_like(x)`, if x is of that shape for sure.
-
-    An array of layout C is chosen, because `zeros_like` keeps the order of the elements in memory.
-    """
-    _write_like_in(func.body, [v for v in func.params if _is_dense(v)])
-
-
-def _is_dense(value: Value) -> bool:
-    return isinstance(value.ty, Array) and value.ty.layout == "C" and bool(value.ty.shape)
-
-
-def _write_like_in(block: Block, scope: list[Value]) -> None:
-    scope = list(scope)
-    for node in block.nodes:
-        for inner in node.blocks:
-            _write_like_in(inner, scope)
-        name = node.op.name
-        if name in ("zeros", "empty", "broadcast_to"):
-            first = 1 if name == "broadcast_to" else 0
-            if first and isinstance(node.operands[0].ty, Array):
-                continue
-            like = _find_like(node, scope, node.operands[first:])
-            if like is not None:
-                node.op = {"zeros": ZEROS_LIKE, "empty": EMPTY_LIKE, "broadcast_to": FULL_LIKE}[name]
-                node.operands = [like, *node.operands[:first]]
-        for result in node.results:
-            if _is_dense(result) and result.name and node.op.kind != "view":
-                scope.append(result)
-
-
-def _find_like(node: Node, scope: list[Value], sizes: list[Value]) -> Value | None:
-    ty = node.result.ty
-    assert isinstance(ty, Array)
-    matches = [v for v in scope if isinstance(v.ty, Array) and v.ty.dtype == ty.dtype and v.ty.shape == ty.shape]
-    if not matches or not any(not isinstance(s, int) for s in ty.shape):
-        return None
-    wanted = node.result.name
-    for value in matches:
-        if wanted and wanted == "d" + value.name:
-            return value
-    # Else the array whose own sizes the program asks for.
-    asked = {id(s.node.operands[0]) for s in sizes if s.node is not None and s.node.op.name == "dim"}
-    for value in matches:
-        if id(value) in asked and len(ty.shape) == len([s for s in ty.shape if not isinstance(s, int)]):
-            return value
-    return None
+        merged.append(entry if follow == FULL else follow)
+    return (*merged, *rest)
 
 
 # --------------------------------------------------------------------------------------------- loops, rest
@@ -254,6 +259,17 @@ def _keep_exit_flags(func: Func) -> None:
             body.yields[0] = let.results[0]
 
 
+def _use_counts(func: Func) -> dict[int, int]:
+    counts: dict[int, int] = {}
+    for block in walk_blocks(func.body):
+        for value in block.yields:
+            counts[id(value)] = counts.get(id(value), 0) + 1
+        for node in block.nodes:
+            for value in node.operands:
+                counts[id(value)] = counts.get(id(value), 0) + 1
+    return counts
+
+
 def _drop_unused(func: Func) -> None:
     while True:
         counts = _use_counts(func)
@@ -270,3 +286,4 @@ def _is_needed(node: Node, counts: dict[int, int]) -> bool:
     if node.op.name == "stack_new" or not has_effect(node):
         return any(id(r) in counts for r in node.results)
     return True
+

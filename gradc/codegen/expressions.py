@@ -272,6 +272,12 @@ class Expressions:
             return f"({self.text(a)}) * {self.text(b, 11)}", 10
         return None
 
+    def _extremum(self, node: Node) -> Text | None:
+        """Python's `max` and `min` for integers."""
+        if not isinstance(node.result.ty, Scalar) or any(np.dtype(v.dtype).kind not in "iu" for v in node.operands):
+            return None
+        return f"{'max' if node.op.name == 'maximum' else 'min'}({', '.join(self.text(v) for v in node.operands)})", ATOM
+
     def _where(self, node: Node) -> Text | None:
         if not isinstance(node.result.ty, Scalar):
             return None
@@ -324,6 +330,8 @@ _STRUCTURAL: dict[str, Callable[[Expressions, Node], Text | None]] = {
     "let": Expressions._let,
     "pow": Expressions._pow,
     "where": Expressions._where,
+    "maximum": Expressions._extremum,
+    "minimum": Expressions._extremum,
     "mul": Expressions._mul,
     "logical_and": Expressions._boolean,
     "logical_or": Expressions._boolean,

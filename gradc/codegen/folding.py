@@ -41,9 +41,11 @@ class Folding:
             for k, value in enumerate(block.yields):
                 self._uses.setdefault(id(value), []).append((block, len(block.nodes), None, k))
         self._exits = {
-            id(b.yields[0]): b for n in walk_nodes(func.body) if n.attrs.get("exits") for b in n.blocks[-1:]
+            id(b.yields[0]): (b.yields[0], b) for n in walk_nodes(func.body) if n.attrs.get("exits") for b in n.blocks[-1:]
         }
+        self._conditions = {id(n.blocks[0]) for n in walk_nodes(func.body) if n.op.name == "while"}
         self._fold_block(func.body)
+        self._fold_exits()
         self._split_long(func.body)
 
     def use_count(self, value: Value) -> int:
@@ -62,7 +64,7 @@ class Folding:
     def is_private(self, value: Value) -> bool:
         """Whether only the variable of `value` names its buffer: nothing views it, keeps it or yields it."""
         for _, _, user, _ in self._uses.get(id(value), ()):
-            if user is None or user.op.kind in ("view", "stack") and id(value) in (id(v) for v in user.operands[:3]):
+            if user is None or user.op.kind in ("view", "stack") or user.op.name == "let":
                 return False
         return True
 
@@ -90,6 +92,20 @@ class Folding:
             if len(node.results) == 1 and self._is_folded(node, node.results[0], block):
                 self.folded.add(id(node.results[0]))
 
+    def _fold_exits(self) -> None:
+        """Exit flags are printed in the `if ...: break`, where they do not read what has just moved on."""
+        for flag in self._exits.values():
+            value, body = flag
+            node = value.node
+            if node is None or node.blocks or self._named.get(id(value)) or self.use_count(value) != 1:
+                continue
+            if node not in body.nodes or node.op.kind == "stack" or not self._can_move(node, body, len(body.nodes)):
+                continue
+            self.folded.add(id(value))
+            carried = {id(p) for p in body.params}
+            if any(id(leaf) in carried for leaf in self.leaves(value)):
+                self.folded.discard(id(value))
+
     def _is_folded(self, node: Node, value: Value, block: Block) -> bool:
         if node.op.name in ("const", "undef"):
             return not self._named.get(id(value))
@@ -108,7 +124,7 @@ class Folding:
                 return False
             if user.op.kind == "write" and k == 0 and node.op.kind != "view":
                 return False
-        else:
+        elif id(block) not in self._conditions:
             # A yield shares the variable of what it becomes; it is folded only where that fails (`fold_yield`).
             return False
         return self._can_move(node, block, self._printed_at(user, position))
@@ -117,6 +133,8 @@ class Folding:
         """Whether the text may be repeated: views, sizes, and index arithmetic of one step, over names."""
         if node.op.kind == "query" or (node.op.kind == "view" and node.op.name != "select_ref"):
             return all(self._is_plain(v) for v in node.operands)
+        if node.op.name in ("lt", "le", "gt", "ge", "eq", "ne") and isinstance(node.result.ty, Scalar):
+            return all(self._is_fixed(v) for v in node.operands)
         if node.op.name in ("add", "sub", "mul", "neg") and isinstance(node.result.ty, Scalar) and is_integer(node.result.ty):
             return all(self._is_plain(v) and not self._is_arithmetic(v) for v in node.operands)
         return False
@@ -129,6 +147,16 @@ class Folding:
         if self._is_cheap(node):
             return True
         return self.use_count(value) > 1
+
+    def _is_fixed(self, value: Value) -> bool:
+        """Whether a value is a number, an argument, or a size: a test of these may be written twice."""
+        node = value.node
+        if node is None:
+            return value in self.func.params
+        return node.op.name in ("const", "dim") and (node.op.name == "const" or self._is_fixed_array(node.operands[0]))
+
+    def _is_fixed_array(self, value: Value) -> bool:
+        return value in self.func.params
 
     def _is_arithmetic(self, value: Value) -> bool:
         node = value.node

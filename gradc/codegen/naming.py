@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from gradc.codegen.liveness import Interference
 from gradc.ir.nodes import Value
+from gradc.ir.types import Scalar
 
 RESERVED = frozenset(keyword.kwlist) | frozenset(n for n in dir(builtins) if not n.startswith("_")) | {"np", "math", "scipy"}
 
@@ -124,26 +125,31 @@ class Variables:
             if root not in self._names and root not in roots:
                 roots.append(root)
         waiting: list[int] = []
+        users: set[str] = set(used)
         for reverse in (False, True):
             for root in roots:
                 is_cotangent = id(self._values[root]) in cotangents
                 if not self._wanted[root] or is_cotangent is not reverse:
                     continue
                 name = identifier(self._wanted[root])
-                if name in used and reverse and name.startswith("d") and len(name) > 1:
+                if reverse and name in users and name.startswith("d") and len(name) > 1:
                     name = identifier(name[1:] + "_ct")
                 if name in used:
                     waiting.append(root)
                     continue
                 self._names[root] = name
                 used.add(name)
+                if not reverse:
+                    users.add(name)
         for root in waiting:
             stem = identifier(self._wanted[root])
             stem = stem + "_" if stem[-1].isdigit() else stem
             self._names[root] = _numbered(stem, used, 1)
         for root in roots:
             if root not in self._names:
-                self._names[root] = _numbered("t", used, 1)
+                ty = self._values[root].ty
+                test = isinstance(ty, Scalar) and ty.dtype == "bool"
+                self._names[root] = fresh_name("test", used) if test else _numbered("t", used, 1)
 
     def __contains__(self, value: Value) -> bool:
         return id(value) in self._index

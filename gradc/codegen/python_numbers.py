@@ -28,6 +28,13 @@ _RAISES = re.compile(r"/|%|\*\*")
 _WRAPPERS = {"b": "bool", "i": "int", "u": "int", "f": "float", "c": "complex"}
 
 
+def has_only_doubles(func: Func) -> bool:
+    """Whether every inexact number is of double precision, and every integer an int64."""
+    types = [v.ty for v in func.params] + [r.ty for n in walk_nodes(func.body) for r in n.results]
+    items = [t.item if isinstance(t, Stack) else t for t in types]
+    return all(t.dtype in ("float64", "complex128", "int64", "bool") for t in items)
+
+
 class NumberKinds:
     """For every scalar whether its text may give, and whether it always gives, a Python number."""
 
@@ -36,9 +43,11 @@ class NumberKinds:
         self._may: set[int] = set()
         self._always: set[int] = set()
         self.converted: list[Value] = []
-        types = [v.ty for v in func.params] + [r.ty for n in walk_nodes(func.body) for r in n.results]
-        types = [t.item if isinstance(t, Stack) else t for t in types]
-        self.only_doubles = all(t.dtype in ("float64", "complex128", "int64", "bool") for t in types if not isinstance(t, Stack))
+        self.only_doubles = has_only_doubles(func)
+        self._pushed: dict[int, list[Value]] = {}
+        for node in walk_nodes(func.body):
+            if node.op.name == "push":
+                self._pushed.setdefault(id(node.operands[0]), []).append(node.operands[1])
         self._solve()
         if self.only_doubles:
             feeding = self._feeding([n for n in walk_nodes(func.body) if self.needs_numpy(n)])
@@ -143,7 +152,7 @@ class NumberKinds:
             may = all(id(v) in self._may for v in node.operands) and not self.needs_numpy(node)
             self._set(result, may, may and all(id(v) in self._always for v in node.operands))
         elif name == "pop":
-            self._set(result, True, False)
+            self._merge(result, self._pushed.get(id(node.operands[0]), []))
         else:
             self._set(result, False, False)
 

@@ -26,10 +26,10 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from gradc.codegen.arguments import Leaves, Results, describe_leaves, signature_text, unpack_lines
-from gradc.codegen.cosmetics import prepare
+from gradc.codegen.cosmetics import drop_lets, prepare
 from gradc.codegen.expressions import Expressions, repeats
 from gradc.codegen.folding import Folding
-from gradc.codegen.liveness import carried_inputs, carried_params, carried_yields, find_interference, loop_body
+from gradc.codegen.liveness import carried_inputs, carried_params, carried_yields, find_interference, loop_body, trip_count
 from gradc.codegen.naming import Variables
 from gradc.codegen.python_numbers import NumberKinds
 from gradc.codegen.statements import Line, Scope, Statements
@@ -62,12 +62,16 @@ def source(
     leaves = describe_leaves(signature, args, captures, [p.name for p in func.params])
     wanted = _wanted_names(func, leaves)
     kinds = NumberKinds(func)
-    folding = Folding(func, repeats, wanted)
-    variables = _assign_variables(func, folding, wanted)
     reserved = set(signature.parameters) | {c.partition(" ")[0] for c in leaves.constants} | _helper_names(func) | {name}
-    cotangents = frozenset(id(r) for n in walk_nodes(func.body) if n.loc.reverse for r in n.results)
     fixed = [(p, leaves.names[k]) for k, p in enumerate(func.params)]
-    variables.name_all(fixed, reserved, cotangents)
+    while True:
+        folding = Folding(func, repeats, wanted)
+        variables = _assign_variables(func, folding, wanted)
+        variables.name_all(fixed, reserved, _cotangents(func))
+        misnamed = {id(n.result) for n in walk_nodes(func.body) if n.op.name == "let" and _is_misnamed(n, variables, wanted)}
+        if not misnamed:
+            break
+        drop_lets(func, misnamed)
     expressions = Expressions(folding, variables, kinds)
     used = _used_values(func)
     scope = Scope()
@@ -83,7 +87,7 @@ def source(
             head[-1] = f"{', '.join(names)} = {', '.join(f'np.float64({n})' for n in names)}"
         head[-1] += "  # division by zero gives inf, as in NumPy"
     body = [INDENT + line for line in head]
-    staged = lay_out(scope.lines)
+    staged = lay_out(scope.lines, origin)
     if body and staged:
         body.append("")
     body += staged
@@ -128,6 +132,8 @@ def _helper_names(func: Func) -> set[str]:
 
 def _result_text(value: Value, expressions: Expressions, kinds: NumberKinds) -> str:
     text = expressions.text(value)
+    if isinstance(value.ty, Scalar) and not value.ty.weak and kinds.may_be_python(value):
+        return f"np.{value.ty.dtype.replace('bool', 'bool_')}({text})"
     if isinstance(value.ty, Scalar) and value.ty.weak and not kinds.is_python(value):
         kind = {"float64": "float", "int64": "int", "bool": "bool", "complex128": "complex"}[value.ty.dtype]
         return f"{kind}({text})"
@@ -163,8 +169,25 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
                 note(value)
     for k, param in enumerate(func.params):
         wanted[id(param)] = leaves.names[k]
+    for value in func.results:
+        if not value.name and value.node is not None and not value.node.loc.reverse and value.node.op.name not in ("const", "let"):
+            wanted[id(value)] = "value"
+    for node in walk_nodes(func.body):
+        count = trip_count(node) if node.op.name in ("for", "while") else None
+        if count is not None and not count.name:
+            wanted[id(count)] = "trips"
     _name_tapes(func, wanted)
     return wanted
+
+
+def _cotangents(func: Func) -> frozenset[int]:
+    """Ids of the values of the reverse sweep."""
+    return frozenset(id(r) for n in walk_nodes(func.body) if n.loc.reverse for r in n.results)
+
+
+def _is_misnamed(let: Node, variables: Variables, wanted: dict[int, str]) -> bool:
+    """Whether a `let` could not have the name that it is there for."""
+    return let.result in variables and id(let.result) in wanted and variables[let.result] != wanted[id(let.result)]
 
 
 def _name_tapes(func: Func, wanted: dict[int, str]) -> None:
@@ -239,9 +262,9 @@ def _used_values(func: Func) -> set[int]:
 # ----------------------------------------------------------------------------------- comments and sections
 
 
-def lay_out(lines: Sequence[Line]) -> list[str]:
+def lay_out(lines: Sequence[Line], origin: Loc) -> list[str]:
     """Lines as text: a section for each sweep, and the user's statement above each group of backward statements."""
-    staged = any(line.reverse for line in lines)
+    reverse = _sections(lines, origin)
     text: list[str] = []
     last: tuple[str, int] | None = None
     section: dict[int, bool] = {}
@@ -250,24 +273,46 @@ def lay_out(lines: Sequence[Line]) -> list[str]:
         for depth in [d for d in section if d > line.depth]:
             del section[depth]
         continues = line.text.startswith(("else:", "elif "))
-        enclosing = section.get(line.depth - 1, False)
-        here = section.get(line.depth)
-        if staged and here is not line.reverse and not continues:
+        if any(reverse) and section.get(line.depth) is not reverse[k] and not continues:
             if line.depth == 1:
                 text += [""] if text else []
-                text.append(f"{indent}# {'backward' if line.reverse else 'forward'}")
-            elif line.reverse and not enclosing:
+                title = "backward" if reverse[k] else "forward"
+                if reverse[k] and not text and any(not line.reverse and line.loc != origin for line in lines[k:]):
+                    title = "forward and backward, in one loop"
+                text.append(f"{indent}# {title}")
+            elif reverse[k] and line.depth in section:
                 text.append(f"{indent}# backward")
-            section[line.depth] = line.reverse
-        if line.reverse and not continues and line.loc.lineno:
+            section[line.depth] = reverse[k]
+            last = None
+        if reverse[k] and not continues and line.loc.lineno and line.loc != origin:
             key = (line.loc.filename, line.loc.lineno)
             if key != last and not _is_closing(lines, k):
                 text.append(indent + origin_comment(line.loc, WIDTH - len(indent)))
                 last = key
-        elif not line.reverse:
-            last = None
         text.append(indent + line.text)
     return text
+
+
+def _sections(lines: Sequence[Line], origin: Loc) -> list[bool]:
+    """For each line whether it belongs to the reverse sweep.
+
+    Whatever stands in a loop of the forward sweep is of that sweep (it fills tapes for a backward statement), and so are
+    the tapes made before such a loop. Lines without a place of their own (seeds) go with the line that follows.
+    """
+    found = [line.reverse for line in lines]
+    ends = [k for k, line in enumerate(lines) if line.depth == 1 and not line.reverse and line.loc != origin]
+    for k in range(ends[-1] if ends else 0):
+        found[k] = False
+    inside = False
+    for k, line in enumerate(lines):
+        if line.depth == 1:
+            inside = not found[k]
+        elif inside:
+            found[k] = False
+    for k in reversed(range(len(lines) - 1)):
+        if lines[k].loc == origin and lines[k].depth <= lines[k + 1].depth and not any(found[:k]):
+            found[k] = found[k + 1]
+    return found
 
 
 def _is_closing(lines: Sequence[Line], k: int) -> bool:

@@ -88,12 +88,12 @@ class Statements:
             return
         if node.op.name == "undef":
             return
-        if node.op.name == "let" and self._variables.same(result, node.operands[0]):
+        if node.op.name == "let" and id(node.operands[0]) not in self._folding.folded and self._variables.same(result, node.operands[0]):
             return
         name = self._variables[result] if id(result) in self._used else ""
         augmented = self._augmented(node, name)
         text = self._text.node(node)[0]
-        if isinstance(result.ty, Array) and node.op.emit == "{x}":
+        if isinstance(result.ty, Array) and node.op.emit == "{x}" and node.op.kind != "view":
             text = self._text.text(node.operands[0], ATOM) + ".copy()"
         scope.add(augmented or (f"{name} = {text}" if name else text), node)
 
@@ -234,7 +234,10 @@ class Statements:
                 continue
             if source.node is not None and source.node.op.name == "undef" and id(source) in self._folding.folded:
                 continue
-            if id(source) in self._folding.folded or not self._variables.same(target, source):
+            if id(source) in self._folding.folded:
+                if self._text.text(source) != self._variables[target]:
+                    found.append((target, source))
+            elif not self._variables.same(target, source):
                 found.append((target, source))
         return found
 
@@ -372,7 +375,9 @@ class Statements:
 def replace_loc(node: Node, source: Value) -> Node:
     """A node that stands for a closing assignment: at the place where the value was made, if that is known."""
     made = source.node
-    return made if made is not None and made.loc.lineno and not made.blocks else node
+    if made is None or not made.loc.lineno or made.blocks or made.loc.reverse is not node.loc.reverse:
+        return node
+    return made
 
 
 def is_simple(text: str) -> bool:

@@ -1,0 +1,265 @@
+"""Rewrites that make the handling of arrays read well and change nothing that is computed.
+
+    t = dim(tanh(x), 0)                     t = dim(x, 0)               sizes are asked of arguments, or are the user's n
+    zeros(dim(x, 0), dim(x, 1))             zeros_like(x)               where x has that very shape and is dense
+    t = zeros(n); accumulate(t, 1.0)        t = full(n, 1.0)
+    dA = zeros(n); accumulate(dA, f(x))     dA = f(x)                   where f(x) is a new array of that type
+    dA = mul(t, A); accumulate(dA, mul(t, A))   dA = mul(mul(2, A), t)
+    t = copy(dA[1:-1]); store(dA[1:-1], 0)  u = mul(dA[1:-1], c)        the copy is taken by what is done to it
+    u = mul(t, c)                           store(dA[1:-1], 0)
+    dp = copy(de)                           dp = let(de)                where neither is written any more
+"""
+
+from __future__ import annotations
+
+from gradc.ir.effects import buffers_written, own_reads, roots
+from gradc.ir.nodes import Block, Func, Node, Value, walk_blocks, walk_nodes
+from gradc.ir.opdef import TABLE, OpDef
+from gradc.ir.types import WEAK_INT, Array, Scalar, Size
+
+# Operations of the emitted text only; they are not in the table.
+ZEROS_LIKE = OpDef("zeros_like", "fresh", ("x",), reads=(), doc="np.zeros_like(x).")
+EMPTY_LIKE = OpDef("empty_like", "fresh", ("x",), reads=(), doc="np.empty_like(x).")
+FULL_LIKE = OpDef("full_like", "fresh", ("x", "value"), reads=(), doc="np.full_like(x, value).")
+
+_WHOLE = ("elementwise", "reduce", "product")
+
+
+def prepare(func: Func) -> None:
+    """Apply all of them to `func`, in place."""
+    for block in walk_blocks(func.body):
+        _start_with_first_contribution(block)
+        _double(block)
+        _take_copies(block)
+    _name_copies(func)
+    _ask_arguments_for_sizes(func.body, _sizes_of_params(func))
+    _write_like(func.body, [v for v in func.params if _is_dense(v)])
+
+
+def _users(block: Block, value: Value) -> list[tuple[int, Node]]:
+    """Positions and nodes of a block that use a value; nodes whose inner blocks use it included."""
+    found = []
+    for k, node in enumerate(block.nodes):
+        if value in node.operands or any(value in n.operands for b in node.blocks for n in walk_nodes(b)):
+            found.append((k, node))
+        elif any(value in inner.yields for b in node.blocks for inner in walk_blocks(b)):
+            found.append((k, node))
+    return found
+
+
+# ------------------------------------------------------------------------------------ zeros, then a sum
+
+
+def _start_with_first_contribution(block: Block) -> None:
+    """Zeros whose first use adds to all of them start with what is added."""
+    for start, node in enumerate(list(block.nodes)):
+        if node.op.name != "zeros" or node not in block.nodes:
+            continue
+        buffer = node.result
+        users = _users(block, buffer)
+        if not users:
+            continue
+        place, add = users[0]
+        if add.op.name != "accumulate" or add.operands[0] is not buffer or add.operands[1] is buffer:
+            continue
+        value = add.operands[1]
+        source = value.node
+        if isinstance(value.ty, Scalar):
+            node.op = TABLE["broadcast_to"]
+            node.operands = [value, *node.operands]
+            block.nodes.remove(node)
+            block.nodes[block.nodes.index(add)] = node
+        elif (
+            source is not None and source in block.nodes and source.op.kind in _WHOLE and source.op.name != "let" and not value.name
+            and value.ty == buffer.ty and _only_user(block, value, add)
+        ):  # fmt: skip
+            block.nodes.remove(node)
+            block.nodes.remove(source)
+            source.results = [buffer]
+            buffer.node = source
+            block.nodes[block.nodes.index(add)] = source
+
+
+def _double(block: Block) -> None:
+    """A new array to which the same is added once more is twice that."""
+    for first in list(block.nodes):
+        if first.op.name not in ("mul", "copy") or not first.loc.reverse or not first.results or not isinstance(first.result.ty, Array):
+            continue
+        users = _users(block, first.result)
+        if not users or users[0][1].op.name != "accumulate" or users[0][1].operands[0] is not first.result:
+            continue
+        add = users[0][1]
+        second = add.operands[1].node
+        if second is None or second not in block.nodes or second.op is not first.op or not _only_user(block, second.result, add):
+            continue
+        if any(a is not b for a, b in zip(first.operands, second.operands, strict=True)):
+            continue
+        if not _unwritten_between(block, first, second):
+            continue
+        two = Node(TABLE["const"], [], [], {"value": 2}, [], first.loc)
+        two.results = [Value(WEAK_INT, "", two)]
+        block.nodes.insert(block.nodes.index(first), two)
+        block.nodes.remove(add)
+        block.nodes.remove(second)
+        if first.op.name == "copy":
+            first.op, first.operands = TABLE["mul"], [two.result, first.operands[0]]
+            continue
+        ct, x = first.operands
+        second.operands = [two.result, x]
+        second.result.ty = x.ty
+        block.nodes.insert(block.nodes.index(first), second)
+        first.operands = [second.result, ct]
+
+
+def _only_user(block: Block, value: Value, user: Node) -> bool:
+    """Whether `user` alone uses the value, once, and nothing that the value is made of is written before that."""
+    users = _users(block, value)
+    if len(users) != 1 or users[0][1] is not user or list(user.operands).count(value) != 1 or value in block.yields:
+        return False
+    assert value.node is not None
+    return _unwritten_between(block, value.node, user)
+
+
+def _unwritten_between(block: Block, made: Node, use: Node) -> bool:
+    read = frozenset(root for v in own_reads(made) for root in roots(v))
+    between = block.nodes[block.nodes.index(made) + 1 : block.nodes.index(use)]
+    return not any(read & buffers_written(Block(nodes=[n])) for n in between)
+
+
+# -------------------------------------------------------------------------------------------- copies
+
+
+def _take_copies(block: Block) -> None:
+    """A copy that one elementwise op reads is left out: the op moves up to where the copy was taken."""
+    for node in list(block.nodes):
+        if node.op.name != "copy" or node.result.name or node.result in block.yields:
+            continue
+        users = _users(block, node.result)
+        if len(users) != 1:
+            continue
+        user = users[0][1]
+        if user.op.kind not in _WHOLE or user.blocks or user.operands.count(node.result) != 1 or user.op.name in ("let", "cast"):
+            continue
+        here, there = block.nodes.index(node), block.nodes.index(user)
+        between = block.nodes[here + 1 : there]
+        needed = [n for n in between if any(r in user.operands for r in n.results)]
+        if any(n.op.name not in ("const", "dim") for n in needed):
+            continue
+        if not _unwritten_between(block, node, user) and not _others_unwritten(user, node.result, between):
+            continue
+        if any(n.op.kind in ("control", "check", "stack") for n in between):
+            continue
+        for moved in (*needed, user):
+            block.nodes.remove(moved)
+        block.nodes[here : here + 1] = [*needed, user]
+        user.operands = [node.operands[0] if v is node.result else v for v in user.operands]
+
+
+def _others_unwritten(user: Node, taken: Value, between: list[Node]) -> bool:
+    read = frozenset(root for v in own_reads(user) if v is not taken for root in roots(v))
+    return not any(read & buffers_written(Block(nodes=[n])) for n in between)
+
+
+def _name_copies(func: Func) -> None:
+    """A named copy of an array is another name for it, where neither is written and neither leaves the function."""
+    kept: set[Value] = set(buffers_written(func.body)) | set(func.params)
+    for value in func.results:
+        kept |= roots(value)
+    for node in walk_nodes(func.body):
+        if node.op.name == "copy" and node.loc.reverse and node.result.name:
+            source = node.operands[0]
+            if source.node is not None and source.node.op.kind in _WHOLE and not roots(source) & kept:
+                if node.result not in kept and isinstance(source.ty, Array) and source.ty.layout == "C":
+                    node.op = TABLE["let"]
+
+
+# --------------------------------------------------------------------------------------------- sizes
+
+
+def _sizes_of_params(func: Func) -> dict[Size, tuple[Value, int]]:
+    """For each size, the first argument and axis that has it."""
+    found: dict[Size, tuple[Value, int]] = {}
+    for param in func.params:
+        if isinstance(param.ty, Array):
+            for axis, size in enumerate(param.ty.shape):
+                if not isinstance(size, int):
+                    found.setdefault(size, (param, axis))
+    return found
+
+
+def _ask_arguments_for_sizes(block: Block, known: dict[Size, tuple[Value, int]], named: dict[Size, Value] | None = None) -> None:
+    """The size of an intermediate array is asked of the argument that has the same, or is the user's own variable."""
+    named = dict(named or {})
+    known = dict(known)
+    for node in block.nodes:
+        if node.op.name == "dim":
+            ty = node.operands[0].ty
+            assert isinstance(ty, Array)
+            size = ty.shape[node.attrs["axis"]]
+            base = node.operands[0]
+            if size in known and base is not known[size][0] and not (base.node is None):
+                node.operands, node.attrs = [known[size][0]], {"axis": known[size][1]}
+            if node.result.name:
+                named.setdefault(size, node.result)
+        for inner in node.blocks:
+            _ask_arguments_for_sizes(inner, known, named)
+        node.operands = [_own_name(v, named) for v in node.operands]
+
+
+def _own_name(value: Value, named: dict[Size, Value]) -> Value:
+    node = value.node
+    if node is None or node.op.name != "dim" or value.name:
+        return value
+    ty = node.operands[0].ty
+    assert isinstance(ty, Array)
+    return named.get(ty.shape[node.attrs["axis"]], value)
+
+
+# ------------------------------------------------------------------------------------------- allocations
+
+
+def _is_dense(value: Value) -> bool:
+    return isinstance(value.ty, Array) and value.ty.layout == "C" and bool(value.ty.shape)
+
+
+def _write_like(block: Block, scope: list[Value]) -> None:
+    """`np.zeros((x.shape[0], x.shape[1]))` becomes `np.zeros_like(x)`, if x is of that shape for sure.
+
+    An array of layout C is chosen, because `zeros_like` keeps the order of the elements in memory.
+    """
+    scope = list(scope)
+    for node in block.nodes:
+        for inner in node.blocks:
+            _write_like(inner, scope)
+        name = node.op.name
+        if name in ("zeros", "empty", "broadcast_to"):
+            first = 1 if name == "broadcast_to" else 0
+            if first and isinstance(node.operands[0].ty, Array):
+                continue
+            like = _find_like(node, scope, node.operands[first:])
+            if like is not None:
+                node.op = {"zeros": ZEROS_LIKE, "empty": EMPTY_LIKE, "broadcast_to": FULL_LIKE}[name]
+                node.operands = [like, *node.operands[:first]]
+        for result in node.results:
+            if _is_dense(result) and result.name and node.op.kind != "view":
+                scope.append(result)
+
+
+def _find_like(node: Node, scope: list[Value], sizes: list[Value]) -> Value | None:
+    ty = node.result.ty
+    assert isinstance(ty, Array)
+    matches = [v for v in scope if isinstance(v.ty, Array) and v.ty.dtype == ty.dtype and v.ty.shape == ty.shape]
+    if not matches or all(isinstance(s, int) for s in ty.shape):
+        return None
+    wanted = node.result.name
+    for value in reversed(matches):
+        if wanted and wanted == "d" + value.name:
+            return value
+    # Else the array whose own sizes the program asks for, all of them and in order.
+    asked = [(v.node.operands[0], v.node.attrs["axis"]) for v in sizes if v.node is not None and v.node.op.name == "dim"]
+    for value in matches:
+        own = [(value, axis) for axis in range(len(ty.shape))]
+        if len(asked) == len(own) and all(a is b and i == j for (a, i), (b, j) in zip(asked, own, strict=True)):
+            return value
+    return None
+
