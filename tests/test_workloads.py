@@ -1,7 +1,7 @@
 """Array programs, networks and ADBench's objectives: values, and all argument gradients at once, at three sizes.
 
-The oracle is the derivative along random directions over all float arguments, by differences of sixth order with an error
-estimate; where JAX is installed, also every entry of the gradient of a port.
+The oracle is the derivative along random directions over all float arguments, by differences of sixth order with an
+error estimate; where JAX is installed, also every entry of the gradient of a port.
 """
 
 from __future__ import annotations
