@@ -1,4 +1,4 @@
-"""Plain functions x inputs x routes: values are Python's, gradients are the differences', arguments stay as they were."""
+"""Plain functions x inputs x routes: values are Python's, gradients are the differences', arguments are kept."""
 
 from __future__ import annotations
 
@@ -149,3 +149,55 @@ def test_jit(program: Program) -> None:
         rtol = 1e-5 if single_precision(args, expected) else 1e-12
         assert_same(value, expected, rtol, f"value of {program.name}")
         assert_same(ours, theirs, rtol, f"what {program.name} did to its arguments")
+
+
+def write_one_read_other(a, b):
+    a[0] *= 2.0
+    return np.sum(a * b**2)
+
+
+def test_same_array_twice_with_a_write() -> None:
+    """Python sees one array under two names: so does the derivative."""
+    x = np.array([0.5, -1.5, 2.0])
+    value, gradient = gradc.value_and_grad(write_one_read_other)(x, x)
+    assert value == write_one_read_other(*[x.copy()] * 2)
+    # (2 x0)**3 + x1**3 + x2**3
+    np.testing.assert_allclose(gradient, [24 * x[0] ** 2, 3 * x[1] ** 2, 3 * x[2] ** 2], rtol=1e-14)
+    np.testing.assert_array_equal(x, [0.5, -1.5, 2.0])
+
+
+def test_overlapping_arguments_with_a_write_are_refused() -> None:
+    x = np.array([0.5, -1.5, 2.0, 3.0])
+    with pytest.raises(gradc.GradcError, match="overlap"):
+        gradc.value_and_grad(write_one_read_other)(x[1:], x[:-1])
+
+
+def test_result_does_not_alias_arguments() -> None:
+    """The function returns its argument; the derivative returns a copy of it."""
+
+    def identity(x):
+        return x
+
+    x = np.array([1.0, 2.0])
+    out, pullback = gradc.vjp(identity, x)
+    (gradient,) = pullback(np.array([3.0, 4.0]))
+    assert not np.shares_memory(out, x)
+    np.testing.assert_array_equal(gradient, [3.0, 4.0])
+
+
+def test_pullback_does_not_see_later_writes() -> None:
+    x = np.array([1.0, 2.0])
+    _, pullback = gradc.vjp(lambda v: v**2, x)
+    x[:] = 100.0
+    np.testing.assert_allclose(pullback(np.ones(2))[0], [2.0, 4.0])
+
+
+def test_one_kernel_for_all_sizes() -> None:
+    """Sizes are not part of a signature; which axes are 1 is."""
+    derivative = gradc.grad(lambda x: np.sum(x[1:] * x[:-1] ** 2))
+    for n in (2, 3, 17):
+        x = np.linspace(0.5, 1.5, n)
+        expected = np.zeros(n)
+        expected[1:] += x[:-1] ** 2
+        expected[:-1] += 2 * x[1:] * x[:-1]
+        np.testing.assert_allclose(derivative(x), expected)
