@@ -1,4 +1,4 @@
-"""Every row of the op table: types and values against NumPy, derivatives against differences, edge points, documentation."""
+"""Every row of the op table: types and values against NumPy, derivatives against differences, edges, documentation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def type_of(example: Any) -> Type:
         return Array(example.dtype.name, shape)
     if isinstance(example, np.generic):
         return Scalar(example.dtype.name)
-    return {bool: Scalar("bool", True), int: Scalar("int64", True), float: WEAK_FLOAT, complex: Scalar("complex128", True)}[
+    return {bool: Scalar("bool", True), int: Scalar("int64", True), float: WEAK_FLOAT,
+            complex: Scalar("complex128", True)}[
         type(example)
     ]
 
@@ -49,7 +50,9 @@ def evaluate(program: Any, *args: Any) -> Any:
     return results[0] if len(results) == 1 else results
 
 
-def samples(op: OpDef, shapes: tuple[tuple[int, ...], ...] | None = None, dtype: str = "float64", seed: int = 0) -> list[Any]:
+def samples(
+    op: OpDef, shapes: tuple[tuple[int, ...], ...] | None = None, dtype: str = "float64", seed: int = 0
+) -> list[Any]:
     """Arguments from the op's domain; a shape for each, () for numbers."""
     rng = np.random.default_rng(seed)
     made = []
@@ -85,7 +88,8 @@ def reference(op: OpDef, *args: Any) -> Any:
 BITWISE = {"bitand", "bitor", "bitxor", "lshift", "rshift"}
 
 
-@ids("shapes", [((), (), ()), ((4,), (4,), (4,)), ((3, 4), (4,), (3, 1)), ((), (3, 4), ()), ((0,), (0,), (0,))], ids=str)
+@ids("shapes", [((), (), ()), ((4,), (4,), (4,)), ((3, 4), (4,), (3, 1)), ((), (3, 4), ()), ((0,), (0,), (0,))],
+     ids=str)
 @ids("dtype", ["float64", "float32"])
 @ids("op", [op for op in ELEMENTWISE if op.name not in BITWISE], ids=lambda op: op.name)
 def test_elementwise_values(op: OpDef, dtype: str, shapes: Any) -> None:
@@ -106,7 +110,8 @@ def test_elementwise_on_integers(op: OpDef) -> None:
     np.testing.assert_allclose(got, expected)
 
 
-WEAK_ARGS = [(2.0, np.float32(1.5)), (2, np.float32(1.5)), (np.float32(1.5), np.float64(2.0)), (3, 2), (2.5, 2), (2, np.int32(3))]
+WEAK_ARGS = [(2.0, np.float32(1.5)), (2, np.float32(1.5)), (np.float32(1.5), np.float64(2.0)), (3, 2), (2.5, 2),
+             (2, np.int32(3))]
 
 
 @ids("args", WEAK_ARGS, ids=str)
@@ -479,7 +484,8 @@ RULES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
 def test_forward_and_reverse_rules_are_adjoint(name: str, shapes: Any, attrs: Any) -> None:
     """<ct, jvp(t)> = <vjp(ct), t>, and jvp agrees with differences."""
     op = TABLE[name]
-    args = [s if isinstance(s, int) else x for s, x in zip(shapes, inputs([s if isinstance(s, tuple) else () for s in shapes]))]
+    args = [s if isinstance(s, int) else x for s,
+            x in zip(shapes, inputs([s if isinstance(s, tuple) else () for s in shapes]))]
     moving = [k for k, s in enumerate(shapes) if isinstance(s, tuple)]
     tangents = inputs([shapes[k] for k in moving], seed=3)
     y = interp.run(build(lambda *xs: op(*xs, **attrs), *args), args)[0]

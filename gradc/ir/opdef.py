@@ -50,18 +50,18 @@ class OpDef:
     jvp(tangents, y, *operands, **attrs): the result's tangent; `tangents` has None for inactive operands.
     linear: names of operands in which the op is linear (jointly): the jvp is the op on the tangents.
     zero_derivative: the derivative is 0 everywhere (sign, floor, comparisons): not an error on an active path.
-    singular: some partial can be infinite or NaN where the result is finite (sqrt at 0), so a cotangent that is exactly 0
-        stays 0; or a predicate of the operands.
+    singular: some partial can be infinite or NaN where the result is finite (sqrt at 0), so a cotangent that is exactly
+        0 stays 0; or a predicate of the operands.
     vjp, jvp of an elementwise op: where given they are used instead of the partials (`where`, which must not multiply).
     dtype_rule(operands, attrs): dtype of an elementwise op; None: the promoted one. The weakness of a scalar result is
         not settled by the rule: NumPy's functions give NumPy scalars and math's give Python floats, see `Builder.add`.
     guard(*operands): adds the run-time checks that the op needs (front ends only, where `Builder.checks` holds).
     emit: NumPy text with operands and attrs by name, `"{x} + {y}"`; or a callable of (node, *operand texts).
         `precedence` is that of the outermost operator of the text, as in `ops/rules.py`.
-    expand(*operands, **attrs): the op by simpler ops and loops, as IR. Such ops print as one NumPy call, and kernels are made
-        from their expansion (`passes/expand.py`), so they need no other emission.
+    expand(*operands, **attrs): the op by simpler ops and loops, as IR. Such ops print as one NumPy call, and kernels are
+        made from their expansion (`passes/expand.py`), so they need no other emission.
     prelude: definition of a Python function that `emit` calls and NumPy lacks.
-    lower: how reductions, products and arranged arrays are written as loops: a Fold, Contraction or Cells of `ir/loops.py`.
+    lower: how reductions, products and arranged arrays are written as loops: Fold, Contraction, Cells of `ir/loops.py`.
     conditions: positions of operands that are truth values, which are not converted to the dtype of the result.
     kernel: text of one element for Numba; operands and attrs by name, which may occur more than once, so the emitter
         fills in names or literals, already of the dtype in which the op computes (`ops/rules.py`).

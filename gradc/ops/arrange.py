@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,8 +20,11 @@ from gradc.ops.memory import (
     make_broadcast,
     make_index,
     make_reshape,
+    make_zeros,
     shape_values,
     size_value,
+    store,
+    store_at,
     zeros_like,
 )
 from gradc.ops.rules import convert, dtype_name, normal_axis, write_out
@@ -28,7 +32,9 @@ from gradc.ops.rules import convert, dtype_name, normal_axis, write_out
 # ----------------------------------------------------------------------------------------- concatenate
 
 
-def _concatenate_type(types: Sequence[Any], attrs: dict[str, Any], require: Callable[[int, int, int, int], None]) -> list[Any]:
+def _concatenate_type(
+    types: Sequence[Any], attrs: dict[str, Any], require: Callable[[int, int, int, int], None]
+) -> list[Any]:
     axis = attrs["axis"]
     first = types[0]
     shape = list(first.shape)
@@ -67,12 +73,26 @@ def slice_along(x: Value, axis: int, start: Any, stop: Any, like: Value) -> Valu
     region[axis] = Span(*bounds)
     layout = "A" if x.ty.layout != "C" or axis else "C"  # type: ignore[union-attr]
     shape = tuple(like.shape[axis] if k == axis else s for k, s in enumerate(x.shape))
-    return index(x, *operands, region=tuple(region), type=Array(x.dtype, shape, layout))  # type: ignore[no-any-return]
+    return index(x, *operands, region=tuple(region), type=Array(x.dtype, shape, layout))
 
 
 def _concatenate_jvp(tangents: Sequence[Value | None], y: Value, *xs: Value, axis: int) -> Value:
     filled = [zeros_like(x, y.dtype) if t is None else t for t, x in zip(tangents, xs, strict=True)]
-    return concatenate(*filled, axis=axis)  # type: ignore[no-any-return]
+    return concatenate(*filled, axis=axis)
+
+
+def _expand_concatenate(*xs: Value, axis: int) -> Value:
+    builder = current_builder()
+    dtype = promote_dtypes(tuple(builder.canonical_type(x.ty) for x in xs)).dtype
+    sizes = shape_values(xs[0])
+    starts: list[Any] = [0]
+    for x in xs:
+        starts.append(starts[-1] + shape_values(x)[axis])
+    sizes[axis] = starts[-1]
+    result = make_zeros(sizes, dtype, filled=False)
+    for x, (start, stop) in zip(xs, itertools.pairwise(starts), strict=True):
+        store(slice_along(result, axis, start, stop, x), x)
+    return result
 
 
 def _emit_concatenate(node: Any, *xs: str) -> str:
@@ -80,10 +100,10 @@ def _emit_concatenate(node: Any, *xs: str) -> str:
     return f"np.concatenate(({', '.join(xs)}{',' if len(xs) == 1 else ''}){f', axis={axis}' if axis else ''})"
 
 
-concatenate = define(
+concatenate: OpDef = define(
     OpDef(
         "concatenate", "fresh", ("x",), infer=_concatenate_type, run=lambda *xs, axis: np.concatenate(xs, axis=axis),
-        emit=_emit_concatenate, vjp=_concatenate_vjp, jvp=_concatenate_jvp, cost=100,
+        emit=_emit_concatenate, vjp=_concatenate_vjp, jvp=_concatenate_jvp, expand=_expand_concatenate, cost=100,
         doc="The operands, one after the other along {axis}, in a new array of the promoted dtype.",
     )
 )
@@ -99,7 +119,14 @@ def _array_vjp(ct: Value, y: Value, *xs: Value, shape: tuple[int, ...], type: Ar
 
 def _array_jvp(tangents: Sequence[Value | None], y: Value, *xs: Value, shape: tuple[int, ...], type: Array) -> Value:
     filled = [current_builder().const(0.0) if t is None else t for t in tangents]
-    return array_of(*filled, shape=shape, type=type)  # type: ignore[no-any-return]
+    return array_of(*filled, shape=shape, type=type)
+
+
+def _expand_array(*xs: Value, shape: tuple[int, ...], type: Array) -> Value:
+    result = make_zeros(shape, type.dtype, filled=False)
+    for place, x in zip(np.ndindex(*shape), xs, strict=True):
+        store_at(result, x, region=tuple(At(k) for k in place))
+    return result
 
 
 def _emit_array(node: Any, *xs: str) -> str:
@@ -117,10 +144,11 @@ def _emit_array(node: Any, *xs: str) -> str:
     return f"np.array({nested(node.attrs['shape'], xs)}{suffix})"
 
 
-array_of = define(
+array_of: OpDef = define(
     OpDef(
         "array_of", "fresh", ("x",), infer=lambda types, attrs, require: [attrs["type"]], emit=_emit_array,
         run=lambda *xs, shape, type: np.array(xs, dtype=type.dtype).reshape(shape), vjp=_array_vjp, jvp=_array_jvp,
+        expand=_expand_array,
         doc="A new array of scalars, in C order. {shape}: ints, {type}.",
     )
 )
@@ -148,7 +176,8 @@ def make_array(x: Any, dtype: str | None = None) -> Value:
     """np.array of nested lists of numbers, or of arrays of one shape: always a new array."""
     builder = current_builder()
     if isinstance(x, np.ndarray):
-        x = x.tolist() if dtype is None and x.dtype in (np.float64, np.int64, np.bool_) else [*map(x.dtype.type, x.flat)]
+        x = x.tolist() if dtype is None and x.dtype in (np.float64, np.int64,
+                                                        np.bool_) else [*map(x.dtype.type, x.flat)]
     if not isinstance(x, list | tuple):
         value = builder.value(x)
         if isinstance(value.ty, Array):
@@ -159,7 +188,7 @@ def make_array(x: Any, dtype: str | None = None) -> Value:
     if not any(v.rank for v in leaves):
         scalars = [v if isinstance(v.ty, Scalar) else load(v, region=()) for v in leaves]
         found = promote_dtypes(tuple(v.ty for v in scalars)).dtype if scalars else "float64"  # type: ignore[misc]
-        return array_of(*scalars, shape=shape, type=Array(dtype or found, shape))  # type: ignore[no-any-return]
+        return array_of(*scalars, shape=shape, type=Array(dtype or found, shape))
     if any(v.rank != leaves[0].rank for v in leaves):
         raise ShapeError("this list holds arrays of different ranks")
     flat = stack(leaves, 0)
@@ -180,7 +209,7 @@ def stack(parts: Sequence[Value], axis: int) -> Value:
     if not rank:
         return make_array([p if isinstance(p.ty, Scalar) else load(p, region=()) for p in parts])
     region = (*(FULL,) * axis, NEWAXIS, *(FULL,) * (rank - axis))
-    return concatenate(*(make_index(p, region) for p in parts), axis=axis)  # type: ignore[no-any-return]
+    return concatenate(*(make_index(p, region) for p in parts), axis=axis)
 
 
 def parts_of(arrays: Any) -> list[Value]:
@@ -212,7 +241,7 @@ def join(parts: Sequence[Value], axis: int) -> Value:
         raise ShapeError("need at least one array to concatenate")
     if not all(p.rank for p in parts):
         raise ShapeError("zero-dimensional arrays cannot be concatenated", hint="use np.hstack or np.array")
-    return concatenate(*parts, axis=normal_axis(axis, parts[0].rank))  # type: ignore[no-any-return]
+    return concatenate(*parts, axis=normal_axis(axis, parts[0].rank))
 
 
 # ------------------------------------------------------------------------------------------------- calls
@@ -224,7 +253,9 @@ def _finish(result: Value, out: Any, dtype: Any) -> Value:
 
 
 @call(np.concatenate)
-def _concatenate_call(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Value:
+def _concatenate_call(
+    arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind"
+) -> Value:
     parts = parts_of(arrays)
     if axis is None:
         parts, axis = [make_reshape(at_least_1d(p), (-1,)) for p in parts], 0
@@ -286,7 +317,7 @@ def _asarray_call(a: Any, dtype: Any = None, order: Any = None, *, copy: Any = N
 def _ascontiguousarray_call(a: Any, dtype: Any = None) -> Value:
     result = at_least_1d(_asarray_call(a, dtype))
     assert isinstance(result.ty, Array)
-    return result if result.ty.layout == "C" else copy(result)  # type: ignore[no-any-return]
+    return result if result.ty.layout == "C" else copy(result)
 
 
 @call(np.copy, method="copy")

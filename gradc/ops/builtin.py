@@ -49,14 +49,14 @@ def _bool(x: Any = False, /) -> Value:
 
 @call(builtins.abs)
 def _abs(x: Any, /) -> Value:
-    return abs_op(as_value(x))  # type: ignore[no-any-return]
+    return abs_op(as_value(x))
 
 
 @call(builtins.pow)
 def _pow(base: Any, exp: Any, mod: Any = None) -> Value:
     if mod is not None:
         raise UnsupportedError("pow with three arguments", hint="write base**exp % mod")
-    return pow_op(as_value(base), as_value(exp))  # type: ignore[no-any-return]
+    return pow_op(as_value(base), as_value(exp))
 
 
 @call(builtins.divmod)
@@ -69,8 +69,8 @@ def _divmod(x: Any, y: Any, /) -> tuple[Value, Value]:
 def _round(number: Any, ndigits: Any = None) -> Value:
     x = as_value(number)
     if ndigits is not None or isinstance(x.ty, Array):
-        return CALLS[np.round].build(x, 0 if ndigits is None else ndigits)  # type: ignore[no-any-return]
-    return cast(rint(x), dtype="int64", weak=True) if is_inexact(x.ty) else x  # type: ignore[no-any-return]
+        return CALLS[np.round].build(x, 0 if ndigits is None else ndigits)
+    return cast(rint(x), dtype="int64", weak=True) if is_inexact(x.ty) else x
 
 
 def _extremum(name: str, pick: OpDef, over: Any) -> Callable[..., Value]:
@@ -81,7 +81,7 @@ def _extremum(name: str, pick: OpDef, over: Any) -> Callable[..., Value]:
             x = args[0]
             if x.rank != 1:
                 raise ShapeError(f"{name}() of an array with {x.rank} axes", hint=f"write np.{name}(x)")
-            return CALLS[over].build(x)  # type: ignore[no-any-return]
+            return CALLS[over].build(x)
         items: Sequence[Any] = args[0] if len(args) == 1 else args
         if not items:
             raise ShapeError(f"{name}() of nothing")

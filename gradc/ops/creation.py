@@ -44,10 +44,10 @@ def _ordered(shape: Any, order: str, make: Any) -> Value:
     """`make(sizes)` in C order, or of the reversed sizes and then transposed for Fortran order."""
     sizes = sizes_of(shape)
     if order == "F" and len(sizes) > 1:
-        return transpose(make(sizes[::-1]), perm=tuple(reversed(range(len(sizes)))))  # type: ignore[no-any-return]
+        return transpose(make(sizes[::-1]), perm=tuple(reversed(range(len(sizes)))))
     if order not in ("C", "F", "K", "A"):
         raise UnsupportedError(f"order {order!r}")
-    return make(sizes)  # type: ignore[no-any-return]
+    return make(sizes)
 
 
 def filled(shape: Sequence[int | Value], value: Any, dtype: str) -> Value:
@@ -82,7 +82,7 @@ def _full_call(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C",
 def _like(a: Any, dtype: Any, shape: Any, make: Any) -> Value:
     x = as_value(a)
     name = x.dtype if dtype is None else dtype_name(dtype)
-    return make(shape_values(x) if shape is None else sizes_of(shape), name)  # type: ignore[no-any-return]
+    return make(shape_values(x) if shape is None else sizes_of(shape), name)
 
 
 @call(np.zeros_like)
@@ -91,7 +91,9 @@ def _zeros_like_call(a: Any, dtype: Any = None, order: str = "K", subok: bool = 
 
 
 @call(np.empty_like)
-def _empty_like_call(prototype: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None) -> Value:
+def _empty_like_call(
+    prototype: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None
+) -> Value:
     return _like(prototype, dtype, shape, lambda sizes, name: make_zeros(sizes, name, filled=False))
 
 
@@ -153,7 +155,7 @@ def _natural(length: Value) -> Value:
     size = current_builder().size_of(length)
     if not isinstance(size, int) and all(c >= 0 for _, c in size.terms):
         return length
-    return maximum(length, 0)  # type: ignore[no-any-return]
+    return maximum(length, 0)
 
 
 @call(np.eye)
@@ -164,7 +166,7 @@ def _eye_call(
     row = make_index(make_positions(rows), (FULL, NEWAXIS))
     column = make_positions(columns)
     shifted = row if constant_of(k) == 0 or (isinstance(k, int) and k == 0) else row + k
-    return cast(eq(shifted, column), dtype=dtype_name(dtype), weak=False)  # type: ignore[no-any-return]
+    return cast(eq(shifted, column), dtype=dtype_name(dtype), weak=False)
 
 
 @call(np.identity)
@@ -180,7 +182,7 @@ def _linspace_parts(k: Sequence[Any], shape: Any, endpoint: bool) -> tuple[Any, 
     count = _count(k, shape)
     if not endpoint:
         return count, count
-    return count, (count - 1 if isinstance(count, int) and count > 1 else 1 if isinstance(count, int) else maximum(count - 1, 1))
+    return count, max(count - 1, 1) if isinstance(count, int) else maximum(count - 1, 1)
 
 
 def _expand_linspace(start: Value, stop: Value, *k: Any, shape: Any, type: Array, endpoint: bool) -> Value:
@@ -192,7 +194,7 @@ def _expand_linspace(start: Value, stop: Value, *k: Any, shape: Any, type: Array
         return line
     return where(eq(i, divisor), stop, line) if isinstance(count, int) else where(
         eq(i, maximum(count - 1, 1)), stop, line
-    )  # type: ignore[no-any-return]
+    )
 
 
 def _linspace_vjp(
@@ -205,10 +207,11 @@ def _linspace_vjp(
 
 
 def _linspace_jvp(
-    tangents: Sequence[Value | None], y: Value, start: Value, stop: Value, *k: Any, shape: Any, type: Array, endpoint: bool
+    tangents: Sequence[Value | None], y: Value, start: Value, stop: Value, *k: Any, shape: Any, type: Array,
+    endpoint: bool
 ) -> Value:
     ends = [0.0 if t is None else t for t in tangents[:2]]
-    return linspace(*ends, *k, shape=shape, type=type, endpoint=endpoint)  # type: ignore[no-any-return]
+    return linspace(*ends, *k, shape=shape, type=type, endpoint=endpoint)
 
 
 def _emit_linspace(node: Any, start: str, stop: str, *k: str) -> str:
@@ -217,7 +220,7 @@ def _emit_linspace(node: Any, start: str, stop: str, *k: str) -> str:
     return f"np.linspace({start}, {stop}, {_count(k, attrs['shape'])}{suffix})"
 
 
-linspace = define(
+linspace: OpDef = define(
     OpDef(
         "linspace", "fresh", ("start", "stop"), infer=lambda types, attrs, require: [attrs["type"]],
         run=lambda start, stop, *k, shape, type, endpoint: np.linspace(start, stop, _count(k, shape), endpoint),

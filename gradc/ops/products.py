@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from gradc.errors import DTypeError, ShapeError
-from gradc.ir.nodes import Value, current_builder
+from gradc.ir.loops import Contraction
+from gradc.ir.nodes import Node, Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, At
 from gradc.ir.types import Array, Shape, broadcast_sizes, format_shape, promote_dtypes, with_shape
@@ -18,7 +19,9 @@ from gradc.ops.reduce import sum as sum_over
 from gradc.ops.rules import as_value, convert, write_out
 
 
-def _matmul_type(types: Sequence[Any], attrs: dict[str, Any], require: Callable[[int, int, int, int], None]) -> list[Any]:
+def _matmul_type(
+    types: Sequence[Any], attrs: dict[str, Any], require: Callable[[int, int, int, int], None]
+) -> list[Any]:
     """Type of a @ b.
 
     Shapes: a (*batch, n, k) or (k,), b (*batch, k, m) or (k,); batches broadcast.
@@ -30,7 +33,8 @@ def _matmul_type(types: Sequence[Any], attrs: dict[str, Any], require: Callable[
     inner_b = 0 if rank_b == 1 else rank_b - 2
     inner = (a.shape[-1], b.shape[inner_b])
     if all(isinstance(s, int) for s in inner) and inner[0] != inner[1]:
-        raise ShapeError(f"shapes {format_shape(a.shape)} and {format_shape(b.shape)} do not fit @: {inner[0]} is not {inner[1]}")
+        shapes = f"{format_shape(a.shape)} and {format_shape(b.shape)}"
+        raise ShapeError(f"shapes {shapes} do not fit @: {inner[0]} is not {inner[1]}")
     require(0, rank_a - 1, 1, inner_b)
     batch: list[Any] = []
     lead_a, lead_b = max(rank_a - 2, 0), max(rank_b - 2, 0)
@@ -42,7 +46,8 @@ def _matmul_type(types: Sequence[Any], attrs: dict[str, Any], require: Callable[
         size = broadcast_sizes(size_a, size_b)
         if size is None:
             if isinstance(size_a, int) and isinstance(size_b, int):
-                raise ShapeError(f"batches of shapes {format_shape(a.shape)} and {format_shape(b.shape)} do not broadcast")
+                shapes = f"{format_shape(a.shape)} and {format_shape(b.shape)}"
+                raise ShapeError(f"the batches of shapes {shapes} do not broadcast")
             require(0, at_a, 1, at_b)
             size = size_a if isinstance(size_a, int) else size_b
         batch.append(size)
@@ -54,7 +59,7 @@ def _matmul_type(types: Sequence[Any], attrs: dict[str, Any], require: Callable[
 
 def swap_last(x: Value) -> Value:
     """The last two axes of x exchanged: a view."""
-    return transpose(x, perm=(*range(x.rank - 2), x.rank - 1, x.rank - 2))  # type: ignore[no-any-return]
+    return transpose(x, perm=(*range(x.rank - 2), x.rank - 1, x.rank - 2))
 
 
 def column(x: Value) -> Value:
@@ -94,12 +99,22 @@ def _matmul_vjp(ct: Value, y: Value, a: Value, b: Value) -> list[Value]:
 def _matmul_jvp(tangents: Sequence[Value | None], y: Value, a: Value, b: Value) -> Value:
     a_t, b_t = tangents
     parts = [p for p in (a_t and matmul(a_t, b), b_t and matmul(a, b_t)) if p is not None]
-    return parts[0] if len(parts) == 1 else parts[0] + parts[1]  # type: ignore[no-any-return]
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
-matmul = define(
+def _subscripts(node: Node) -> tuple[str, str, str]:
+    """A letter for each axis: batches in capitals, then i (rows), k (summed), j (columns)."""
+    rank_a, rank_b = (v.rank for v in node.operands)
+    batch = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: max(rank_a, rank_b, 2) - 2]
+    lead_a, lead_b = (batch[len(batch) - max(rank - 2, 0) :] for rank in (rank_a, rank_b))
+    rows, columns = "" if rank_a == 1 else "i", "" if rank_b == 1 else "j"
+    return f"{lead_a}{rows}k", f"{lead_b}k{columns}", f"{batch}{rows}{columns}"
+
+
+matmul: OpDef = define(
     OpDef(
-        "matmul", "product", ("a", "b"), infer=_matmul_type, run=np.matmul, emit="{a} @ {b}", precedence=10,
+        "matmul", "product", ("a", "b"), lower=Contraction(_subscripts), infer=_matmul_type, run=np.matmul,
+        emit="{a} @ {b}", precedence=10,
         vjp=_matmul_vjp, jvp=_matmul_jvp, cost=1000,
         doc="a @ b: vectors, matrices and batches of them, as NumPy's matmul. Two vectors give a number.",
     )
@@ -131,10 +146,10 @@ def dot(a: Value, b: Value) -> Value:
     """
     if not a.rank or not b.rank:
         return a * b
-    if a.rank <= 2 and b.rank <= 2 or b.rank == 1:
-        return matmul(a, b)  # type: ignore[no-any-return]
+    if (a.rank <= 2 and b.rank <= 2) or b.rank == 1:
+        return matmul(a, b)
     if b.rank == 2:
-        return matmul(a, b)  # type: ignore[no-any-return]
+        return matmul(a, b)
     return contract(a, b, (a.rank - 1,), (b.rank - 2,))
 
 
@@ -164,7 +179,7 @@ def contract(a: Value, b: Value, axes_a: Sequence[int], axes_b: Sequence[int]) -
     right = make_reshape(_permuted(b, [*axes_b, *free_b]), (inner, columns))
     flat = matmul(left, right)
     if not result_shape:
-        return builder.emit("load", (flat,), region=(At(0), At(0)))  # type: ignore[no-any-return]
+        return builder.emit("load", (flat,), region=(At(0), At(0)))
     return make_reshape(flat, result_shape)
 
 
@@ -176,11 +191,11 @@ def _permuted(x: Value, order: Sequence[int]) -> Value:
 def _inner_call(a: Any, b: Any, /) -> Value:
     a, b = _operands(a, b)
     if not a.rank or not b.rank:
-        return a * b  # type: ignore[no-any-return]
+        return a * b
     if a.rank == 1 and b.rank == 1:
-        return matmul(a, b)  # type: ignore[no-any-return]
+        return matmul(a, b)
     if b.rank <= 2:
-        return matmul(a, b if b.rank == 1 else swap_last(b))  # type: ignore[no-any-return]
+        return matmul(a, b if b.rank == 1 else swap_last(b))
     return contract(a, b, (a.rank - 1,), (b.rank - 1,))
 
 
@@ -203,7 +218,7 @@ def _vdot_call(a: Any, b: Any, /) -> Value:
     a, b = _operands(a, b)
     if "complex" in a.dtype:
         raise DTypeError("np.vdot of complex arrays", hint="write np.sum(np.conj(a) * b)")
-    return matmul(flat(a), flat(b)) if a.rank or b.rank else a * b  # type: ignore[no-any-return]
+    return matmul(flat(a), flat(b)) if a.rank or b.rank else a * b
 
 
 @call(np.vecdot)
@@ -212,7 +227,7 @@ def _vecdot_call(x1: Any, x2: Any, /, axis: Any = -1) -> Value:
     if "complex" in a.dtype or axis != -1:
         raise DTypeError("np.vecdot of complex arrays or over another axis", hint="write np.sum(np.conj(a) * b, axis)")
     product = a * b
-    return sum_over(product, axes=(product.rank - 1,), keepdims=False)  # type: ignore[no-any-return]
+    return sum_over(product, axes=(product.rank - 1,), keepdims=False)
 
 
 @call(np.tensordot)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradc.errors import ShapeError, UnsupportedError
+from gradc.ir.loops import Fold
 from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS
@@ -26,6 +27,41 @@ from gradc.ops.memory import (
 )
 from gradc.ops.rules import as_value, convert, dtype_name, normal_axes, normal_axis, write_out
 from gradc.ops.scans import exclusive_cumprod
+
+# ------------------------------------------------------------------------------------------------- loops
+
+
+def lowest(dtype: str) -> Any:
+    """What no number of a dtype is below."""
+    kind = np.dtype(dtype).kind
+    return False if kind == "b" else -np.inf if kind == "f" else int(np.iinfo(dtype).min)
+
+
+def highest(dtype: str) -> Any:
+    """What no number of a dtype is above."""
+    kind = np.dtype(dtype).kind
+    return True if kind == "b" else np.inf if kind == "f" else int(np.iinfo(dtype).max)
+
+
+def _extremum_fold(initial: Any, ahead: str) -> Fold:
+    # A NaN enters by the second condition and stays, because comparisons with it are false.
+    step = f"({{x}} if {{x}} {ahead} {{m}} or {{x}} != {{x}} else {{m}})"
+    return Fold((("m", "y", initial),), (("m", step),), "{m}")
+
+
+def _position_fold(initial: Any, ahead: str) -> Fold:
+    return Fold(
+        (("best", "x", initial), ("at", "y", 0)),
+        (
+            ("better", f"({{x}} {ahead} {{best}} or {{x}} != {{x}}) and {{best}} == {{best}}"),
+            ("at", "({i} if {better} else {at})"),
+            ("best", "({x} if {better} else {best})"),
+        ),
+        "{at}",
+    )
+
+
+_TOTAL = (("s", "y", 0),), (("s", "reassoc_add({s}, {x})"),)
 
 # --------------------------------------------------------------------------------------------- type rules
 
@@ -110,9 +146,11 @@ def emit_reduction(name: str) -> Callable[..., str]:
     return emit
 
 
-sum = define(  # noqa: A001
+sum: OpDef = define(
     OpDef(
-        "sum", "reduce", ("x",), infer=_rule(_summed), run=_run_sum, emit=emit_reduction("np.sum"), linear=("x",), vjp=_sum_vjp,
+        "sum", "reduce", ("x",), lower=Fold(*_TOTAL, "{s}"), infer=_rule(_summed), run=_run_sum,
+        emit=emit_reduction("np.sum"), linear=("x",),
+        vjp=_sum_vjp,
         doc="Sum over {axes}; booleans and integers add up in 64 bits.",
     )
 )
@@ -122,9 +160,10 @@ def _mean_vjp(ct: Value, y: Value, x: Value, *, axes: tuple[int, ...], keepdims:
     return [expand(ct / count_over(x, axes), axes, keepdims)]
 
 
-mean = define(
+mean: OpDef = define(
     OpDef(
-        "mean", "reduce", ("x",), infer=_rule(_averaged), emit=emit_reduction("np.mean"), linear=("x",), vjp=_mean_vjp,
+        "mean", "reduce", ("x",), lower=Fold(*_TOTAL, "{s} / {count}"), infer=_rule(_averaged),
+        emit=emit_reduction("np.mean"), linear=("x",), vjp=_mean_vjp,
         run=lambda x, axes, keepdims: np.mean(x, axis=axes, keepdims=keepdims),
         doc="Arithmetic mean over {axes}; NaN of no elements.",
     )
@@ -144,19 +183,23 @@ def _extremum_vjp(ct: Value, y: Value, x: Value, *, axes: tuple[int, ...], keepd
 
 def _extremum_jvp(tangents: Any, y: Value, x: Value, *, axes: tuple[int, ...], keepdims: bool) -> Value:
     hits, ties = _winners(y, x, axes, keepdims)
-    return sum(where(hits, tangents[0], 0.0), axes=axes, keepdims=keepdims) / convert(ties, x.dtype)  # type: ignore[no-any-return]
+    return sum(where(hits, tangents[0], 0.0), axes=axes, keepdims=keepdims) / convert(ties, x.dtype)
 
 
-max = define(  # noqa: A001
+max: OpDef = define(
     OpDef(
-        "max", "reduce", ("x",), infer=_rule(_same), emit=emit_reduction("np.max"), vjp=_extremum_vjp, jvp=_extremum_jvp,
+        "max", "reduce", ("x",), lower=_extremum_fold(lowest, ">"), infer=_rule(_same), emit=emit_reduction("np.max"),
+        vjp=_extremum_vjp,
+        jvp=_extremum_jvp,
         run=lambda x, axes, keepdims: np.max(x, axis=axes, keepdims=keepdims),
-        doc="Largest element, NaN if there is one; k elements that tie share the derivative, 1/k each. Not of zero elements.",
+        doc="Largest element, NaN if there is one; k elements that tie have 1/k of the derivative each.",
     )
 )
-min = define(  # noqa: A001
+min: OpDef = define(
     OpDef(
-        "min", "reduce", ("x",), infer=_rule(_same), emit=emit_reduction("np.min"), vjp=_extremum_vjp, jvp=_extremum_jvp,
+        "min", "reduce", ("x",), lower=_extremum_fold(highest, "<"), infer=_rule(_same), emit=emit_reduction("np.min"),
+        vjp=_extremum_vjp,
+        jvp=_extremum_jvp,
         run=lambda x, axes, keepdims: np.min(x, axis=axes, keepdims=keepdims),
         doc="Smallest element; as `max`.",
     )
@@ -179,7 +222,7 @@ def products_of_others(x: Value, axes: tuple[int, ...]) -> Value:
     if len(axes) != 1:
         others = make_reshape(others, sizes)
     inverse = tuple(int(k) for k in np.argsort(perm))
-    return others if inverse == tuple(range(x.rank)) else transpose(others, perm=inverse)  # type: ignore[no-any-return]
+    return others if inverse == tuple(range(x.rank)) else transpose(others, perm=inverse)
 
 
 def _prod_vjp(ct: Value, y: Value, x: Value, *, axes: tuple[int, ...], keepdims: bool) -> list[Value]:
@@ -187,25 +230,28 @@ def _prod_vjp(ct: Value, y: Value, x: Value, *, axes: tuple[int, ...], keepdims:
 
 
 def _prod_jvp(tangents: Any, y: Value, x: Value, *, axes: tuple[int, ...], keepdims: bool) -> Value:
-    return sum(tangents[0] * products_of_others(x, axes), axes=axes, keepdims=keepdims)  # type: ignore[no-any-return]
+    return sum(tangents[0] * products_of_others(x, axes), axes=axes, keepdims=keepdims)
 
 
-prod = define(
+prod: OpDef = define(
     OpDef(
-        "prod", "reduce", ("x",), infer=_rule(_summed), emit=emit_reduction("np.prod"), vjp=_prod_vjp, jvp=_prod_jvp,
+        "prod", "reduce", ("x",), lower=Fold((("p", "y", 1),), (("p", "{p} * {x}"),), "{p}"), infer=_rule(_summed),
+        emit=emit_reduction("np.prod"), vjp=_prod_vjp, jvp=_prod_jvp,
         run=lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims),
         doc="Product over {axes}. Each factor's derivative is the product of the others, also where some are 0.",
     )
 )
-all = define(  # noqa: A001
+all: OpDef = define(
     OpDef(
-        "all", "reduce", ("x",), infer=_rule(_flag), emit=emit_reduction("np.all"), zero_derivative=True,
+        "all", "reduce", ("x",), lower=Fold((("t", "y", True),), (("t", "{t} and {x}"),), "{t}"), infer=_rule(_flag),
+        emit=emit_reduction("np.all"), zero_derivative=True,
         run=lambda x, axes, keepdims: np.all(x, axis=axes, keepdims=keepdims), doc="Every element is nonzero.",
     )
 )
-any = define(  # noqa: A001
+any: OpDef = define(
     OpDef(
-        "any", "reduce", ("x",), infer=_rule(_flag), emit=emit_reduction("np.any"), zero_derivative=True,
+        "any", "reduce", ("x",), lower=Fold((("t", "y", False),), (("t", "{t} or {x}"),), "{t}"), infer=_rule(_flag),
+        emit=emit_reduction("np.any"), zero_derivative=True,
         run=lambda x, axes, keepdims: np.any(x, axis=axes, keepdims=keepdims), doc="Some element is nonzero.",
     )
 )
@@ -218,16 +264,18 @@ def _run_position(name: str) -> Callable[..., Any]:
     return run
 
 
-argmax = define(
+argmax: OpDef = define(
     OpDef(
-        "argmax", "reduce", ("x",), infer=_position_rule, emit=emit_reduction("np.argmax"), zero_derivative=True,
+        "argmax", "reduce", ("x",), lower=_position_fold(lowest, ">"), infer=_position_rule,
+        emit=emit_reduction("np.argmax"), zero_derivative=True,
         run=_run_position("argmax"),
-        doc="Position of the first largest element along the one axis in {axes}, or in C order where it is (). NaN wins.",
+        doc="Position of the first largest element along the one axis in {axes}; in C order where it is (). NaN wins.",
     )
 )
-argmin = define(
+argmin: OpDef = define(
     OpDef(
-        "argmin", "reduce", ("x",), infer=_position_rule, emit=emit_reduction("np.argmin"), zero_derivative=True,
+        "argmin", "reduce", ("x",), lower=_position_fold(highest, "<"), infer=_position_rule,
+        emit=emit_reduction("np.argmin"), zero_derivative=True,
         run=_run_position("argmin"), doc="Position of the first smallest element; as `argmax`.",
     )
 )
@@ -259,7 +307,8 @@ def reduce_call(
 def _of_scalar(op: OpDef, x: Value, axis: Any) -> Value:
     if axis not in (None, 0, -1, ()):
         raise ShapeError(f"axis {axis} is out of bounds for a number")
-    (ty,) = op.infer((x.ty,), {"axes": (), "keepdims": False}, None) if op.infer is not None else (x.ty,)  # type: ignore[arg-type, misc]
+    assert op.infer is not None
+    (ty,) = op.infer((x.ty,), {"axes": (), "keepdims": False}, lambda *axes: None)
     if op in (all, any):
         return convert(as_bool(x), "bool")
     return convert(x, ty.dtype)
@@ -280,7 +329,8 @@ def _not_empty(x: Value, axes: Sequence[int], what: str) -> None:
 
 @call(np.sum, np.add.reduce, method="sum")
 def _sum_call(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 0, where: Any = True
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 0,
+    where: Any = True,
 ) -> Value:
     result = reduce_call(sum, a, axis, dtype, None, keepdims, where, 0)
     if isinstance(initial, Value) or initial != 0:
@@ -290,7 +340,8 @@ def _sum_call(
 
 @call(np.prod, np.multiply.reduce, method="prod")
 def _prod_call(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 1, where: Any = True
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 1,
+    where: Any = True,
 ) -> Value:
     result = reduce_call(prod, a, axis, dtype, None, keepdims, where, 1)
     if isinstance(initial, Value) or initial != 1:
@@ -311,7 +362,9 @@ def _mean_call(
     return reduce_call(mean, a, axis, dtype, out, keepdims)
 
 
-def _extremum_call(op: OpDef, pick: OpDef, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any, mask: Any) -> Value:
+def _extremum_call(
+    op: OpDef, pick: OpDef, a: Any, axis: Any, out: Any, keepdims: Any, initial: Any, mask: Any
+) -> Value:
     x = as_value(a)
     if mask is not True and initial is None:
         raise UnsupportedError(f"np.{op.name} with where= needs initial=, as in NumPy")
@@ -359,7 +412,7 @@ def _any_call(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, 
 def _position_call(op: OpDef, a: Any, axis: Any, out: Any, keepdims: Any) -> Value:
     x = as_value(a)
     if not isinstance(x.ty, Array):
-        return current_builder().const(np.int64(0))  # type: ignore[no-any-return]
+        return current_builder().const(np.int64(0))
     _not_empty(x, normal_axes(axis, x.rank), op.name)
     axes = () if axis is None else (normal_axis(axis, x.rank),)
     if x.rank == 1:

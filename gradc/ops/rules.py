@@ -56,9 +56,9 @@ def as_value(operand: Any) -> Value:
     if isinstance(operand, Value):
         return operand
     if isinstance(operand, list | tuple | np.ndarray):
-        return CALLS[np.array].build(operand)  # type: ignore[no-any-return]
+        return CALLS[np.array].build(operand)
     if isinstance(operand, bool | int | float | complex | np.generic):
-        return current_builder().const(operand)  # type: ignore[no-any-return]
+        return current_builder().const(operand)
     raise UnsupportedError(f"{operand!r} is not a number or an array")
 
 
@@ -117,7 +117,8 @@ def signed_arithmetic(values: Sequence[Value], attrs: dict[str, Any]) -> Scalar:
     """As `arithmetic`, but NumPy refuses booleans."""
     found = arithmetic(values, attrs)
     if found.dtype == "bool":
-        raise DTypeError("subtraction and negation are not defined for booleans", hint="write ~x, x ^ y or x.astype(int)")
+        raise DTypeError("subtraction and negation are not defined for booleans",
+                         hint="write ~x, x ^ y or x.astype(int)")
     return found
 
 
@@ -130,7 +131,8 @@ def floating(values: Sequence[Value], attrs: dict[str, Any]) -> Scalar:
     if found.weak:
         return WEAK_FLOAT
     if kind.itemsize == 1:
-        raise DTypeError(f"NumPy computes this in float16 for {found.dtype}", hint="convert first: x.astype(np.float64)")
+        raise DTypeError(f"NumPy computes this in float16 for {found.dtype}",
+                         hint="convert first: x.astype(np.float64)")
     return Scalar("float32" if kind.itemsize == 2 else "float64")
 
 
@@ -163,7 +165,7 @@ def real_part(values: Sequence[Value], attrs: dict[str, Any]) -> Scalar:
 
 
 def numpy_call(op: OpDef, target: Any) -> Callable[..., Value]:
-    """What NumPy's function for an elementwise op does: lists count as arrays, `out=`, `where=`, `dtype=` are heeded."""
+    """What NumPy's function for an elementwise op does: lists count as arrays; `out=`, `where=`, `dtype=` work."""
     names = op.operands
 
     def build(*args: Any, out: Any = None, where: Any = True, dtype: Any = None) -> Value:
@@ -208,7 +210,7 @@ def math_call(op: OpDef, target: Any) -> Callable[..., Value]:
 
     def build(*args: Any) -> Value:
         operands = [python_float(as_value(a), target) for a in args]
-        return current_builder().add(op, operands, {}, weak=True)  # type: ignore[no-any-return]
+        return current_builder().add(op, operands, {}, weak=True)
 
     build.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in op.operands]
@@ -225,12 +227,13 @@ def python_float(x: Value, target: Any) -> Value:
     if isinstance(x.ty, Array):
         if x.rank:
             raise UnsupportedError(
-                f"math.{target.__name__} takes numbers, not arrays", hint=f"write np.{NUMPY_TWINS.get(target, target.__name__)}"
+                f"math.{target.__name__} takes numbers, not arrays",
+                hint=f"write np.{NUMPY_TWINS.get(target, target.__name__)}"
             )
         x = TABLE["load"](x, region=())
     if x.dtype in ("complex128", "complex64"):
         raise DTypeError(f"math.{target.__name__} takes real numbers", hint="use NumPy's function")
-    return x if x.dtype == "float64" else TABLE["cast"](x, dtype="float64", weak=True)  # type: ignore[no-any-return]
+    return x if x.dtype == "float64" else TABLE["cast"](x, dtype="float64", weak=True)
 
 
 NUMPY_TWINS: dict[Any, str] = {
@@ -243,7 +246,7 @@ def convert(x: Value, dtype: str, weak: bool = False) -> Value:
     """x in another dtype; x itself where it has it."""
     if x.dtype == dtype and (isinstance(x.ty, Array) or (isinstance(x.ty, Scalar) and x.ty.weak == weak)):
         return x
-    return TABLE["cast"](x, dtype=dtype, weak=weak)  # type: ignore[no-any-return]
+    return TABLE["cast"](x, dtype=dtype, weak=weak)
 
 
 def _call_of(op: OpDef, target: Any) -> Callable[..., Any]:

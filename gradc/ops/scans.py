@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gradc.ir.loops import Cells
 from gradc.ir.nodes import Block, Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, Arg, At, Span
@@ -29,21 +30,10 @@ from gradc.ops.memory import (
 )
 from gradc.ops.rules import as_value, convert, dtype_name, normal_axis, write_out
 
+
 def given_count(operands: Sequence[Any], shape: tuple[Any, ...]) -> Any:
     (size,) = shape
     return operands[size.k] if isinstance(size, Arg) else size
-
-
-def _expand_positions(*k: Any, shape: tuple[Any, ...], type: Array) -> Value:
-    builder = current_builder()
-    count = given_count(k, shape)
-    result = make_zeros((count,), type.dtype, filled=False)
-    result.ty = type
-    with builder.into(Block(params=[Value(WEAK_INT, "i")])) as body:
-        (i,) = body.params
-        store_at(result, convert(i, type.dtype), i, region=(At(Arg(0)),))
-    builder.control("for", (0, count, 1), (body,), (), reversed=False, exits=False)
-    return result
 
 
 def _emit_positions(node: Any, *k: str) -> str:
@@ -52,10 +42,10 @@ def _emit_positions(node: Any, *k: str) -> str:
     return f"np.arange({given_count(k, node.attrs['shape'])}{suffix})"
 
 
-positions = define(
+positions: OpDef = define(
     OpDef(
         "positions", "fresh", (), infer=lambda types, attrs, require: [attrs["type"]], emit=_emit_positions,
-        run=lambda *k, shape, type: np.arange(given_count(k, shape), dtype=type.dtype), expand=_expand_positions,
+        run=lambda *k, shape, type: np.arange(given_count(k, shape), dtype=type.dtype), lower=Cells("{i0}"),
         zero_derivative=True, vjp=lambda ct, y, *k, **attrs: [None for _ in k],
         doc="0, 1, ... n - 1 as a new array. {shape} of one int or Arg, {type}.",
     )
@@ -66,7 +56,7 @@ def make_positions(count: int | Value, dtype: str = "int64") -> Value:
     """np.arange(count)."""
     attr, operands = shape_operands((count,))
     size = current_builder().size_of(count)
-    return positions(*operands, shape=attr, type=Array(dtype, (size,)))  # type: ignore[no-any-return]
+    return positions(*operands, shape=attr, type=Array(dtype, (size,)))
 
 
 # ------------------------------------------------------------------------------------------------- scans
@@ -147,7 +137,7 @@ def _cumsum_vjp(ct: Value, y: Value, x: Value, *, axis: int) -> list[Value]:
     return [flipped(cumsum(flipped(ct, axis), axis=axis), axis)]
 
 
-cumsum = define(
+cumsum: OpDef = define(
     OpDef(
         "cumsum", "fresh", ("x",), infer=_same_type, run=lambda x, axis: np.cumsum(x, axis=axis),
         emit="np.cumsum({x}, axis={axis})", vjp=_cumsum_vjp, linear=("x",),
@@ -165,10 +155,10 @@ def _cumprod_vjp(ct: Value, y: Value, x: Value, *, axis: int) -> list[Value]:
 
 
 def _cumprod_jvp(tangents: Sequence[Value], y: Value, x: Value, *, axis: int) -> Value:
-    return recurrence(x, tangents[0] * exclusive_cumprod(x, axis, reverse=False), axis=axis, reverse=False)  # type: ignore[no-any-return]
+    return recurrence(x, tangents[0] * exclusive_cumprod(x, axis, reverse=False), axis=axis, reverse=False)
 
 
-cumprod = define(
+cumprod: OpDef = define(
     OpDef(
         "cumprod", "fresh", ("x",), infer=_same_type, run=lambda x, axis: np.cumprod(x, axis=axis),
         emit="np.cumprod({x}, axis={axis})", vjp=_cumprod_vjp, jvp=_cumprod_jvp,
@@ -183,7 +173,8 @@ def exclusive_cumprod(x: Value, axis: int, reverse: bool) -> Value:
     n = size_value(x, axis)
     i = eq(make_positions(n), n - 1 if reverse else 0)
     one = make_index(convert(i, x.dtype), (FULL, *(NEWAXIS,) * (x.rank - 1 - axis)))
-    return recurrence(shift(x, by=1 if reverse else -1, axis=axis), make_broadcast(one, shape_values(x)), axis=axis, reverse=reverse)  # type: ignore[no-any-return]
+    return recurrence(shift(x, by=1 if reverse else -1, axis=axis), make_broadcast(one, shape_values(x)), axis=axis,
+                      reverse=reverse)
 
 
 def _run_shift(x: Any, by: int, axis: int) -> Any:
@@ -208,9 +199,10 @@ def _expand_shift(x: Value, *, by: int, axis: int) -> Value:
     return result
 
 
-shift = define(
+shift: OpDef = define(
     OpDef(
-        "shift", "fresh", ("x",), infer=_same_type, run=_run_shift, emit="shift({x}, {by}, {axis})", expand=_expand_shift,
+        "shift", "fresh", ("x",), infer=_same_type, run=_run_shift, emit="shift({x}, {by}, {axis})",
+        expand=_expand_shift,
         vjp=lambda ct, y, x, *, by, axis: [shift(ct, by=-by, axis=axis)], linear=("x",),
         prelude='''def shift(x, by, axis):
     """x[i + by] at i along an axis, and 0 where that is outside."""
@@ -256,12 +248,13 @@ def _recurrence_jvp(
     a_t, b_t = tangents
     source = None if a_t is None else a_t * shift(y, by=1 if reverse else -1, axis=axis)
     total = b_t if source is None else source if b_t is None else source + b_t
-    return recurrence(a, total, axis=axis, reverse=reverse)  # type: ignore[no-any-return]
+    return recurrence(a, total, axis=axis, reverse=reverse)
 
 
-recurrence = define(
+recurrence: OpDef = define(
     OpDef(
-        "recurrence", "fresh", ("a", "b"), infer=_recurrence_type, run=_run_recurrence, vjp=_recurrence_vjp, jvp=_recurrence_jvp,
+        "recurrence", "fresh", ("a", "b"), infer=_recurrence_type, run=_run_recurrence, vjp=_recurrence_vjp,
+        jvp=_recurrence_jvp,
         emit="recurrence({a}, {b}, {axis}, {reverse})",
         expand=lambda a, b, axis, reverse: scan(
             lambda first, before, factor, item: where(first, item, item + factor * before), 0, (a, b), axis, reverse

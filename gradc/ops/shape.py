@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gradc.errors import ShapeError, UnsupportedError
+from gradc.ir.loops import Cells
 from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, Arg, At, Gather, Span
 from gradc.ir.types import Array, broadcast_shapes
 from gradc.ops.arrange import at_least_1d, at_least_2d, slice_along
+from gradc.ops.creation import sizes_of
 from gradc.ops.elementwise import ge, where
 from gradc.ops.memory import (
     copy,
@@ -29,10 +32,9 @@ from gradc.ops.memory import (
     store,
     transpose,
 )
-from gradc.ops.creation import sizes_of
-from gradc.ops.scans import make_positions
 from gradc.ops.reduce import sum as sum_over
 from gradc.ops.rules import as_value, constant_of, convert, normal_axes, normal_axis
+from gradc.ops.scans import make_positions
 
 # ---------------------------------------------------------------------------------------- attributes
 
@@ -99,7 +101,7 @@ def _item(x: Any, *place: Any) -> Value:
 def permute(x: Value, perm: Sequence[int]) -> Value:
     """Axes in another order: a view, or x itself where nothing changes."""
     order = tuple(perm)
-    return x if order == tuple(range(x.rank)) else transpose(x, perm=order)  # type: ignore[no-any-return]
+    return x if order == tuple(range(x.rank)) else transpose(x, perm=order)
 
 
 def reversed_axes(x: Value) -> Value:
@@ -355,7 +357,7 @@ def make_zeros_type(of: Value, axis: int, size: Any) -> Value:
     return Value(Array(of.dtype, shape))
 
 
-roll = define(
+roll: OpDef = define(
     OpDef(
         "roll", "fresh", ("x", "shift"), emit="np.roll({x}, {shift}, axis={axis})", expand=_expand_roll,
         infer=lambda types, attrs, require: [Array(types[0].dtype, types[0].shape)],
@@ -409,7 +411,7 @@ def _repeat_call(a: Any, repeats: Any, axis: Any = None) -> Value:
         return make_gather(x, region, as_value([int(p) for p in places]))
     (count,) = sizes_of(repeats)
     sizes = shape_values(x)
-    region = tuple([*(FULL,) * (axis + 1), NEWAXIS, *(FULL,) * (x.rank - axis - 1)])
+    region = (*(FULL,) * (axis + 1), NEWAXIS, *(FULL,) * (x.rank - axis - 1))
     wide = make_broadcast(make_index(x, region), [*sizes[: axis + 1], count, *sizes[axis + 1 :]])
     return make_reshape(wide, [s * count if k == axis else s for k, s in enumerate(sizes)])
 
@@ -473,7 +475,7 @@ def _padded_by_index(x: Value, axis: int, before: int, after: int, mode: str) ->
 # -------------------------------------------------------------------------------- triangles, diagonals
 
 
-def _triangle(name: str, other: str) -> OpDef:
+def _triangle(name: str, other: str, kept: str) -> OpDef:
     def flipped(ct: Value, y: Value, x: Value, *, k: int) -> list[Value]:
         return [current_builder().emit(name, (ct,), k=k)]
 
@@ -482,14 +484,14 @@ def _triangle(name: str, other: str) -> OpDef:
             name, "fresh", ("x",), infer=lambda types, attrs, require: [Array(types[0].dtype, types[0].shape)],
             run=lambda x, k: getattr(np, name)(x, k),
             emit=lambda node, x: f"np.{name}({x}{', ' + str(node.attrs['k']) if node.attrs['k'] else ''})",
-            vjp=flipped, linear=("x",),
+            vjp=flipped, linear=("x",), lower=Cells(f"({{x}} if {{column}} - {{row}} {kept} {{k}} else 0)"),
             doc=f"The {other} triangle of the last two axes, from diagonal {{k}}; zeros elsewhere.",
         )
     )
 
 
-tril = _triangle("tril", "lower")
-triu = _triangle("triu", "upper")
+tril = _triangle("tril", "lower", "<=")
+triu = _triangle("triu", "upper", ">=")
 
 
 def _triangle_call(op: OpDef, m: Any, k: Any) -> Value:
@@ -502,7 +504,7 @@ def _triangle_call(op: OpDef, m: Any, k: Any) -> Value:
         x = make_broadcast(x, (n, n))
     if x.rank < 2:
         raise ShapeError(f"np.{op.name} takes an array")
-    return op(x, k=int(known))  # type: ignore[no-any-return]
+    return op(x, k=int(known))
 
 
 @call(np.tril)
@@ -525,7 +527,8 @@ def diagonal(x: Value, offset: int, axis1: int, axis2: int) -> Value:
     sides = (rows - below, columns - right)
     if x.shape[axis1] == x.shape[axis2] or all(isinstance(s, int) for s in sides):
         count = min(sides) if all(isinstance(s, int) for s in sides) else sides[0] if not below < right else sides[1]
-        count = max(count, 0) if isinstance(count, int) else count if not offset else builder.emit("maximum", (count, 0))
+        count = max(count, 0) if isinstance(count, int) else count if not offset else builder.emit("maximum",
+                                                                                                   (count, 0))
     else:
         count = builder.emit("maximum", (builder.emit("minimum", sides), 0))
     i = make_positions(count)
@@ -549,7 +552,7 @@ def _diagonal_call(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> V
 @call(np.trace, method="trace")
 def _trace_call(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: Any = None, out: Any = None) -> Value:
     found = _diagonal_call(a, offset, axis1, axis2)
-    return sum_over(found, axes=(found.rank - 1,), keepdims=False)  # type: ignore[no-any-return]
+    return sum_over(found, axes=(found.rank - 1,), keepdims=False)
 
 
 @call(np.diag)
@@ -584,7 +587,7 @@ def _split(x: Value, sections: Any, axis: int, equal: bool) -> list[Value]:
     bounds: list[Any] = [None, *cuts, None]
     region: list[Any] = [FULL] * x.rank
     parts = []
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in itertools.pairwise(bounds):
         operands = [v for v in (start, stop) if isinstance(v, Value)]
         region[axis] = Span(*(Arg(operands.index(v)) if isinstance(v, Value) else v for v in (start, stop)))
         parts.append(make_index(x, tuple(region), *operands))

@@ -28,8 +28,8 @@ def variance(a: Any, axis: Any, dtype: Any, ddof: Any, keepdims: Any) -> Value:
     away = x - mean(x, axes=axes, keepdims=True)
     squares = square(away)
     if isinstance(ddof, int | float) and ddof == 0:
-        return mean(squares, axes=axes, keepdims=bool(keepdims))  # type: ignore[no-any-return]
-    return sum(squares, axes=axes, keepdims=bool(keepdims)) / (count_over(x, axes) - ddof)  # type: ignore[no-any-return]
+        return mean(squares, axes=axes, keepdims=bool(keepdims))
+    return sum(squares, axes=axes, keepdims=bool(keepdims)) / (count_over(x, axes) - ddof)
 
 
 @call(np.var, method="var")
@@ -61,7 +61,9 @@ def _ptp_call(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) 
 
 
 @call(np.average)
-def _average_call(a: Any, axis: Any = None, weights: Any = None, returned: Any = False, *, keepdims: Any = False) -> Any:
+def _average_call(
+    a: Any, axis: Any = None, weights: Any = None, returned: Any = False, *, keepdims: Any = False
+) -> Any:
     x = as_value(a)
     if weights is None:
         result = reduce_call(mean, x, axis, None, None, keepdims)
