@@ -326,3 +326,97 @@ def mlp_numpy(p, x, labels):
 
 
 NUMPY["mlp"] = mlp_numpy
+
+
+# ------------------------------------------------------------------------------------------------ gmm
+
+
+@njit
+def gmm(alphas, means, icf, x, gamma, m):
+    """One pass over the points: responsibilities, then their pull on every parameter."""
+    n, d = x.shape
+    K = alphas.shape[0]
+    Qdiags = np.exp(icf[:, :d])
+    sum_qs = np.zeros(K)
+    for k in range(K):
+        for i in range(d):
+            sum_qs[k] += icf[k, i]
+    dalphas = np.zeros(K)
+    dsum_qs = np.zeros(K)
+    dmeans = np.zeros_like(means)
+    dicf = np.zeros_like(icf)
+    dx = np.zeros_like(x)
+    xc = np.empty((K, d))
+    Qxc = np.empty((K, d))
+    dxc = np.empty(d)
+    main_term = np.empty(K)
+    slse = 0.0
+    for ix in range(n):
+        for k in range(K):
+            for i in range(d):
+                xc[k, i] = x[ix, i] - means[k, i]
+                Qxc[k, i] = Qdiags[k, i] * xc[k, i]
+            pos = d
+            for i in range(d):
+                for j in range(i + 1, d):
+                    Qxc[k, j] += icf[k, pos + j - i - 1] * xc[k, i]
+                pos += d - i - 1
+            norm2 = 0.0
+            for i in range(d):
+                norm2 += Qxc[k, i] * Qxc[k, i]
+            main_term[k] = alphas[k] + sum_qs[k] - 0.5 * norm2
+        largest = np.max(main_term)
+        total = 0.0
+        for k in range(K):
+            main_term[k] = math.exp(main_term[k] - largest)
+            total += main_term[k]
+        slse += largest + math.log(total)
+        for k in range(K):
+            w = main_term[k] / total
+            dalphas[k] += w
+            dsum_qs[k] += w
+            for i in range(d):
+                Qxc[k, i] *= -w
+            pos = d
+            for i in range(d):
+                s = Qdiags[k, i] * Qxc[k, i]
+                dicf[k, i] += Qxc[k, i] * xc[k, i] * Qdiags[k, i]
+                for j in range(i + 1, d):
+                    at = pos + j - i - 1
+                    dicf[k, at] += Qxc[k, j] * xc[k, i]
+                    s += icf[k, at] * Qxc[k, j]
+                dxc[i] = s
+                pos += d - i - 1
+            for i in range(d):
+                dx[ix, i] += dxc[i]
+                dmeans[k, i] -= dxc[i]
+    largest = np.max(alphas)
+    total = 0.0
+    for k in range(K):
+        total += math.exp(alphas[k] - largest)
+    lse_alphas = largest + math.log(total)
+    for k in range(K):
+        dalphas[k] -= n * math.exp(alphas[k] - lse_alphas)
+
+    wishart_n = d + m + 1
+    log_gamma = 0.25 * d * (d - 1) * math.log(math.pi)
+    for j in range(1, d + 1):
+        log_gamma += math.lgamma(0.5 * wishart_n + 0.5 * (1 - j))
+    C = wishart_n * d * (math.log(gamma) - 0.5 * math.log(2)) - log_gamma
+    prior = 0.0
+    squares = 0.0
+    for k in range(K):
+        for i in range(d):
+            squares += Qdiags[k, i] * Qdiags[k, i]
+            dicf[k, i] += gamma * gamma * Qdiags[k, i] * Qdiags[k, i] + dsum_qs[k] - m
+        for i in range(d, icf.shape[1]):
+            squares += icf[k, i] * icf[k, i]
+            dicf[k, i] += gamma * gamma * icf[k, i]
+        prior -= m * sum_qs[k]
+    prior += 0.5 * gamma * gamma * squares
+    dgamma = gamma * squares - K * wishart_n * d / gamma
+    value = -n * d * 0.5 * math.log(2 * math.pi) + slse - n * lse_alphas + prior - K * C
+    return value, (dalphas, dmeans, dicf, dx, dgamma)
+
+
+NUMBA["gmm"] = NUMBA["gmm_vectorised"] = gmm
