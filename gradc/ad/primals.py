@@ -30,6 +30,7 @@ class Sweep:
 
     block: Block  # of the original function
     target: Block  # where the copy's nodes are
+    live: Slice | None = None  # what was copied; None: everything
     values: dict[Value, Value] = field(default_factory=dict)
     nodes: dict[Node, Node] = field(default_factory=dict)
     blocks: dict[Block, Block] = field(default_factory=dict)
@@ -316,6 +317,12 @@ class Primals:
                 value in sweep.values or structure.def_block[value] is not sweep.block
             )
 
+        def here(value: Value) -> Value:
+            node = value.node
+            if node is not None and node.op.name == "const":  # the constant itself may stand further inside
+                return self.builder.const(node.attrs["value"])
+            return self._forward_value(value, sweep)
+
         dense = bool(loops) and all(
             n.op.name == "for" and not n.attrs.get("exits") and all(reachable(v) for v in n.operands[:3])
             for n in loops
@@ -326,7 +333,7 @@ class Primals:
             return stack, False
         sizes: list[int | Value] = []
         for loop in loops:
-            start, stop, step = (self._forward_value(v, sweep) for v in loop.operands[:3])
+            start, stop, step = (here(v) for v in loop.operands[:3])
             sizes.append(trip_count(start, stop, step, self.builder))
         sizes += [known.value(s, self.builder) for s in item.shape]
         return memory.make_zeros(sizes, item.dtype, filled=False), True

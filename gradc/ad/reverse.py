@@ -470,7 +470,9 @@ class Reverser(Primals):
                 frame = self._enter(original, block)
                 if split is not None:
                     self._run_together(node, original, frame)
-                    forward.append([self._forward_value(v, frame.sweep) for v in original.yields])
+                    kept = self._kept_carried(node, frame.sweep.live)
+                    outs = original.yields if kept is None else [original.yields[k] for k in kept]
+                    forward.append([self._forward_value(v, frame.sweep) for v in outs])
                 elif node in self.plan.joint:
                     self._run_again(node, original, frame)
                 self._open_stacks(original)
@@ -487,7 +489,7 @@ class Reverser(Primals):
             with self.builder.into(block):
                 block.yields = forward[k] if split is not None else []
                 block.yields += [scalars[v] if v in scalars else self._zero(v) for v in changed]
-        copied = list(node.results) if split is not None else []
+        copied = self.frame.sweep.nodes[node].results if split is not None else []
         made = self.builder.control("if", [cond], blocks, [v.ty for v in (*copied, *changed)])
         if split is not None:
             self._replace_forward(node, made[: len(copied)], split)
@@ -508,7 +510,7 @@ class Reverser(Primals):
             if v in self.structure.def_block and self.structure.is_inside(v, node)
         ]
         live = slice_of(node, seeds, self.structure)
-        frame.sweep = Sweep(original, Block())
+        frame.sweep = Sweep(original, Block(), live)
         for param in original.params:
             if param in frame.provided:
                 frame.sweep.values[param] = frame.provided[param]
@@ -593,7 +595,7 @@ class Reverser(Primals):
     def _mergeable(self, node: Node, incoming: list[Value | None]) -> Dependents | None:
         """What has to move behind a joint node so that its reverse can run inside it; None where it cannot."""
         sweep = self.frame.sweep
-        if node not in self.plan.joint or self.structure.block_of[node] is not sweep.block:
+        if node not in self.plan.joint or self.structure.block_of[node] is not sweep.block or node not in sweep.nodes:
             return None
         if not order_is_free(node, self.activity, self.structure):
             return None
@@ -630,17 +632,23 @@ class Reverser(Primals):
         """The whole forward part of a node at the start of its reverse block; (parameter, yield, start) of what it carries."""
         outer = frame.parent
         assert outer is not None
-        frame.sweep = Sweep(body, Block())
+        live = outer.sweep.live
+        frame.sweep = Sweep(body, Block(), live)
         for param in body.params:
             frame.sweep.values[param] = frame.provided.get(param) or Value(param.ty, param.name, None, param.size)
         with self.builder.into(frame.sweep.target):
-            self._copy_nodes(body, frame.sweep.target, frame.sweep, None)
+            self._copy_nodes(body, frame.sweep.target, frame.sweep, live)
         if node.op.name == "if":
             return []
-        inits = [outer.sweep.values.get(v) or self.builder.value(self.primal(v)) for v in carried_inits(node)]
+        kept = self._kept_carried(node, live)
+        if kept is None:
+            kept = list(range(len(carried_inits(node))))
         values = frame.sweep.values
-        yields = [self._forward_value(v, frame.sweep) for v in carried_yields(node)]
-        return [(values[p], y, i) for p, y, i in zip(carried_params(node, body), yields, inits, strict=True)]
+        inits, yields, params = carried_inits(node), carried_yields(node), carried_params(node, body)
+        self.frame = outer
+        starts = [self._forward_value(inits[k], outer.sweep) for k in kept]
+        self.frame = frame
+        return [(values[params[k]], self._forward_value(yields[k], frame.sweep), starts[i]) for i, k in enumerate(kept)]
 
     def _replace_forward(self, node: Node, results: list[Value], split: Dependents) -> None:
         """Take the forward node out: its results come from the merged one, and what depends on them moves behind it."""
