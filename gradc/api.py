@@ -76,6 +76,7 @@ def value_and_grad(f: Function | None = None, argnums: Argnums = 0, has_aux: boo
 def vjp(f: Function, *primals: Any) -> tuple[Any, _pullback.Pullback]:
     """`(out, pullback)`: what `f` returns, and the function from a cotangent of it to a tuple, one entry per primal.
 
+    Integers are data: their entry is None, but a Python int counts as a float where `f` does not need an int.
     The pullback keeps what it needs: later writes to the primals do not reach it.
 
     >>> import numpy as np, gradc

@@ -18,7 +18,7 @@ from gradc.ir.tree import Branch, Tree, flatten, unflatten
 from gradc.runtime.dispatch import Compiled, compiled, plain_function, signature_of
 from gradc.runtime.leaves import check_differentiable, plain_leaf
 from gradc.runtime.plan import Transform, check_argnums, leaf_paths, make_plan
-from gradc.runtime.pullback import pullback_of_leaves
+from gradc.runtime.pullback import vjp_of_leaves
 
 _PER_LEAF = 64  # entries of an array that are looked at one by one; more are drawn at random
 
@@ -101,7 +101,7 @@ def _check_reverse(
     random = np.random.default_rng(0)
     name = getattr(f, "__qualname__", repr(f))
     names = list(leaf_paths(tree, "args"))
-    out, pullback = pullback_of_leaves(f, unflatten(tree, leaves), wrt)
+    out, pullback = vjp_of_leaves(f, unflatten(tree, leaves), wrt)
     results, _ = flatten(out)
     cotangents = [_random_like(x, random) for x in results]
     found = pullback.of_leaves(cotangents)

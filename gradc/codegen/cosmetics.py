@@ -20,9 +20,9 @@ from gradc.codegen import array_cosmetics
 from gradc.codegen.python_numbers import has_only_doubles
 from gradc.ir.effects import has_effect
 from gradc.ir.nodes import Block, Func, Node, Value, clone_func, walk_blocks, walk_nodes
-from gradc.ir.opdef import TABLE
 from gradc.ir.region import FULL, Arg, At, NewAxis, Region, Span
-from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Scalar, is_inexact
+from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Scalar, is_inexact, is_integer
+from gradc.ops import TABLE
 
 LET = TABLE["let"]
 
@@ -30,9 +30,11 @@ LET = TABLE["let"]
 def prepare(func: Func) -> Func:
     """A copy of `func` to print: rewritten, and without values that nobody uses."""
     copy = clone_func(func)
-    for block in walk_blocks(copy.body):
-        _rewrite(block, _use_counts(copy), has_only_doubles(copy))
-    drop_nameless_lets(copy)
+    only_doubles = has_only_doubles(copy)
+    for _ in range(2):  # a conversion that goes may leave a product with 1.0
+        for block in walk_blocks(copy.body):
+            _rewrite(block, _use_counts(copy), only_doubles)
+        drop_nameless_lets(copy)
     _drop_unused(copy)
     array_cosmetics.prepare(copy)
     _merge_views(copy)
@@ -130,6 +132,17 @@ def _multiply_by_one(node: Node, uses: dict[int, int], const: Const) -> bool:
     return False
 
 
+def _integer_identity(node: Node, uses: dict[int, int], const: Const) -> bool:
+    if node.op.name not in ("add", "sub") or not is_integer(node.result.ty) or not isinstance(node.result.ty, Scalar):
+        return False
+    left, right = node.operands
+    for zero, other in ((right, left), (left, right))[: 2 if node.op.name == "add" else 1]:
+        if _is_number(zero, 0) and other.ty == node.result.ty:
+            node.op, node.operands = LET, [other]
+            return True
+    return False
+
+
 def _double(node: Node, uses: dict[int, int], const: Const) -> bool:
     """`ct*x + ct*x`, which is what the derivative of `x * x` gives, as `2*x*ct`."""
     if node.op.name != "add" or not is_inexact(node.result.ty):
@@ -183,7 +196,7 @@ def _subtract(node: Node, uses: dict[int, int], const: Const) -> bool:
     return False
 
 
-_RULES = (_fold_constants, _multiply_by_one, _double, _partial_first, _subtract)
+_RULES = (_fold_constants, _multiply_by_one, _integer_identity, _double, _partial_first, _subtract)
 
 
 def _drop_cast(node: Node) -> None:

@@ -13,8 +13,10 @@ import atexit
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -47,9 +49,19 @@ def environment_tag() -> str:
     return "\n".join((*versions, llvm.get_host_cpu_name(), features))
 
 
+@functools.cache
+def _module_hash(name: str) -> str:
+    """Hash of the text of a module of gradc that kernels import: what they call there is compiled into them."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return name
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
 def kernel_hash(text: str, types: str) -> str:
     """Hash of a kernel: 16 hexadecimal digits."""
-    content = "\0".join((text, types, environment_tag()))
+    modules = re.findall(r"^\s*(?:from|import) (gradc[\w.]*)", text, re.MULTILINE)
+    content = "\0".join((text, types, environment_tag(), *map(_module_hash, modules)))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -121,7 +121,7 @@ class Compiled:
         self._families: dict[Any, list[Entry]] = {}
         self._plans: dict[tuple[Tree, ...], Plan] = {}
         self._locks: dict[Any, threading.Lock] = {}
-        self._last: Kernel | None = None
+        self._last: tuple[Kernel, frozenset[int]] | None = None
         functools.update_wrapper(self, function, updated=())
         self._qualname = getattr(function, "__qualname__", type(function).__name__)
         self._bind = fastcall.binder(self._signature, self._qualname)
@@ -164,7 +164,7 @@ class Compiled:
                 f"# {self!r} has not been called yet.\n"
                 "# Call it, or use .lower(*args).source with arguments like those it will be called with.\n"
             )
-        return Lowered(repr(self), self._signature, self._last.staged).source
+        return Lowered(repr(self), self._signature, self._last[0].staged).source
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The program specialised to these arguments, which is not run."""
@@ -187,8 +187,8 @@ class Compiled:
         full = [*leaves, *captured]
         aliases = alias_pattern(full, entry.written, entry.names) if entry.written else ()
         kernel = entry.variants.get(aliases) or self._kernel(entry, plan, aliases)
-        if kernel is not self._last:
-            self._last = kernel
+        if self._last is None or self._last[0] is not kernel or self._last[1] != converted:
+            self._last = kernel, converted
             if not cotangents and not aliases:
                 self._install(kernel, entry, trees, keys, converted)
         mutates = self._transform.kind == "jit"

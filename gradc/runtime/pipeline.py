@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from gradc.codegen.readable import source
 from gradc.config import config
 from gradc.errors import DTypeError, GradcError, InternalError, Loc, ShapeError, UnsupportedError
 from gradc.ir.effects import written_params
@@ -20,8 +20,15 @@ from gradc.ir.program import Program
 from gradc.ir.tree import Branch, Leaf, Tree, shift_leaves, tree_leaves
 from gradc.ir.types import Array, Scalar, format_shape, is_float, is_inexact
 from gradc.ir.verifier import verify
+from gradc.passes.cse import cse
+from gradc.passes.dce import dce
+from gradc.passes.expand import expand
+from gradc.passes.simplify import simplify
 from gradc.runtime.cache import PLACEHOLDER
 from gradc.runtime.ownership import copy_on_entry, keep_results, merge_aliases, own_results, python_floats
+
+PASSES: tuple[tuple[str, Callable[[Func], Func]], ...] = (("simplify", simplify), ("cse", cse), ("dce", dce))
+READABLE = frozenset(("stability", "dce"))  # passes that leave apart what the user wrote apart
 
 Kind: TypeAlias = Literal["jit", "grad", "value_and_grad", "vjp", "pullback"]
 
@@ -72,19 +79,23 @@ def parse(function: Any, values: Sequence[Any]) -> Program:
     return program
 
 
-def transform(program: Program, request: Request) -> Staged:
-    """From what a front end made to the function that is emitted."""
+def transform(program: Program, request: Request, readable: bool = False) -> Staged:
+    """From what a front end made to the function that is emitted.
+
+    `readable`: for a person: without the passes that merge what the user wrote apart or drop names.
+    """
     stages = Stages(f"{_identifier(program.func.name)}_{request.kind}")
     func = stages.start(program.func)
     func = stages.run("aliases", func, lambda f: merge_aliases(f, request.aliases))
-    func = optimise(func, stages)
+    func = optimise(func, stages, readable)
     if request.kind == "jit":
         result = program.result
     elif request.kind == "vjp":
+        _check_wrt(func, program, request)
         func, result = stages.run("entry", func, copy_on_entry), program.result
     else:
         func, result = differentiate(func, program, request, stages)
-        func = optimise(func, stages)
+        func = optimise(func, stages, readable)
     if request.kind in ("vjp", "value_and_grad"):
         values = result.items[0] if request.kind == "value_and_grad" and isinstance(result, Branch) else result
         primal = values.items[0] if request.has_aux and isinstance(values, Branch) else values
@@ -93,21 +104,12 @@ def transform(program: Program, request: Request) -> Staged:
     return Staged(program, request, func, result, stages)
 
 
-def optimise(func: Func, stages: Stages) -> Func:
+def optimise(func: Func, stages: Stages, readable: bool = False) -> Func:
     """The passes, in order."""
-    for name, run in _passes():
-        func = stages.run(name, func, run)
+    for name, run in PASSES:
+        if not readable or name in READABLE:
+            func = stages.run(name, func, run)
     return func
-
-
-def _passes() -> list[tuple[str, Callable[[Func], Func]]]:
-    found = []
-    for name in ("stability", "simplify", "cse", "hoist", "dce"):
-        try:
-            found.append((name, getattr(importlib.import_module(f"gradc.passes.{name}"), name)))
-        except ImportError:
-            continue
-    return found
 
 
 def kernel_text(staged: Staged, pack: Any = None) -> tuple[str, str]:
@@ -115,17 +117,15 @@ def kernel_text(staged: Staged, pack: Any = None) -> tuple[str, str]:
     from gradc.codegen.kernel import kernel_source
 
     name = f"{staged.name}_{PLACEHOLDER}"
-    return staged.stages.emit("kernel", lambda: kernel_source(staged.func, name, pack)), name
+    return staged.stages.emit("kernel", lambda: kernel_source(expand(staged.func), name, pack)), name
 
 
 def source_text(staged: Staged, signature: inspect.Signature) -> str:
-    """The readable program."""
-    from gradc.codegen.readable import source
-
+    """The readable program, made by a way of its own from what the front end made."""
     program = staged.program
-    return staged.stages.emit(
-        "source",
-        lambda: source(staged.func, staged.name, signature, program.args, staged.result, program.captures),
+    shown = transform(program, staged.request, readable=True)
+    return shown.stages.emit(
+        "source", lambda: source(shown.func, shown.name, signature, program.args, shown.result, program.captures)
     )
 
 

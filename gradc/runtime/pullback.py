@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradc.errors import DTypeError, ShapeError
-from gradc.ir.tree import Tree, flatten, tree_leaves, unflatten
+from gradc.errors import DTypeError, GradcError, ShapeError
+from gradc.ir.tree import LEAF_TYPES, Branch, Leaf, Tree, children, flatten, is_structure, tree_leaves, unflatten
 from gradc.ir.types import Array, Scalar, Type, is_inexact
 from gradc.runtime.dispatch import Compiled, compiled
 from gradc.runtime.leaves import memory_of
@@ -19,75 +19,103 @@ Out: TypeAlias = tuple[Type, tuple[int, ...]]  # of a leaf of the result: its ty
 
 
 class Pullback:
-    """From a cotangent of the result to a tuple of cotangents, one per primal."""
+    """From a cotangent of the result to a tuple of cotangents, one per primal. Integers among the primals get None."""
 
     def __init__(
-        self, backward: Compiled, primals: tuple[Any, ...], result: Tree, outs: Sequence[Out], name: str
+        self,
+        backward: Compiled,
+        values: tuple[Any, ...],
+        primals: Tree,
+        wrt: Sequence[int],
+        result: Tree,
+        outs: Sequence[Out],
     ) -> None:
         self._backward = backward
+        self._values = values
         self._primals = primals
+        self._wrt = wrt
         self._result = result
         self._outs = outs
-        self._name = name
 
     def __call__(self, cotangent: Any) -> tuple[Any, ...]:
         """Raises: ShapeError or DTypeError where the cotangent is not like the result."""
-        leaves, tree = flatten(cotangent)
-        if tree != self._result:
-            raise ShapeError(
-                "the cotangent has another structure than the result",
-                why=f"{self._name} returned {self._example()}.",
-                hint="pass a cotangent with the structure of the result.",
-            )
-        return self.of_leaves(leaves)
+        found = self.of_leaves(list(self._leaves_of(cotangent, self._result, "the cotangent")))
+        gradients: list[Any] = [None] * len(list(tree_leaves(self._primals)))
+        for k, gradient in zip(self._wrt, found, strict=True):
+            gradients[k] = gradient
+        return unflatten(self._primals, gradients)  # type: ignore[no-any-return]
 
     def of_leaves(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
-        """The same for a cotangent that is given leaf by leaf."""
+        """The cotangents of the differentiated leaves, for a cotangent that is given leaf by leaf."""
         names = leaf_paths(self._result, "cotangent")
         given = [
             _as_cotangent(leaf, ty, shape, name)
             for leaf, (ty, shape), name in zip(leaves, self._outs, names, strict=True)
             if is_inexact(ty)
         ]
-        return self._backward._call(self._primals, given)  # type: ignore[no-any-return]
+        return self._backward._call(self._values, given)  # type: ignore[no-any-return]
 
-    def _example(self) -> str:
-        return repr(unflatten(self._result, [str(ty) for ty, _ in self._outs]))
+    def _leaves_of(self, cotangent: Any, tree: Tree, name: str) -> Iterator[Any]:
+        """The leaves of a cotangent, which has the structure of the result, or None where that has integers."""
+        if isinstance(tree, Leaf):
+            if not isinstance(cotangent, LEAF_TYPES) and is_inexact(self._outs[tree.k][0]):
+                raise self._mismatch(name)
+            yield cotangent
+        elif isinstance(tree, Branch):
+            if not is_structure(cotangent) or type(cotangent) is not tree.cls:
+                raise self._mismatch(name)
+            keys, items = children(cotangent)
+            if keys != tree.keys:
+                raise self._mismatch(name)
+            for key, item, inner in zip(keys, items, tree.items, strict=True):
+                yield from self._leaves_of(item, inner, f"{name}[{key!r}]")
+
+    def _mismatch(self, name: str) -> ShapeError:
+        result = unflatten(self._result, [str(ty) for ty, _ in self._outs])
+        return ShapeError(
+            f"{name} has another structure than the result",
+            why=f"{self._backward._qualname} returned {result}.",
+            hint="pass a cotangent with the structure of the result.",
+        )
 
     def __repr__(self) -> str:
-        return f"<pullback of {self._name}>"
+        return f"<pullback of {self._backward._qualname}>"
 
 
 @functools.lru_cache(maxsize=256)
-def _directions(
-    function: Callable[..., Any], argnums: tuple[int, ...], leaves: tuple[int, ...] | None
-) -> tuple[Compiled, Compiled]:
+def _directions(function: Callable[..., Any], leaves: tuple[int, ...]) -> tuple[Compiled, Compiled]:
     """The objects that run the primal and the pullback of a function."""
-    return (
-        compiled(function, Transform("vjp", argnums, leaves=leaves)),
-        compiled(function, Transform("pullback", argnums, leaves=leaves)),
-    )
+    return compiled(function, Transform("vjp", leaves=leaves)), compiled(function, Transform("pullback", leaves=leaves))
 
 
 def vjp(function: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Any, Pullback]:
-    """The result of `function` for `primals`, and the pullback there."""
-    return _run(*_directions(function, tuple(range(len(primals))), None), primals)
+    """The result of `function` for `primals`, and the pullback there.
+
+    A Python int counts as a float unless the function needs it to be an int: a count, an index, an option.
+    """
+    leaves, _ = flatten(primals)
+    floats = tuple(k for k, x in enumerate(leaves) if np.asarray(x).dtype.kind in "fc")
+    with_ints = tuple(k for k, x in enumerate(leaves) if k in floats or type(x) is int)
+    if with_ints != floats:
+        try:
+            return vjp_of_leaves(function, primals, with_ints)
+        except (GradcError, TypeError):
+            if not floats:
+                raise
+    return vjp_of_leaves(function, primals, floats)
 
 
-def pullback_of_leaves(
-    function: Callable[..., Any], primals: tuple[Any, ...], leaves: tuple[int, ...]
+def vjp_of_leaves(
+    function: Callable[..., Any], primals: tuple[Any, ...], wrt: tuple[int, ...]
 ) -> tuple[Any, Pullback]:
-    """`vjp` where the pullback has one item for each of these leaves of the primals."""
-    return _run(*_directions(function, (), leaves), primals)
-
-
-def _run(forward: Compiled, backward: Compiled, primals: tuple[Any, ...]) -> tuple[Any, Pullback]:
+    """`vjp` with respect to these leaves of the primals."""
+    forward, backward = _directions(function, wrt)
     values = forward._bind(*_detached(primals))
     kernel, out = forward._run(values)
     leaves, tree = flatten(out)
     types = [kernel.staged.func.results[k].ty for k in tree_leaves(kernel.staged.result)]
     outs = [(ty, np.shape(leaf)) for ty, leaf in zip(types, leaves, strict=True)]
-    return out, Pullback(backward, values, tree, outs, forward._qualname)
+    return out, Pullback(backward, values, flatten(primals)[1], wrt, tree, outs)
 
 
 def _detached(primals: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -115,4 +143,4 @@ def _as_cotangent(leaf: Any, ty: Type, shape: tuple[int, ...], name: str) -> Any
     if isinstance(ty, Array):
         return np.array(array, dtype, order="C")
     number = dtype.type(array[()])
-    return number.item() if ty.weak or ty.dtype in ("float64", "complex128") else number
+    return number.item() if ty.weak else number

@@ -1,0 +1,231 @@
+"""What a user is told: what is wrong, in which file and line, why, and what to write instead."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import traceback
+
+import numpy as np
+import pytest
+
+import gradc
+
+
+def line_of(function, text):
+    """The number of the line of `function` that contains `text`."""
+    lines, first = inspect.getsourcelines(function)
+    return next(first + k for k, line in enumerate(lines) if text in line and "def line_of" not in line)
+
+
+def product(x, y):
+    return x * y
+
+
+def total(x):
+    return (x * x).sum()
+
+
+# --------------------------------------------------------------------------- arguments that have no kernel
+
+
+@pytest.mark.parametrize(
+    ("x", "what", "hint"),
+    [
+        (np.ones(2, np.float16), "float16", "x.astype(np.float32)"),
+        (np.ones(2, np.longdouble), np.dtype(np.longdouble).name, "x.astype(np.float64)"),
+        (np.float16(1), "float16", "x.astype(np.float32)"),
+        (np.ones(2, ">f8"), ">f8", "newbyteorder('=')"),
+        (np.array([1.0, None], dtype=object), "object", "x.astype(np.float64)"),
+        (np.array(["a"]), "<U1", "x.astype(np.float64)"),
+        (np.array([1], "M8[s]"), "datetime64", "x.astype(np.float64)"),
+        (np.ma.masked_array([1.0, 2.0]), "MaskedArray", "np.asarray(x)"),
+        (2**70, str(2**70), "float(x)"),
+    ],
+)
+def test_arguments_without_a_kernel_are_refused_with_the_cast_to_write(x, what, hint):
+    for made in (gradc.jit(lambda x: x), gradc.grad(lambda x: x)):
+        with pytest.raises((gradc.DTypeError, gradc.UnsupportedError)) as caught:
+            made(x)
+        assert "`x`" in str(caught.value) and what in str(caught.value)
+        assert hint in caught.value.hint
+        assert isinstance(caught.value, TypeError)
+
+
+@pytest.mark.parametrize(
+    ("x", "hint"),
+    [
+        (np.arange(3), "x.astype(np.float64)"),
+        (np.array([True, False]), "x.astype(np.float64)"),
+        (np.int32(3), "float(x)"),
+        (True, "float(x)"),
+    ],
+)
+def test_integers_are_not_differentiated(x, hint):
+    with pytest.raises(gradc.DTypeError) as caught:
+        gradc.grad(lambda x: (x * 1.0) ** 2)(x)
+    assert hint in caught.value.hint
+    with pytest.raises(gradc.DTypeError, match=r"p\['w'\]"):
+        gradc.grad(lambda p: p["w"] * 1.0)({"w": x})
+
+
+def test_an_argument_without_numbers_is_not_differentiated():
+    with pytest.raises(gradc.DTypeError, match="holds no numbers"):
+        gradc.grad(lambda f, x: x)(len, 1.0)
+
+
+# ----------------------------------------------------------------------------------- what has no gradient
+
+
+def test_only_a_number_has_a_gradient():
+    def vector(x):
+        return x * 2.0
+
+    with pytest.raises(gradc.ShapeError, match="array of shape") as caught:
+        gradc.grad(vector)(np.ones(3))
+    assert "gradc.vjp" in caught.value.hint and "jacobian" in caught.value.hint
+    assert caught.value.filename == __file__
+    assert caught.value.lineno == line_of(vector, "def vector")
+    for f, what in [(lambda x: (x, x), "a tuple"), (lambda x: {"a": x}, "a dict"), (lambda x: None, "None")]:
+        with pytest.raises(gradc.ShapeError, match=what):
+            gradc.value_and_grad(f)(1.0)
+    with pytest.raises(gradc.DTypeError, match="complex128"):
+        gradc.grad(lambda x: x * 1j)(1.0)
+    with pytest.raises(gradc.DTypeError, match="bool"):
+        gradc.grad(lambda x: x > 0)(1.0)
+
+
+def test_has_aux_asks_for_a_pair():
+    for f in (lambda x: x, lambda x: (x, x, x), lambda x: [x, x]):
+        with pytest.raises(gradc.ShapeError, match="pair"):
+            gradc.grad(f, has_aux=True)(1.0)
+
+
+def test_a_value_that_decides_the_structure_is_not_differentiated():
+    def f(x, n):
+        return x * np.ones(3).reshape(n, 1).sum()
+
+    with pytest.raises((gradc.UnsupportedError, gradc.DTypeError)):
+        gradc.grad(f, argnums=1)(2.0, 3)
+
+
+# ----------------------------------------------------------------------------- exceptions while a kernel runs
+
+
+def test_shapes_that_do_not_fit_are_told_with_the_line_of_the_user():
+    def add(x, y):
+        z = x * 2.0
+        return (z + y).sum()
+
+    for made in (gradc.jit(add), gradc.grad(add)):
+        made(np.ones(3), np.ones(3))
+        for _ in range(2):
+            with pytest.raises(gradc.ShapeError) as caught:
+                made(np.ones(3), np.ones(4))
+            assert caught.value.filename == __file__
+            assert caught.value.lineno == line_of(add, "z + y")
+            assert isinstance(caught.value, ValueError)
+
+
+def test_an_index_out_of_range_is_told_with_the_line_of_the_user():
+    def pick(x, i):
+        y = x * 2.0
+        return y[i]
+
+    for made in (gradc.jit(pick), gradc.grad(pick)):
+        made(np.ones(3), 2)
+        for bad in (3, -4):
+            with pytest.raises(IndexError) as caught:
+                made(np.ones(3), bad)
+            assert caught.value.filename == __file__
+            assert caught.value.lineno == line_of(pick, "y[i]")
+            last = traceback.extract_tb(caught.value.__traceback__)[-1]
+            assert last.filename == __file__ and last.name == "pick" and "y[i]" in last.line
+
+
+def test_integer_division_by_zero_raises_as_in_python():
+    def divide(x, n, m):
+        return x * (n // m)
+
+    made = gradc.grad(divide)
+    assert made(2.0, 7, 2) == 3.0
+    with pytest.raises(ZeroDivisionError) as caught:
+        made(2.0, 7, 0)
+    assert caught.value.lineno == line_of(divide, "n // m")
+
+
+class TooLarge(ValueError):
+    """An exception of the user's own."""
+
+
+def test_exceptions_of_the_user_pass_through():
+    def positive(x):
+        if x < 0:
+            raise ValueError("x is negative")
+        assert x < 10, "x is large"
+        return x * x
+
+    for made in (gradc.jit(positive), gradc.grad(positive)):
+        made(1.0)
+        with pytest.raises(ValueError, match="x is negative") as caught:
+            made(-1.0)
+        assert type(caught.value) is ValueError
+        assert caught.value.lineno == line_of(positive, "raise ValueError")
+        with pytest.raises(AssertionError, match="x is large"):
+            made(11.0)
+
+
+def test_an_argument_is_not_changed_twice_where_a_kernel_raises():
+    def write(x, i):
+        x[0] += 1.0
+        return x[i]
+
+    made = gradc.jit(write)
+    x = np.zeros(2)
+    made(x, 1)
+    with pytest.raises(IndexError):
+        made(x, 5)
+    np.testing.assert_array_equal(x, [2.0, 0.0])
+
+
+# --------------------------------------------------------------------------------------- defects of gradc
+
+
+def test_numba_tracebacks_never_reach_the_user(monkeypatch):
+    from gradc.runtime import pipeline
+
+    def broken(staged, pack=None):
+        name = "broken_HASH_OF_KERNEL"
+        return f"from numba import njit\n@njit\ndef {name}(x):\n    return x.no_such_attribute\n", name
+
+    monkeypatch.setattr(pipeline, "kernel_text", broken)
+    with pytest.raises(gradc.InternalError) as caught:
+        gradc.jit(lambda x: x)(1.0)
+    assert caught.value.hint.startswith("repro: ")
+    assert "\n" not in caught.value.hint
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+
+
+def test_a_stage_that_fails_is_an_internal_error(monkeypatch):
+    from gradc.runtime import pipeline
+
+    def fail(func):
+        raise KeyError("lost")
+
+    monkeypatch.setattr(pipeline, "PASSES", (("cse", fail),))
+    with pytest.raises(gradc.InternalError, match="stage cse"):
+        gradc.jit(lambda x: x)(1.0)
+
+
+def test_messages_show_the_line_with_a_caret():
+    def f(x):
+        with open("file") as file:
+            return x
+
+    with pytest.raises(gradc.UnsupportedError) as caught:
+        gradc.grad(f)(1.0)
+    text = str(caught.value)
+    line = line_of(f, "with open")
+    assert f"{__file__}:{line}" in text
+    assert linecache.getline(__file__, line).strip() in text and "^" in text
+    assert "why: " in text and caught.value.hint
