@@ -32,11 +32,13 @@ class Activity:
         self._useful: set[Value] = set()
         for value in inputs:
             self._varied |= _places(value)
-        self._fixpoint(self._spread_varied)
         for value in outputs:
             self._useful |= _places(value)
+        self._fixpoint(self._spread_varied)
         self._fixpoint(self._spread_useful)
-        self._tie_selected()
+        while self._tie_selected():
+            self._fixpoint(self._spread_varied)
+            self._fixpoint(self._spread_useful)
 
     def is_varied(self, value: Value) -> bool:
         """Whether the value, or any buffer it may name, depends on a differentiated input."""
@@ -100,18 +102,17 @@ class Activity:
         elif op.kind != "view" and not op.zero_derivative and any(self._is_useful(r) for r in node.results):
             self._mark_useful(node.operands)
 
-    def _tie_selected(self) -> None:
-        """Where a reference may name several buffers and one is active, all get a cotangent buffer."""
-        changed = True
-        while changed:
-            changed = False
-            for node in self._nodes:
-                if node.op.kind == "view" and len(view_operands(node.op)) > 1 and self.is_active(node.result):
-                    for root in roots(node.result):
-                        if root not in self._varied or root not in self._useful:
-                            self._varied.add(root)
-                            self._useful.add(root)
-                            changed = True
+    def _tie_selected(self) -> bool:
+        """Where a reference may name several buffers and one is active, all get a cotangent buffer; whether any was new."""
+        changed = False
+        for node in self._nodes:
+            if node.op.kind == "view" and len(view_operands(node.op)) > 1 and self.is_active(node.result):
+                for root in roots(node.result):
+                    if root not in self._varied or root not in self._useful:
+                        self._varied.add(root)
+                        self._useful.add(root)
+                        changed = True
+        return changed
 
 
 def _places(value: Value) -> frozenset[Value]:

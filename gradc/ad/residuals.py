@@ -152,10 +152,13 @@ class Planner:
             return
         if op.kind == "write":
             if active(node.operands[0]):
-                self.need_place(node.operands[0], node)
+                for operand in node.operands[:2]:
+                    self.need_place(operand, node)
                 for operand in node.operands[2:]:
                     self.need(operand, node)
             return
+        if op.name == "push" and active(node.operands[0]):
+            self.need_place(node.operands[1], node)
         if op.kind in ("view", "query", "check", "stack"):
             return
         if not any(active(r) for r in node.results):
@@ -300,6 +303,10 @@ class Planner:
                     self.need_place(write.operands[0], write)
                     for operand in write.operands[2:]:
                         self.need(operand, write)
+                    targets = roots(write.operands[0])
+                    if len(targets) > 1:  # put back through a choice of references: every buffer has to be there
+                        for target in targets:
+                            self.need(target, write)
                     for owner in self.structure.owners_of(write):
                         self.need_control(owner)
 
