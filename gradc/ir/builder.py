@@ -17,6 +17,7 @@ from gradc.ir.types import (
     Scalar,
     Shape,
     Size,
+    Stack,
     Type,
     add_sizes,
     broadcast_shapes,
@@ -26,7 +27,6 @@ from gradc.ir.types import (
     size_variable,
     substitute_size,
     subtract_sizes,
-    with_shape,
 )
 
 
@@ -195,7 +195,7 @@ class Builder:
         if op.dtype_rule is not None:
             scalar = op.dtype_rule(values, attrs)
         else:
-            scalar = promote_dtypes(tuple(v.ty for v in values))  # type: ignore[arg-type]
+            scalar = promote_dtypes(tuple(v.ty for v in values if not isinstance(v.ty, Stack)))
         shape = self.broadcast(values)
         if shape:
             return Array(scalar.dtype, shape)
@@ -214,7 +214,7 @@ class Builder:
             assert isinstance(ty, Scalar | Array)
             new_shape, _ = broadcast_shapes(shape, ty.shape)
             rank = len(new_shape)
-            source = [None] * (rank - len(shape)) + source
+            source = [*(None for _ in range(rank - len(shape))), *source]
             for axis in range(rank):
                 own = axis - (rank - len(ty.shape))
                 if own < 0 or ty.shape[own] == 1:

@@ -11,8 +11,8 @@ import numpy as np
 from gradc.errors import ShapeError, UnsupportedError
 from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
-from gradc.ir.region import FULL, NEWAXIS, Arg, At, Span
-from gradc.ir.types import Array, Scalar, add_sizes, promote_dtypes
+from gradc.ir.region import FULL, NEWAXIS, Arg, At, Region, Span
+from gradc.ir.types import Array, Layout, Scalar, add_sizes, promote_dtypes
 from gradc.ops.memory import (
     copy,
     index,
@@ -71,7 +71,7 @@ def slice_along(x: Value, axis: int, start: Any, stop: Any, like: Value) -> Valu
     bounds = [Arg(operands.index(v)) if isinstance(v, Value) else v for v in (start, stop)]
     region = [FULL] * x.rank
     region[axis] = Span(*bounds)
-    layout = "A" if x.ty.layout != "C" or axis else "C"  # type: ignore[union-attr]
+    layout: Layout = "A" if x.ty.layout != "C" or axis else "C"  # type: ignore[union-attr]
     shape = tuple(like.shape[axis] if k == axis else s for k, s in enumerate(x.shape))
     return index(x, *operands, region=tuple(region), type=Array(x.dtype, shape, layout))
 
@@ -208,7 +208,7 @@ def stack(parts: Sequence[Value], axis: int) -> Value:
     axis = normal_axis(axis, rank + 1)
     if not rank:
         return make_array([p if isinstance(p.ty, Scalar) else load(p, region=()) for p in parts])
-    region = (*(FULL,) * axis, NEWAXIS, *(FULL,) * (rank - axis))
+    region: Region = (*(FULL,) * axis, NEWAXIS, *(FULL,) * (rank - axis))
     return concatenate(*(make_index(p, region) for p in parts), axis=axis)
 
 

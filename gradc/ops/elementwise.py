@@ -69,12 +69,16 @@ def _where_dtype(values: Any, attrs: dict[str, Any]) -> Scalar:
     return promoted(values[1:])
 
 
+def _run_where(c: Any, a: Any, b: Any) -> Any:
+    return np.asarray(np.where(c, a, b))[()]
+
+
 def _where_jvp(tangents: Any, y: Value, c: Value, a: Value, b: Value) -> Value:
     return where(c, 0.0 if tangents[1] is None else tangents[1], 0.0 if tangents[2] is None else tangents[2])
 
 
 where: OpDef = elementwise(
-    "where(c, a, b)", run=lambda c, a, b: np.where(c, a, b)[()], emit="np.where({c}, {a}, {b})",
+    "where(c, a, b)", run=_run_where, emit="np.where({c}, {a}, {b})",
     kernel="({a} if {c} else {b})", dtype=_where_dtype, conditions=(0,),
     partials=lambda y, c, a, b: [None, as_bool(c), logical_not(c)],
     vjp=lambda ct, y, c, a, b: [None, where(c, ct, 0.0), where(c, 0.0, ct)], jvp=_where_jvp,
@@ -245,7 +249,7 @@ pow: OpDef = elementwise(
     emit="{x} ** {y}", kernel="pow({x}, {y})", precedence=12, dtype=_power_dtype, guard=_refuse_negative_exponent,
     domain=(POSITIVE, REALS), partials=_power_partials, singular=_has_steep_power, cost=20,
     doc="x ** y. A literal exponent is treated on its own. Else at x = 0 the derivative in y is 0, and where y = 0 the "
-    "derivative in x is 0; a negative base has a NaN derivative in y. Kernels write small integer exponents as products.",
+    "derivative in x is 0; a negative base has a NaN derivative in y. Small integer exponents become products.",
 )
 
 square: OpDef = elementwise(
@@ -562,13 +566,14 @@ def _math_log(x: Any, base: Any = None, /) -> Value:
 
 logaddexp: OpDef = elementwise(
     "logaddexp(x, y)", calls=(np.logaddexp,), run=np.logaddexp, emit="np.logaddexp({x}, {y})",
-    kernel="logaddexp({x}, {y})",
+    kernel="({x} + 0.6931471805599453 if {x} == {y} else fmaximum({x}, {y}) + log1p(exp(-fabs({x} - {y}))))",
     commutative=True, edge=(0.0, 800.0), partials=lambda z, x, y: [sigmoid(x - y), sigmoid(y - x)], cost=25,
     doc="log(e**x + e**y) without overflow. The derivatives are the two shares, sigmoid(x - y) and sigmoid(y - x).",
 )
 logaddexp2: OpDef = elementwise(
     "logaddexp2(x, y)", calls=(np.logaddexp2,), run=np.logaddexp2, emit="np.logaddexp2({x}, {y})",
-    kernel="logaddexp2({x}, {y})", commutative=True, edge=(0.0, 1100.0), cost=25,
+    kernel="({x} + 1 if {x} == {y} else fmaximum({x}, {y}) + 1.4426950408889634 * log1p(exp2(-fabs({x} - {y}))))",
+    commutative=True, edge=(0.0, 1100.0), cost=25,
     partials=lambda z, x, y: [sigmoid((x - y) * _LN2), sigmoid((y - x) * _LN2)],
     doc="log2(2**x + 2**y) without overflow.",
 )
@@ -589,7 +594,7 @@ def run_softplus(x: Any) -> Any:
 
 
 sigmoid: OpDef = elementwise(
-    "sigmoid(x)", run=run_sigmoid, emit="sigmoid({x})", kernel="sigmoid({x})", edge=(0.0, 800.0, -800.0),
+    "sigmoid(x)", run=run_sigmoid, emit="sigmoid({x})", kernel="1 / (1 + exp(-{x}))", edge=(0.0, 800.0, -800.0),
     partials=lambda y, x: [(1 - y) * y], cost=15,
     prelude='''def sigmoid(x):
     """1 / (1 + exp(-x)), without overflow on either side."""
@@ -600,7 +605,8 @@ sigmoid: OpDef = elementwise(
     "nears 1: half of them at x = 18, all at 37. On the left side it is exact.",
 )
 softplus: OpDef = elementwise(
-    "softplus(x)", run=run_softplus, emit="softplus({x})", kernel="softplus({x})", edge=(0.0, 800.0, -800.0),
+    "softplus(x)", run=run_softplus, emit="softplus({x})", kernel="(fmaximum({x}, 0) + log1p(exp(-fabs({x}))))",
+    edge=(0.0, 800.0, -800.0),
     partials=lambda y, x: [sigmoid(x)], cost=20,
     prelude='''def softplus(x):
     """log(1 + exp(x)), without overflow."""
@@ -609,7 +615,8 @@ softplus: OpDef = elementwise(
     doc="log(1 + exp(x)), as max(x, 0) + log1p(exp(-|x|)).",
 )
 log_sigmoid: OpDef = elementwise(
-    "log_sigmoid(x)", run=lambda x: -run_softplus(-np.asarray(x)), emit="log_sigmoid({x})", kernel="-softplus(-{x})",
+    "log_sigmoid(x)", run=lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))), emit="log_sigmoid({x})",
+    kernel="(fminimum({x}, 0) - log1p(exp(-fabs({x}))))",
     edge=(0.0, 800.0, -800.0), partials=lambda y, x: [sigmoid(-x)], cost=20,
     prelude='''def log_sigmoid(x):
     """log(1 / (1 + exp(-x))), without overflow."""

@@ -15,7 +15,7 @@ from gradc.ir.loops import Fold
 from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS
-from gradc.ir.types import Array, Shape, with_shape
+from gradc.ir.types import Array, Scalar, Shape, with_shape
 from gradc.ops.elementwise import as_bool, eq, gt, maximum, minimum, where
 from gradc.ops.memory import (
     make_broadcast,
@@ -305,12 +305,14 @@ def reduce_call(
 
 
 def _of_scalar(op: OpDef, x: Value, axis: Any) -> Value:
+    """A reduction of a number: the number, in the dtype of the result."""
     if axis not in (None, 0, -1, ()):
         raise ShapeError(f"axis {axis} is out of bounds for a number")
     assert op.infer is not None
     (ty,) = op.infer((x.ty,), {"axes": (), "keepdims": False}, lambda *axes: None)
     if op in (all, any):
         return convert(as_bool(x), "bool")
+    assert isinstance(ty, Scalar)
     return convert(x, ty.dtype)
 
 

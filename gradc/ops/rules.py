@@ -26,7 +26,7 @@ import numpy as np
 from gradc.errors import DTypeError, ShapeError, UnsupportedError
 from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import CALLS, TABLE, DtypeRule, OpDef, define
-from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array, Scalar, promote_dtypes
+from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array, Scalar, Stack, promote_dtypes
 
 Interval = tuple[float, float]
 
@@ -104,7 +104,7 @@ def normal_axes(axis: Any, rank: int) -> tuple[int, ...]:
 
 def promoted(values: Sequence[Value], attrs: dict[str, Any] | None = None) -> Scalar:
     """NumPy's common dtype of the operands; weak where all are."""
-    return promote_dtypes(tuple(v.ty for v in values))  # type: ignore[arg-type]
+    return promote_dtypes(tuple(v.ty for v in values if not isinstance(v.ty, Stack)))
 
 
 def arithmetic(values: Sequence[Value], attrs: dict[str, Any]) -> Scalar:

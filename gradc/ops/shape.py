@@ -407,8 +407,8 @@ def _repeat_call(a: Any, repeats: Any, axis: Any = None) -> Value:
     axis = normal_axis(axis, x.rank)
     if isinstance(repeats, list | tuple):
         places = np.repeat(np.arange(len(repeats)), repeats)
-        region = tuple(Gather(0) if k == axis else FULL for k in range(x.rank))
-        return make_gather(x, region, as_value([int(p) for p in places]))
+        picked = tuple(Gather(0) if k == axis else FULL for k in range(x.rank))
+        return make_gather(x, picked, as_value([int(p) for p in places]))
     (count,) = sizes_of(repeats)
     sizes = shape_values(x)
     region = (*(FULL,) * (axis + 1), NEWAXIS, *(FULL,) * (x.rank - axis - 1))
@@ -524,13 +524,15 @@ def diagonal(x: Value, offset: int, axis1: int, axis2: int) -> Value:
     rows, columns = shape_values(moved)[-2:]
     below, right = max(-offset, 0), max(offset, 0)
     builder = current_builder()
-    sides = (rows - below, columns - right)
-    if x.shape[axis1] == x.shape[axis2] or all(isinstance(s, int) for s in sides):
-        count = min(sides) if all(isinstance(s, int) for s in sides) else sides[0] if not below < right else sides[1]
-        count = max(count, 0) if isinstance(count, int) else count if not offset else builder.emit("maximum",
-                                                                                                   (count, 0))
+    down, across = rows - below if below else rows, columns - right if right else columns
+    count: Any
+    if isinstance(down, int) and isinstance(across, int):
+        count = max(min(down, across), 0)
+    elif x.shape[axis1] == x.shape[axis2]:
+        count = builder.emit("maximum", (across if right else down, 0)) if offset else down
     else:
-        count = builder.emit("maximum", (builder.emit("minimum", sides), 0))
+        count = builder.emit("minimum", (down, across))
+        count = builder.emit("maximum", (count, 0)) if offset else count
     i = make_positions(count)
     first, second = (i if not s else i + s for s in (below, right))
     return make_gather(moved, (*(FULL,) * len(rest), Gather(0), Gather(1)), first, second)
