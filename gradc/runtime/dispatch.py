@@ -26,7 +26,7 @@ from gradc.ir.program import Expansion, Program, Typed
 from gradc.ir.tree import Branch, Tree, flatten
 from gradc.runtime import fastcall, pipeline
 from gradc.runtime.cache import cache
-from gradc.runtime.failures import at_user_line, no_such_signature
+from gradc.runtime.failures import explained, no_such_signature
 from gradc.runtime.leaves import (
     DTYPES,
     LeafKey,
@@ -198,14 +198,15 @@ class Compiled:
         try:
             result = kernel.call(*full, *cotangents)
         except Exception as error:
-            raise explain(error) from None
+            raise explained(error, kernel.staged.func) from None
         return kernel, kernel.finish(result) if kernel.finish is not None else result
 
     def _failed(self, values: tuple[Any, ...], error: Exception) -> Any:
         """What the straight call does with an exception of its kernel."""
         if no_such_signature(error):
             return self._call(values)
-        raise explain(error) from None
+        assert self._last is not None
+        raise explained(error, self._last[0].staged.func) from None
 
     def _lend(self, x: np.ndarray[Any, Any], written: bool) -> np.ndarray[Any, Any]:
         """`x` as kernels take it: aligned, not marked read-only."""
@@ -419,11 +420,6 @@ def load(staged: Staged, text: str, name: str, signature: tuple[Any, ...]) -> Ca
         raise pipeline.internal_error(
             f"the kernel of {staged.name} was not compiled: {first.strip()}", staged.func, "kernel"
         ) from None
-
-
-def explain(error: Exception) -> Exception:
-    """An exception of a kernel as the user is to see it."""
-    return at_user_line(error, pipeline.place_of(error))
 
 
 def signature_of(function: Any) -> inspect.Signature:

@@ -1,11 +1,20 @@
-"""Exceptions of kernels as the user sees them: with the place in the user's file as the last line of the traceback."""
+"""Exceptions of kernels as the user sees them: with the place in the user's file as the last line of the traceback.
+
+A kernel raises with the place at the end of the message, because Numba compiles exceptions of constants:
+
+    raise IndexError("index is out of range\\n  model.py:12")
+"""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from types import TracebackType
 
 from gradc.errors import GradcError, Loc
+from gradc.ir.nodes import Func, walk_nodes
+
+_PLACE = re.compile(r"\n  (.+):(\d+)\Z")
 
 
 def no_such_signature(error: BaseException) -> bool:
@@ -13,22 +22,38 @@ def no_such_signature(error: BaseException) -> bool:
     return isinstance(error, TypeError) and bool(error.args) and str(error.args[0]).startswith("No matching definition")
 
 
-def at_user_line(error: Exception, loc: Loc | None) -> Exception:
-    """`error` with `.filename`, `.lineno` and `.hint`, and a traceback that ends at the user's line."""
-    if loc is None or not loc.lineno:
+def explained(error: Exception, func: Func) -> Exception:
+    """An exception of the kernel of `func`, with `.filename`, `.lineno` and `.hint`, from the user's line."""
+    found = _PLACE.search(error.args[0]) if error.args and isinstance(error.args[0], str) else None
+    if found is None:
         return error.with_traceback(None)
-    if not isinstance(error, GradcError | OSError | SyntaxError):  # these have attributes of these names
-        for name, value in (("filename", loc.filename), ("lineno", loc.lineno), ("hint", "")):
-            if not hasattr(error, name):
-                with contextlib.suppress(AttributeError):
-                    setattr(error, name, value)
+    message, filename, lineno = error.args[0][: found.start()], found.group(1), int(found.group(2))
+    loc = _loc_of(func, filename, lineno, message)
+    if isinstance(error, GradcError):
+        return type(error)(message, loc).with_traceback(_frame_at(loc))
+    error.args = (message, *error.args[1:]) if message else error.args[1:]
+    if not isinstance(error, OSError | SyntaxError):  # these have attributes of these names
+        for name, value in (("filename", filename), ("lineno", lineno), ("hint", "")):
+            with contextlib.suppress(AttributeError):
+                setattr(error, name, value)
     return error.with_traceback(_frame_at(loc))
+
+
+def _loc_of(func: Func, filename: str, lineno: int, message: str) -> Loc:
+    """The full place of a check: the kernel tells its file and line only."""
+    same_line = Loc(filename, "", lineno)
+    for node in walk_nodes(func.body):
+        if node.loc.filename == filename and node.loc.lineno == lineno:
+            same_line = node.loc
+            if node.attrs.get("message") == message:
+                break
+    return same_line
 
 
 def _frame_at(loc: Loc) -> TracebackType | None:
     """A traceback of one frame that stands at a place of the user's file."""
     code = compile("\n" * (loc.lineno - 1) + "raise error", loc.filename, "exec")
-    if loc.function.isidentifier():
+    if loc.function:
         code = code.replace(co_name=loc.function, co_qualname=loc.function)
     marker = Exception()
     try:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from gradc.codegen.kernel import kernel_source
 from gradc.codegen.readable import source
 from gradc.config import config
-from gradc.errors import DTypeError, GradcError, InternalError, Loc, ShapeError, UnsupportedError
+from gradc.errors import DTypeError, GradcError, InternalError, ShapeError, UnsupportedError
 from gradc.ir.effects import written_params
 from gradc.ir.nodes import Func, walk_nodes
 from gradc.ir.printer import print_func
@@ -20,6 +21,7 @@ from gradc.ir.program import Program
 from gradc.ir.tree import Branch, Leaf, Tree, shift_leaves, tree_leaves
 from gradc.ir.types import Array, Scalar, format_shape, is_float, is_inexact
 from gradc.ir.verifier import verify
+from gradc.lower.program import lower
 from gradc.passes.cse import cse
 from gradc.passes.dce import dce
 from gradc.passes.expand import expand
@@ -114,10 +116,16 @@ def optimise(func: Func, stages: Stages, readable: bool = False) -> Func:
 
 def kernel_text(staged: Staged, pack: Any = None) -> tuple[str, str]:
     """The text that Numba gets, and the name of the function in it; PLACEHOLDER stands for the hash."""
-    from gradc.codegen.kernel import kernel_source
-
     name = f"{staged.name}_{PLACEHOLDER}"
-    return staged.stages.emit("kernel", lambda: kernel_source(expand(staged.func), name, pack)), name
+    stages = staged.stages
+    func = stages.run("expand", staged.func, expand)
+    try:
+        loops = stages.timed("lower", lambda: lower(func))
+        return stages.emit("kernel", lambda: kernel_source(loops, name, pack)), name
+    except GradcError:
+        raise
+    except Exception as error:
+        raise internal_error(f"the kernel of {staged.name} was not made: {error!r}", func, "lower") from error
 
 
 def source_text(staged: Staged, signature: inspect.Signature) -> str:
@@ -132,11 +140,6 @@ def source_text(staged: Staged, signature: inspect.Signature) -> str:
 def written_leaves(program: Program) -> tuple[int, ...]:
     """Positions of the leaves whose memory the program writes into."""
     return written_params(program.func)
-
-
-def place_of(error: Exception) -> Loc | None:
-    """Where in the user's program an exception of a kernel comes from."""
-    return error.loc if isinstance(error, GradcError) else None
 
 
 # ------------------------------------------------------------------------------------------- derivatives
