@@ -1,0 +1,253 @@
+"""Loop form to the text that Numba compiles: one module with one function, no NumPy call that compiles slowly."""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from gradc import errors
+from gradc.codegen.scalars import Scalars, bare, wrap
+from gradc.errors import InternalError
+from gradc.ir.loops import (
+    KERNEL_FUNCTIONS,
+    Alloc,
+    Assign,
+    Bind,
+    Break,
+    Buffer,
+    Expr,
+    For,
+    Grow,
+    If,
+    Kernel,
+    Lin,
+    Move,
+    Product,
+    Put,
+    Raise,
+    Size,
+    Slice,
+    Stmt,
+    While,
+)
+
+Pack = Any
+"""A nested tuple structure of positions of results, such as ((0, 1), 2)."""
+
+
+def kernel_source(kernel: Kernel, name: str, pack: Pack = None) -> str:
+    """The module text for a lowered function: under Numba, `name(*params)` returns its results, packed if so wished."""
+    return _Printer(kernel).module(name, pack)
+
+
+class _Printer:
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.lines: list[str] = []
+        self.depth = 1
+        self.raised: set[str] = set()
+        self.scalars = Scalars(kernel.new_name, self.line)
+
+    # ---------------------------------------------------------------------------------------- module
+
+    def module(self, name: str, pack: Pack) -> str:
+        self.body(self.kernel.body)
+        results = [self.result(r) for r in self.kernel.results]
+        self.line(f"return {_packed(pack, results)}")
+        text = "\n".join(self.lines)
+        used = set(re.findall(r"[A-Za-z_]\w*", re.sub(r'"(\\.|[^"\\])*"', "", text)))
+        lines = ["import numpy as np", "from numba import njit", "", "import gradc.codegen.intrinsics"]
+        functions = sorted(used & {*KERNEL_FUNCTIONS, "view", "product", "grow"})
+        if functions:
+            lines.append(f"from gradc.codegen.intrinsics import {', '.join(functions)}")
+        raised = sorted(n for n in used if n in self.raised and not hasattr(builtins, n))
+        if raised:
+            lines.append(f"from gradc.errors import {', '.join(raised)}")
+        head = [*lines, "", "", '@njit(error_model="numpy", cache=True, nogil=True)']
+        return "\n".join([*head, f"def {name}({', '.join(self.kernel.params)}):", text, ""])
+
+    def line(self, text: str) -> None:
+        self.lines.append("    " * self.depth + text)
+
+    def result(self, result: Expr | Buffer) -> str:
+        if isinstance(result, Buffer):
+            return result.name
+        return self.scalars.text(result)
+
+    def body(self, stmts: Sequence[Stmt]) -> None:
+        for stmt in stmts:
+            getattr(self, f"_{type(stmt).__name__.lower()}")(stmt)
+
+    def block(self, stmts: Sequence[Stmt]) -> None:
+        self.depth += 1
+        before = len(self.lines)
+        self.body(stmts)
+        if len(self.lines) == before:
+            self.line("pass")
+        self.depth -= 1
+
+    # ------------------------------------------------------------------------------------ statements
+
+    def _assign(self, stmt: Assign) -> None:
+        self.line(f"{stmt.name} = {bare(self.scalars.converted(stmt.expr, stmt.dtype))}")
+
+    def _move(self, stmt: Move) -> None:
+        values = [self.scalars.converted(e, d) for e, d in zip(stmt.exprs, stmt.dtypes, strict=True)]
+        self.line(f"{', '.join(stmt.names)} = {', '.join(values)}")
+
+    def _put(self, stmt: Put) -> None:
+        buffer = stmt.buffer
+        value = bare(self.scalars.converted(stmt.expr, buffer.dtype))
+        target = self.scalars.element(buffer, stmt.index)
+        if not stmt.add:
+            self.line(f"{target} = {value}")
+        elif buffer.dtype == "bool":
+            self.line(f"{target} = {target} or {wrap(value, 3)}")
+        else:
+            self.line(f"{target} += {value}")
+
+    def _alloc(self, stmt: Alloc) -> None:
+        buffer = stmt.buffer
+        kept = range(len(buffer.extents)) if buffer.kept is None else buffer.kept
+        sizes = [self.size(buffer.extents[k]) for k in kept]
+        shape = f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
+        self.line(f"{buffer.name} = np.empty({shape}, np.{_dtype_name(buffer.dtype)})")
+
+    def size(self, lin: Lin) -> str:
+        """An allocation's size: hoisted ones may be of loops that do not run, so they are kept from being negative."""
+        text = self.scalars.lin(lin)
+        return text if lin.const >= 0 and all(c > 0 for _, c in lin.terms) else f"max({text}, 0)"
+
+    def _size(self, stmt: Size) -> None:
+        self.line(f"{stmt.name} = {stmt.buffer.name}.shape[{stmt.axis}]")
+
+    def _bind(self, stmt: Bind) -> None:
+        buffer, source = stmt.buffer, stmt.source
+        assert source is not None
+        if stmt.cond is None:
+            shape = [self.scalars.lin(e) for e in buffer.extents]
+            written = f"({shape[0]},)" if len(shape) == 1 else f"({', '.join(shape)})"
+            self.line(f"{buffer.name} = view({source.buffer.name}, {self.offset(source)}, {written})")
+            return
+        assert stmt.other is not None
+        self.line(f"if {self.scalars.text(stmt.cond)}:")
+        self.line(f"    {buffer.name} = {self.slice(source)}")
+        self.line("else:")
+        self.line(f"    {buffer.name} = {self.slice(stmt.other)}")
+
+    def offset(self, source: Slice) -> str:
+        """How many elements a contiguous slice starts after the start of its buffer."""
+        text, extents = "", source.buffer.extents
+        for start, extent in zip(source.starts, extents, strict=True):
+            position = self.scalars.lin(start)
+            if not text or text == "0":
+                text = position
+            else:
+                text = f"({text}) * {wrap(self.scalars.lin(extent), 100)}" + (f" + {position}" if position != "0" else "")
+        if text not in ("", "0") and source.buffer.layout != "C":
+            raise InternalError("a view of a part of memory that is not in C order")
+        return text or "0"
+
+    def slice(self, source: Slice) -> str:
+        """A slice as an index of an array variable."""
+        axes = [a for a in source.axes if a is not None]
+        if axes == sorted(axes):
+            return self._slice_entries(source, newaxes=True)
+        if len(axes) != len(source.extents):
+            raise InternalError("a choice between transposed arrays with new axes")
+        perm = ", ".join(str(axes.index(a)) for a in sorted(axes))
+        return f"{self._slice_entries(source, newaxes=False)}.transpose(({perm},))"
+
+    def _slice_entries(self, source: Slice, newaxes: bool) -> str:
+        entries: list[str] = []
+        buffer = source.buffer
+        expected = 0
+        for start, step, own, extent in zip(source.starts, source.steps, source.axes, buffer.extents, strict=True):
+            if own is None:
+                entries.append(self.scalars.lin(start))
+                continue
+            while newaxes and expected < own:
+                entries.append("None")
+                expected += 1
+            expected = own + 1
+            length = source.extents[own]
+            if step == 1 and start == Lin() and length.same(extent):
+                entries.append(":")
+            elif step == 1:
+                entries.append(f"{self.scalars.lin(start)}:{self.scalars.lin(start + length)}")
+            elif step > 0:
+                entries.append(f"{self.scalars.lin(start)}:{self.scalars.lin(start + length * step)}:{step}")
+            else:
+                # The end of a slice that runs backwards to the front has no number, so it is shifted past it.
+                stop = start + length * step
+                text = self.scalars.lin(stop)
+                size = f"{buffer.name}.shape[{len([e for e in entries if e != 'None'])}]"
+                entries.append(f"{self.scalars.lin(start)}:({text} if {text} >= 0 else -{size} - 1):{step}")
+        while newaxes and expected < len(source.extents):
+            entries.append("None")
+            expected += 1
+        if all(e == ":" for e in entries):
+            return buffer.name
+        return f"{buffer.name}[{', '.join(entries)}]"
+
+    def _product(self, stmt: Product) -> None:
+        operands = []
+        for buffer, start, row, column in (stmt.a, stmt.b, stmt.c):
+            at = ", ".join(self.scalars.lin(p) for p in start)
+            operands.append(f"{buffer.name}, ({at}{',' if len(start) == 1 else ''}), {row}, {column}")
+        sizes = ", ".join(self.scalars.lin(s) for s in stmt.sizes)
+        self.line(f"product({', '.join(operands)}, ({sizes}), {int(stmt.add)})")
+
+    def _for(self, stmt: For) -> None:
+        start, stop, step = (self.scalars.bound(b) for b in (stmt.start, stmt.stop, stmt.step))
+        bounds = [stop] if start == "0" and step == "1" else [start, stop] if step == "1" else [start, stop, step]
+        self.line(f"for {stmt.var} in range({', '.join(bounds)}):")
+        self.block(stmt.body)
+
+    def _while(self, stmt: While) -> None:
+        self.line("while True:")
+        self.block(stmt.body)
+
+    def _if(self, stmt: If) -> None:
+        self.line(f"if {self.scalars.text(stmt.cond)}:")
+        self.block(stmt.then)
+        if stmt.orelse:
+            self.line("else:")
+            self.block(stmt.orelse)
+
+    def _break(self, stmt: Break) -> None:
+        self.line("break")
+
+    def _raise(self, stmt: Raise) -> None:
+        if not hasattr(errors, stmt.error) and not hasattr(builtins, stmt.error):
+            raise InternalError(f"a check raises {stmt.error}, which is not an exception class", stmt.loc)
+        self.raised.add(stmt.error)
+        place = f"\n  {stmt.loc}" if stmt.loc.lineno else ""
+        self.line(f"raise {stmt.error}({_quoted(stmt.message + place)})")
+
+    def _grow(self, stmt: Grow) -> None:
+        name, size = stmt.buffer.name, self.scalars.lin(stmt.size)
+        self.line(f"if {size} > {name}.shape[0]:")
+        self.line(f"    {name} = grow({name}, {size})")
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _dtype_name(dtype: str) -> str:
+    return "bool_" if dtype == "bool" else dtype
+
+
+def _packed(pack: Pack, results: list[str]) -> str:
+    if pack is None:
+        pack = tuple(range(len(results)))
+    if isinstance(pack, int):
+        return results[pack]
+    inner = [_packed(p, results) for p in pack]
+    return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"
+
+

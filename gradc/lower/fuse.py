@@ -1,0 +1,356 @@
+"""Fusion: units of a block become a tree of loops.
+
+At every depth units are grouped by the length of their outermost remaining loop; a unit joins a group where all that
+it depends on in there happens in the same iteration. Inside a group the same is done with the loops that remain. So
+nests share as many outer loops as dependences allow, row-wise chains share the row loop, and stencil adjoints share
+outer loops while each `+=` keeps an inner loop of its own.
+
+    t[i, j] = f(x[i, j])                for i:                       for i:
+    s[i] = sum_j t[i, j]          =>      for j: t, s += t     =>      s = 0; for j: s += t[j] = f(x[i, j])
+    y[i, j] = t[i, j] / s[i]              for j: y                     for j: y[i, j] = t[j] / s
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gradc.ir.loops import Assign, Buffer, For, Int, Lin, Lit, Load, Put, Stmt, Text, Var, axis, var
+from gradc.lower.units import ADD, READ, Touch, Unit, names_in
+
+if TYPE_CHECKING:
+    from gradc.ir.types import Size
+
+FREE, SAME, APART = 0, 1, 2
+"""How two units relate at a depth: independent; dependent within one iteration; one group after the other."""
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """Units that share a loop (`size` is its length), or straight code (`size` None)."""
+
+    size: Size | None
+    summed: bool
+    members: list[Unit] = field(default_factory=list)
+    position: int = 0
+
+
+# --------------------------------------------------------------------------------------------- dependence
+
+
+def relate(earlier: Unit, later: Unit) -> int:
+    """How `later` depends on `earlier`, program order, at their outermost remaining loops."""
+    result = FREE
+    if earlier.makes & later.needs or earlier.needs & later.makes or earlier.makes & later.makes:
+        result = SAME if not earlier.axes and not later.axes else APART
+    for a in earlier.touches():
+        roots = a.buffer.roots
+        for b in later.touches():
+            if a.mode == READ and b.mode == READ:
+                continue
+            if a.buffer is not b.buffer and roots.isdisjoint(b.buffer.roots):
+                continue
+            found = _relate_touches(earlier, a, later, b)
+            if found == APART:
+                return APART
+            result = max(result, found)
+    return result
+
+
+def _relate_touches(earlier: Unit, a: Touch, later: Unit, b: Touch) -> int:
+    if not earlier.axes and not later.axes:
+        return SAME
+    if a.buffer is not b.buffer or a.index is None or b.index is None:
+        return APART
+    if a.mode == ADD and b.mode == ADD:
+        # Additions commute; but the innermost loop vectorises only if it adds to one place of the buffer.
+        last = len(earlier.axes) == 1 or len(later.axes) == 1
+        return APART if last and not _same_index(earlier, a, later, b) else SAME
+    if not earlier.axes or not later.axes:
+        return APART
+    if _disjoint(a, b):
+        return FREE
+    first, second = f"@{earlier.axes[0].k}", f"@{later.axes[0].k}"
+    for p, q in zip(a.index, b.index, strict=True):
+        if not isinstance(p, Lin) or not isinstance(q, Lin):
+            continue
+        step = p.coefficient(first)
+        if step and step == q.coefficient(second):
+            left, right = p.without(first), q.without(second)
+            if left.same(right) and not any(n[0] == "@" for n, _ in left.terms):
+                return SAME
+    return APART
+
+
+def _same_index(earlier: Unit, a: Touch, later: Unit, b: Touch) -> bool:
+    """Whether two touches name the same element where the units' remaining loops run in step."""
+    if len(earlier.axes) != len(later.axes):
+        return False
+    replace = {f"@{y.k}": axis(x.k) for x, y in zip(earlier.axes, later.axes, strict=True)}
+    assert a.index is not None and b.index is not None
+    return all(
+        isinstance(p, Lin) and isinstance(q, Lin) and p.same(q.substitute(replace))
+        for p, q in zip(a.index, b.index, strict=True)
+    )
+
+
+def _disjoint(a: Touch, b: Touch) -> bool:
+    """Whether some axis is at two fixed positions that differ."""
+    assert a.index is not None and b.index is not None
+    for p, q in zip(a.index, b.index, strict=True):
+        if isinstance(p, Lin) and isinstance(q, Lin):
+            difference = p - q
+            if difference.is_const and difference.const and not any(n[0] == "@" for n, _ in p.terms):
+                return True
+    return False
+
+
+# --------------------------------------------------------------------------------------------- grouping
+
+
+class _Schedule:
+    """Groups of one depth, in order, and where each unit went."""
+
+    def __init__(self) -> None:
+        self.groups: list[Group] = []
+        self.group_of: dict[int, Group] = {}
+        self.by_root: dict[Buffer, list[Unit]] = {}
+        self.by_name: dict[str, list[Unit]] = {}
+        self.checks: list[Unit] = []
+        self.lasting_writes: list[Unit] = []
+
+    def place(self, unit: Unit) -> None:
+        lowest, same = self._lowest(unit)
+        loop = bool(unit.axes)
+        chosen: Group | None = None
+        for group in self.groups[lowest:]:
+            if not loop:
+                if group.size is None:
+                    chosen = group
+                    break
+                continue
+            if group.size == unit.axes[0].size and (group in same or self._shares(group, unit)):
+                chosen = group
+                break
+        if chosen is None:
+            chosen = Group(unit.axes[0].size if loop else None, loop and unit.axes[0].summed)
+            at = len(self.groups) if loop or unit.emit is not None else lowest
+            self.groups.insert(at, chosen)
+            for k in range(at, len(self.groups)):
+                self.groups[k].position = k
+        chosen.members.append(unit)
+        self.group_of[id(unit)] = chosen
+        self._enter(unit)
+
+    def _enter(self, unit: Unit) -> None:
+        for touch in unit.touches():
+            for root in touch.buffer.roots:
+                units = self.by_root.setdefault(root, [])
+                if not units or units[-1] is not unit:
+                    units.append(unit)
+                if touch.mode != READ and root.param and unit not in self.lasting_writes:
+                    self.lasting_writes.append(unit)
+        for name in unit.makes | unit.needs:
+            self.by_name.setdefault(name, []).append(unit)
+        if unit.raises:
+            self.checks.append(unit)
+
+    def _lowest(self, unit: Unit) -> tuple[int, list[Group]]:
+        """The first group that the unit may join or precede, and groups with which it shares an iteration."""
+        lowest = 0
+        same: list[Group] = []
+        related: dict[int, Unit] = {}
+        for touch in unit.touches():
+            for root in touch.buffer.roots:
+                for other in self.by_root.get(root, ()):
+                    related[id(other)] = other
+        for name in unit.needs:
+            for other in self.by_name.get(name, ()):
+                if name in other.makes:
+                    related[id(other)] = other
+        for name in unit.makes:
+            for other in self.by_name.get(name, ()):
+                related[id(other)] = other
+        for other in related.values():
+            found = relate(other, unit)
+            if found == FREE:
+                continue
+            group = self.group_of[id(other)]
+            joinable = found == SAME and bool(unit.axes) == bool(other.axes)
+            lowest = max(lowest, group.position + (0 if joinable else 1))
+            if joinable:
+                same.append(group)
+        ordered: list[Unit] = []
+        if unit.raises:
+            ordered = [*self.checks, *self.lasting_writes]
+        elif unit.guarded:
+            ordered = self.checks
+        for other in ordered:
+            group = self.group_of[id(other)]
+            lowest = max(lowest, group.position + (0 if not unit.axes and not other.axes else 1))
+        return lowest, same
+
+    def _shares(self, group: Group, unit: Unit) -> bool:
+        mine = {root for t in unit.touches() for root in t.buffer.roots}
+        return any(
+            not mine.isdisjoint(t.buffer.roots) for member in group.members for t in member.touches()
+        )
+
+    def sink(self) -> None:
+        """Move a unit whose value one later group alone reads into that group, where it is computed in passing."""
+        for group in reversed(self.groups):
+            for unit in sorted(group.members, key=lambda u: u.order, reverse=True):
+                if unit.axes and unit.made is not None and not unit.keep:
+                    self._sink_unit(group, unit)
+        self.groups = [g for g in self.groups if g.members]
+        for k, group in enumerate(self.groups):
+            group.position = k
+
+    def _sink_unit(self, group: Group, unit: Unit) -> None:
+        made = unit.made
+        assert made is not None
+        users = [u for u in self.by_root.get(made, ()) if u is not unit]
+        if not users or any(made in r.buffer.roots and r.mode != READ for u in users for r in u.touches()):
+            return
+        targets = {id(self.group_of[id(u)]): self.group_of[id(u)] for u in users}
+        if len(targets) != 1:
+            return
+        (target,) = targets.values()
+        if target is group or target.size != group.size or target.position < group.position:
+            return
+        if any(relate(unit, u) == APART for u in users):
+            return
+        read = {root for t in unit.touches() if t.buffer is not made for root in t.buffer.roots}
+        for between in self.groups[group.position : target.position + 1]:
+            for other in between.members:
+                if other is unit:
+                    continue
+                writes = any(t.mode != READ and not read.isdisjoint(t.buffer.roots) for t in other.touches())
+                if writes and (between is not target or other.order < unit.order or relate(unit, other) == APART):
+                    return
+        group.members.remove(unit)
+        target.members.append(unit)
+        self.group_of[id(unit)] = target
+
+
+class Fuser:
+    """Puts the units of a block into loops. `placed`: the units as they were placed, each with its `path` of loops."""
+
+    def __init__(self, new_name: Callable[[str], str]) -> None:
+        self.new_name = new_name
+        self.placed: list[Unit] = []
+
+    def level(self, units: list[Unit], depth: int, path: tuple[str, ...]) -> list[Stmt]:
+        units = [part for unit in units for part in self._expanded(unit)]
+        if not any(u.axes for u in units):
+            return self._straight(sorted(units, key=lambda u: u.order), path)
+        schedule = _Schedule()
+        for unit in units:
+            schedule.place(unit)
+        schedule.sink()
+        out: list[Stmt] = []
+        for group in schedule.groups:
+            members = sorted(group.members, key=lambda u: u.order)
+            if group.size is None:
+                out.extend(self._straight(members, path))
+                continue
+            name = self.new_name("ijklpq"[depth] if depth < 6 else f"i{depth}")
+            extent = members[0].axes[0].extent
+            for unit in members:
+                unit.bind({f"@{unit.axes[0].k}": var(name)})
+                unit.axes = unit.axes[1:]
+            loop = For(name, Lin(), extent, Lin(1))
+            loop.body = self.level(members, depth + 1, (*path, name))
+            out.append(loop)
+        return out
+
+    def _straight(self, units: list[Unit], path: tuple[str, ...]) -> list[Stmt]:
+        out: list[Stmt] = []
+        for unit in units:
+            unit.path = path
+            self.placed.append(unit)
+            if unit.emit is not None:
+                out.append(Straight(unit))
+            else:
+                out.extend(unit.body)
+        return out
+
+    def _expanded(self, unit: Unit) -> list[Unit]:
+        """A unit that reduces, at its first summed loop: what starts the accumulators, adds to them, and uses them."""
+        f = unit.folding
+        if f is None or (unit.axes and not unit.axes[0].summed):
+            return [unit]
+        rest = tuple(a for a in unit.axes if not a.summed)
+        summed = tuple(a for a in unit.axes if a.summed)
+        index = tuple(axis(a.k) for a in rest)
+        extents = tuple(a.extent for a in rest)
+        result_dtype = f.dtype
+        states: dict[str, Load] = {}
+        start: list[Assign | Put] = []
+        alone = len(f.fold.state) == 1 and f.result is not None and bool(rest)
+        for name, dtype, initial in f.fold.state:
+            dtype = {"y": result_dtype, "x": f.operand.dtype}.get(dtype, dtype)
+            if alone and dtype == result_dtype and f.result is not None:
+                state = Load(f.result, f.index)
+            else:
+                buffer = Buffer(self.new_name(name), dtype, extents, fresh=True)
+                if not rest:
+                    buffer.kept, buffer.scalar = (), True
+                state = Load(buffer, index)
+            states[name] = state
+            value = initial(dtype) if callable(initial) else initial
+            start.append(Put(state.buffer, state.index, Lit(value, dtype)))
+        position: Int | Text = Int(axis(summed[0].k)) if summed else Int(Lin())
+        for a in summed[1:]:
+            parts_of = {"p": position, "n": Int(a.extent), "k": Int(axis(a.k))}
+            position = Text("({p}) * ({n}) + {k}", parts_of, "int64", "int64")
+        known: dict[str, Load | Var | Int] = dict(states)
+        step: list[Assign | Put] = []
+        for name, text in f.fold.step:
+            args = {**known, "x": f.operand, "i": position}
+            used = {k: v for k, v in args.items() if f"{{{k}}}" in text}
+            if name in states:
+                dtype = states[name].dtype
+                step.append(Put(states[name].buffer, states[name].index, Text(text, used, dtype, dtype)))
+            else:
+                fresh = self.new_name(name)
+                step.append(Assign(fresh, Text(text, used, "bool", f.operand.dtype), "bool"))
+                known[name] = Var(fresh, "bool")
+        product_of: list[Lin] = [a.extent for a in summed]
+        used_result: dict[str, Load | Text] = dict(states)
+        if "{count}" in f.fold.result:
+            text = " * ".join(f"{{e{k}}}" for k in range(len(product_of))) or "1"
+            used_result["count"] = Text(text, {f"e{k}": Int(e) for k, e in enumerate(product_of)}, "int64", "int64")
+        value = Text(
+            f.fold.result,
+            {k: v for k, v in used_result.items() if f"{{{k}}}" in f.fold.result},
+            result_dtype,
+            result_dtype,
+        )
+        finish: list[Assign | Put] = []
+        makes: set[str] = set()
+        if f.result is None:
+            finish.append(Assign(f.name, value, result_dtype))
+            makes = {f.name}
+        elif not (alone and f.fold.result == f"{{{f.fold.state[0][0]}}}"):
+            finish.append(Put(f.result, f.index, value))
+        names = names_in([f.operand, *(a.extent for a in unit.axes)]) | unit.needs
+        parts = [
+            Unit((*unit.order, 0), rest, start, guarded=unit.guarded, needs=set(names)),
+            Unit((*unit.order, 1), unit.axes, step, guarded=unit.guarded, needs=set(names)),
+        ]
+        if finish:
+            parts.append(
+                Unit((*unit.order, 2), rest, finish, guarded=unit.guarded, needs=set(names), makes=makes)
+            )
+        return parts
+
+
+@dataclass(eq=False, slots=True)
+class Straight:
+    """Stands for a unit's own code until storage is decided."""
+
+    unit: Unit
+
+

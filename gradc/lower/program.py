@@ -1,0 +1,352 @@
+"""Lowering: a verified Func becomes loop form. Blocks are lowered one by one: nodes to units, units to fused loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gradc.errors import UnsupportedError
+from gradc.ir.effects import buffers_read, buffers_written, has_effect
+from gradc.ir.loops import (
+    Alloc,
+    Assign,
+    Break,
+    Buffer,
+    Expr,
+    For,
+    If,
+    Int,
+    Kernel,
+    Lin,
+    Lit,
+    Load,
+    Move,
+    Put,
+    Stmt,
+    Text,
+    Var,
+    While,
+    var,
+    walk,
+)
+from gradc.ir.nodes import Block, Func, Node, Value, captured_values, walk_nodes
+from gradc.ir.types import Array, Scalar
+from gradc.lower.arrays import Ref, whole
+from gradc.lower.fuse import Straight, Fuser
+from gradc.lower.nodes import NodeLowering, StackRef
+from gradc.lower.scopes import Names, Scopes
+from gradc.lower.units import READ, WRITE, Touch, Unit, names_in
+
+
+def lower(func: Func) -> Kernel:
+    """The loop form of a verified function."""
+    return _Lowering(func).run()
+
+
+class _Lowering(NodeLowering):
+    """One function being lowered. `env` maps the id of a value to its expression, its Ref, or its stack."""
+
+    def __init__(self, func: Func) -> None:
+        names = Names()
+        super().__init__(names, Scopes(names))
+        self.func = func
+        self.escaping: set[Buffer] = set()
+
+    def run(self) -> Kernel:
+        params = [self._param(p) for p in self.func.params]
+        body = self.block(self.func.body, results=True)
+        return Kernel(self.func.name, params, [*self.scopes.top, *body], self.results, self.names.take)
+
+    def _param(self, param: Value) -> str:
+        name = self.names.take(param.name or "x")
+        ty = param.ty
+        if isinstance(ty, Array):
+            if ty.dtype == "float16":
+                raise UnsupportedError("float16 arrays cannot be compiled", hint="convert them to float32")
+            buffer = Buffer(name, ty.dtype, (), ty.layout, param=True)
+            buffer.extents = tuple(self.scopes.learn_param(s, buffer, k) for k, s in enumerate(ty.shape))
+            self.env[id(param)] = whole(buffer)
+        else:
+            assert isinstance(ty, Scalar)
+            self.env[id(param)] = Int(var(name)) if ty.dtype == "int64" else Var(name, ty.dtype)
+            self.scopes.define(name)
+            self.scopes.top_names.add(name)
+            if param.size is not None:
+                self.scopes.learn(param.size, var(name))
+        return name
+
+    # ---------------------------------------------------------------------------------------- blocks
+
+    def block(self, block: Block, results: bool = False) -> list[Stmt]:
+        """Statements of a block. With `results` the block's yields become the function's results."""
+        outer, self.units = self.units, []
+        outer_local, self.local = self.local, set()
+        for node in block.nodes:
+            self.node(node)
+        if results:
+            self.results = self._results(block.yields)
+        live = names_in([self.env[id(v)] for v in block.yields if not isinstance(v.ty, Array)])
+        units = self._alive(self.units, live)
+        self.units = outer
+        self.local = outer_local
+        fuser = Fuser(self.names.take)
+        tree = fuser.level(units, 0, ())
+        self._decide_storage(fuser.placed)
+        return self._emit(tree)
+
+    def _results(self, values: Sequence[Value]) -> list[Expr | Buffer]:
+        found: list[Expr | Buffer] = []
+        for value in values:
+            held = self.env[id(value)]
+            if not isinstance(held, Ref):
+                found.append(held)
+                continue
+            buffer = held.buffer
+            if not buffer.fresh or buffer.of or not held.whole or buffer in found or buffer.layout != "C":
+                ref = self.copied(value, held)
+                buffer = ref.buffer
+            self.escaping.add(buffer)
+            found.append(buffer)
+        return found
+
+    def _alive(self, units: list[Unit], names: set[str]) -> list[Unit]:
+        """Units without those whose effect nobody sees."""
+        buffers = {root for b in self.escaping for root in b.roots}
+        kept: list[Unit] = []
+        for unit in reversed(units):
+            wanted = unit.keep or unit.raises or bool(unit.makes & names)
+            if not wanted:
+                for touch in unit.touches():
+                    roots = touch.buffer.roots
+                    if touch.mode != READ and (not roots <= self.local or roots & buffers):
+                        wanted = True
+                        break
+            if not wanted:
+                continue
+            names = names | unit.needs
+            for touch in unit.touches():
+                if touch.mode == READ:
+                    buffers |= touch.buffer.roots
+            kept.append(unit)
+        return kept[::-1]
+
+    # --------------------------------------------------------------------------------------- storage
+
+    def _decide_storage(self, units: list[Unit]) -> None:
+        """Which axes of each new buffer live in memory: those not tied to a loop around every use."""
+        touches: dict[Buffer, list[tuple[Unit, Touch]]] = {}
+        shared: set[Buffer] = set()
+        for unit in units:
+            for touch in unit.touches():
+                touches.setdefault(touch.buffer, []).append((unit, touch))
+                if touch.buffer.of:
+                    shared |= touch.buffer.roots
+        for buffer, uses in touches.items():
+            if not buffer.fresh or buffer.of or buffer.scalar or buffer.kept is not None:
+                continue
+            if buffer in self.escaping or buffer in shared:
+                continue
+            kept = []
+            for k, extent in enumerate(buffer.extents):
+                common: set[str] | None = None
+                for unit, touch in uses:
+                    part = touch.index[k] if touch.index is not None else None
+                    if isinstance(part, Lin) and part.is_const and not part.const and extent == Lin(1):
+                        tied = {"0"}
+                    elif isinstance(part, Lin) and part.const == 0 and len(part.terms) == 1:
+                        name, c = part.terms[0]
+                        tied = {name} if c == 1 and name in unit.path else set()
+                    else:
+                        tied = set()
+                    common = tied if common is None else common & tied
+                if not common:
+                    kept.append(k)
+            buffer.kept = tuple(kept)
+            buffer.scalar = not kept
+
+    def _emit(self, tree: list[Stmt]) -> list[Stmt]:
+        out: list[Stmt] = []
+        for stmt in tree:
+            if isinstance(stmt, Straight):
+                assert stmt.unit.emit is not None
+                made = stmt.unit.emit()
+                self._allocate([t.buffer for t in stmt.unit.touches()], out)
+                out.extend(made)
+                continue
+            self._allocate(list(_buffers(stmt)), out)
+            out.append(stmt)
+        return out
+
+    def _allocate(self, buffers: list[Buffer], out: list[Stmt]) -> None:
+        for buffer in buffers:
+            for root in sorted(buffer.roots, key=lambda b: b.name):
+                if not root.fresh or root.scalar or root in self.allocated:
+                    continue
+                self.allocated.add(root)
+                kept = root.extents if root.kept is None else tuple(root.extents[k] for k in root.kept)
+                place = self.scopes.hoist(kept)
+                (out if place is None else place).append(Alloc(root))
+
+    # --------------------------------------------------------------------------------------- control
+
+    def control(self, node: Node) -> None:
+        unit = Unit((len(self.units),), guarded=True, keep=has_effect(node) or bool(node.results))
+        inner = [n for block in node.blocks for n in walk_nodes(block)]
+        unit.raises = any(n.op.kind == "check" or n.op.name == "while" for n in inner) or node.op.name == "while"
+        for value in captured_values(node):
+            held = self.env[id(value)]
+            if isinstance(held, Ref):
+                self.escaping |= held.buffer.roots
+                unit.needs |= self.ref_names(held)
+            elif not isinstance(held, StackRef):
+                unit.needs |= names_in([held])
+        read = {r for block in node.blocks for r in buffers_read(block)}
+        written = {r for block in node.blocks for r in buffers_written(block)}
+        for roots, mode in ((read, READ), (written, WRITE)):
+            for value in roots:
+                held = self.env.get(id(value))
+                if isinstance(held, Ref):
+                    unit.effects.append(Touch(held.buffer, None, mode))
+                    self.escaping |= held.buffer.roots
+        for n in inner:
+            if n.op.kind == "stack":
+                stack = self.env.get(id(n.operands[0])) if n.operands else None
+                if isinstance(stack, StackRef):
+                    unit.effects.append(Touch(stack.data, None, WRITE))
+                    unit.keep = True
+        unit.effects.sort(key=lambda t: (t.buffer.name, t.mode))
+        results = [self._declare(v) for v in node.results]
+        unit.makes = {r.name for r in results}
+        emitters = {"if": self._emit_if, "for": self._emit_for, "while": self._emit_while}
+        make = emitters[node.op.name]
+        unit.emit = lambda: make(node, results)
+        self.units.append(unit)
+
+    def _declare(self, value: Value) -> Var:
+        """A variable for a scalar that control flow yields."""
+        assert isinstance(value.ty, Scalar)
+        variable = Var(self.names.take(value.name or "t"), value.ty.dtype)
+        self.bind_scalar(value, variable)
+        return variable
+
+    def _assignments(self, targets: Sequence[Var], values: Sequence[Value]) -> list[Stmt]:
+        """Parallel assignment of what a block yields."""
+        pairs = [(t, self.env[id(v)]) for t, v in zip(targets, values, strict=True)]
+        pairs = [(t, e) for t, e in pairs if not _is_variable(e, t.name)]
+        if not pairs:
+            return []
+        written: set[str] = set()
+        entangled = False
+        for target, expr in pairs:
+            entangled = entangled or bool(names_in([expr]) & written)
+            written.add(target.name)
+        if not entangled:
+            return [Assign(t.name, e, t.dtype) for t, e in pairs]
+        return [Move(tuple(t.name for t, _ in pairs), tuple(e for _, e in pairs), tuple(t.dtype for t, _ in pairs))]
+
+    def _emit_if(self, node: Node, results: list[Var]) -> list[Stmt]:
+        made = If(self.scalar(node.operands[0]))
+        for block, out in zip(node.blocks, (made.then, made.orelse), strict=True):
+            self.scopes.enter(loop=False)
+            out.extend(self.block(block))
+            out.extend(self._assignments(results, block.yields))
+            self.scopes.leave()
+        return [made]
+
+    def _loop_body(self, node: Node, block: Block, carried: Sequence[Var], trips: Var | None) -> list[Stmt]:
+        exits = bool(node.attrs.get("exits"))
+        out = self.block(block)
+        yields = block.yields[1:] if exits else block.yields
+        leave: Expr | None = None
+        if exits:
+            leave = self.env[id(block.yields[0])]
+            if names_in([leave]) & {v.name for v in carried}:
+                held = Var(self.names.take("leave"), "bool")
+                out.append(Assign(held.name, leave, "bool"))
+                leave = held
+        out.extend(self._assignments(carried, yields))
+        if trips is not None:
+            out.append(Assign(trips.name, Int(var(trips.name) + 1), "int64"))
+        if leave is not None:
+            out.append(If(leave, [Break()]))
+        return out
+
+    def _enter_params(self, params: Sequence[Value], carried: Sequence[Var]) -> None:
+        for param, variable in zip(params, carried, strict=True):
+            self.bind_scalar(param, variable)
+
+    def _emit_for(self, node: Node, results: list[Var]) -> list[Stmt]:
+        exits = bool(node.attrs.get("exits"))
+        (body,) = node.blocks
+        start, stop, step = (self.integer(v) for v in node.operands[:3])
+        carried = results[:-1] if exits else results
+        trips = results[-1] if exits else None
+        out: list[Stmt] = self._assignments(carried, node.operands[3:])
+        if trips is not None:
+            out.append(Assign(trips.name, Lit(0, "int64"), "int64"))
+        index = self.names.take(body.params[0].name or "i")
+        scope = self.scopes.enter(loop=True)
+        loop = For(index, start, stop, step, user=True)
+        prefix: list[Stmt] = []
+        if node.attrs.get("reversed"):
+            if step == Lin(1):
+                loop = For(index, stop - 1, start - 1, Lin(-1), user=True)
+            elif step == Lin(-1):
+                loop = For(index, stop + 1, start + 1, Lin(1), user=True)
+            else:
+                counter = self.names.take("trip")
+                count = Var(self.names.take("trips"), "int64")
+                parts = {"a": Int(start), "b": Int(stop), "s": Int(step)}
+                out.append(Assign(count.name, Text("len(range({a}, {b}, {s}))", parts, "int64", "int64"), "int64"))
+                loop = For(counter, var(count.name) - 1, Lin(-1), Lin(-1), user=True)
+                forward = Text("{a} + {k} * {s}", {**parts, "k": Int(var(counter))}, "int64", "int64")
+                prefix.append(Assign(index, forward, "int64"))
+        self.scopes.define(index)
+        self.env[id(body.params[0])] = Int(var(index))
+        if body.params[0].size is not None:
+            self.scopes.learn(body.params[0].size, var(index))
+        if start.is_const and start.const >= 0 and step.is_const and step.const > 0:
+            self.natural.add(index)
+        if step.is_const and step.const < 0 and stop.is_const and stop.const >= -1:
+            self.natural.add(index)
+        self._enter_params(body.params[1:], carried)
+        loop.body = [*prefix, *self._loop_body(node, body, carried, trips)]
+        self.scopes.leave()
+        return [*out, *scope.prelude, loop]
+
+    def _emit_while(self, node: Node, results: list[Var]) -> list[Stmt]:
+        cond, body = node.blocks
+        carried, trips = results[:-1], results[-1]
+        out: list[Stmt] = self._assignments(carried, node.operands)
+        out.append(Assign(trips.name, Lit(0, "int64"), "int64"))
+        scope = self.scopes.enter(loop=True)
+        self._enter_params(cond.params, carried)
+        loop = While(self.block(cond))
+        go_on = self.env[id(cond.yields[0])]
+        loop.body.append(If(Text("not {c}", {"c": go_on}, "bool"), [Break()]))
+        self._enter_params(body.params, carried)
+        loop.body.extend(self._loop_body(node, body, carried, trips))
+        self.scopes.leave()
+        return [*out, *scope.prelude, loop]
+
+
+def _is_variable(expr: Expr, name: str) -> bool:
+    return (isinstance(expr, Var) and expr.name == name) or (isinstance(expr, Int) and expr.lin == var(name))
+
+
+def _buffers(stmt: Any) -> Iterator[Buffer]:
+    """Buffers that a statement touches, inner statements included, in order."""
+    if isinstance(stmt, For):
+        for inner in stmt.body:
+            yield from _buffers(inner)
+    elif isinstance(stmt, Assign | Put):
+        for part in walk(stmt.expr):
+            if isinstance(part, Load):
+                yield part.buffer
+        if isinstance(stmt, Put):
+            for index in stmt.index:
+                if not isinstance(index, Lin):
+                    for part in walk(index):
+                        if isinstance(part, Load):
+                            yield part.buffer
+            yield stmt.buffer

@@ -1,0 +1,166 @@
+"""Names and scopes during lowering: unique variable names, where each is defined, and what sizes are at run time."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from dataclasses import dataclass, field
+
+from gradc.ir.loops import KERNEL_FUNCTIONS, Buffer, Int, Lin, Size, Stmt, Assign, Text, var
+from gradc.ir.types import Atom, Dim
+from gradc.ir.types import Size as Dimension
+
+RESERVED = frozenset(keyword.kwlist) | {
+    "np", "njit", "ops", "range", "min", "max", "abs", "bool", "float", "int", "complex", "round", "print", "len", "view", "product", "grow",
+    *KERNEL_FUNCTIONS, *dir(builtins),
+}  # fmt: skip
+
+
+class Names:
+    """Unique identifiers; the first taker of a name gets it plain, the next ones get a number."""
+
+    def __init__(self) -> None:
+        self.used: dict[str, int] = {}
+
+    def take(self, wish: str) -> str:
+        """An identifier like `wish` that was not given before."""
+        base = re.sub(r"\W", "_", wish) or "t"
+        if base[0].isdigit() or base in RESERVED or keyword.issoftkeyword(base):
+            base = "v" + base if base[0].isdigit() else base + "_"
+        name = base
+        while name in self.used:
+            self.used[base] = self.used.get(base, 0) + 1
+            name = f"{base}_{self.used[base]}"
+        self.used.setdefault(name, 0)
+        return name
+
+
+@dataclass(eq=False, slots=True)
+class Scope:
+    """A block that is being lowered. `prelude`: statements for just before it (loops only)."""
+
+    depth: int
+    loop: bool = False
+    prelude: list[Stmt] = field(default_factory=list)
+    atoms: dict[str, Lin] = field(default_factory=dict)
+    sizes: dict[Dimension, Lin] = field(default_factory=dict)
+
+
+class Scopes:
+    """The stack of scopes, and the depth at which each integer variable is defined."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.stack = [Scope(0)]
+        self.depth: dict[str, int] = {}
+        self.top: list[Stmt] = []
+        self.top_names: set[str] = set()
+
+    def define(self, name: str) -> None:
+        """`name` is defined in the current scope."""
+        self.depth[name] = self.stack[-1].depth
+
+    def enter(self, loop: bool) -> Scope:
+        scope = Scope(len(self.stack), loop)
+        self.stack.append(scope)
+        return scope
+
+    def leave(self) -> None:
+        self.stack.pop()
+
+    # ----------------------------------------------------------------------------------------- sizes
+
+    def learn_param(self, size: Dimension, buffer: Buffer, axis: int) -> Lin:
+        """The size of an axis of a parameter, read at the top; axes of equal size share a variable."""
+        if isinstance(size, int):
+            return Lin(size)
+        atom = _bare(size)
+        if atom is not None and atom in self.stack[0].atoms:
+            return self.stack[0].atoms[atom]
+        name = self.names.take(atom if atom is not None and atom.isidentifier() else "n")
+        self.top.append(Size(name, buffer, axis))
+        self.depth[name] = 0
+        self.top_names.add(name)
+        self.learn(size, var(name))
+        return var(name)
+
+    def learn(self, size: Dimension, value: Lin) -> None:
+        """In the current scope, `size` is `value`."""
+        name = _bare(size)
+        if name is not None:
+            self.stack[-1].atoms.setdefault(name, value)
+        elif not isinstance(size, int):
+            self.stack[-1].sizes.setdefault(size, value)
+
+    def resolve(self, size: Dimension) -> Lin | None:
+        """`size` as a run-time integer, or None where a variable of it is not known here."""
+        if isinstance(size, int):
+            return Lin(size)
+        for scope in reversed(self.stack):
+            if size in scope.sizes:
+                return scope.sizes[size]
+        total = Lin()
+        for atoms, c in size.terms:
+            parts = [self._atom(a) for a in atoms]
+            if any(p is None for p in parts):
+                return None
+            product = Lin(1)
+            for part in parts:
+                assert part is not None
+                if product.is_const:
+                    product = part * product.const
+                elif part.is_const:
+                    product = product * part.const
+                else:
+                    made = self._at_top("({a}) * ({b})", {"a": product, "b": part}, "n")
+                    if made is None:
+                        return None
+                    product = made
+            total = total + product * c
+        self._remember(size, total)
+        return total
+
+    def _atom(self, atom: Atom) -> Lin | None:
+        if atom.inner is None:
+            for scope in reversed(self.stack):
+                if atom.name in scope.atoms:
+                    return scope.atoms[atom.name]
+            return None
+        inner = self.resolve(atom.inner)
+        if inner is None:
+            return None
+        return Lin(max(inner.const, 0)) if inner.is_const else self._at_top("max({a}, 0)", {"a": inner}, "n")
+
+    def _at_top(self, text: str, args: dict[str, Lin], wish: str) -> Lin | None:
+        """A variable for an integer expression, set at the top of the function; None where it depends on inner ones."""
+        if any(n not in self.top_names for lin in args.values() for n, _ in lin.terms):
+            return None
+        name = self.names.take(wish)
+        self.top.append(Assign(name, Text(text, {k: Int(v) for k, v in args.items()}, "int64", "int64"), "int64"))
+        self.depth[name] = 0
+        self.top_names.add(name)
+        return var(name)
+
+    def _remember(self, size: Dimension, value: Lin) -> None:
+        deepest = max((self.depth.get(n, len(self.stack) - 1) for n, _ in value.terms), default=0)
+        self.stack[min(deepest, len(self.stack) - 1)].sizes.setdefault(size, value)
+
+    # ------------------------------------------------------------------------------------- placement
+
+    def hoist(self, extents: tuple[Lin, ...]) -> list[Stmt] | None:
+        """Where to allocate a buffer of these sizes: before the outermost loop in which they do not change, or None."""
+        deepest = max((self.depth.get(n, len(self.stack) - 1) for e in extents for n, _ in e.terms), default=0)
+        for scope in self.stack:
+            if scope.loop and scope.depth > deepest:
+                return scope.prelude
+        return None
+
+
+def _bare(size: Dimension) -> str | None:
+    """The name of a dimension that is one size variable."""
+    if isinstance(size, Dim) and len(size.terms) == 1:
+        ((atoms, c),) = size.terms
+        if c == 1 and len(atoms) == 1 and atoms[0].inner is None:
+            return atoms[0].name
+    return None
