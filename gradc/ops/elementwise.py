@@ -566,13 +566,13 @@ def _math_log(x: Any, base: Any = None, /) -> Value:
 
 logaddexp: OpDef = elementwise(
     "logaddexp(x, y)", calls=(np.logaddexp,), run=np.logaddexp, emit="np.logaddexp({x}, {y})",
-    kernel="({x} + 0.6931471805599453 if {x} == {y} else fmaximum({x}, {y}) + log1p(exp(-fabs({x} - {y}))))",
+    kernel="logaddexp({x}, {y})",
     commutative=True, edge=(0.0, 800.0), partials=lambda z, x, y: [sigmoid(x - y), sigmoid(y - x)], cost=25,
     doc="log(e**x + e**y) without overflow. The derivatives are the two shares, sigmoid(x - y) and sigmoid(y - x).",
 )
 logaddexp2: OpDef = elementwise(
     "logaddexp2(x, y)", calls=(np.logaddexp2,), run=np.logaddexp2, emit="np.logaddexp2({x}, {y})",
-    kernel="({x} + 1 if {x} == {y} else fmaximum({x}, {y}) + 1.4426950408889634 * log1p(exp2(-fabs({x} - {y}))))",
+    kernel="logaddexp2({x}, {y})",
     commutative=True, edge=(0.0, 1100.0), cost=25,
     partials=lambda z, x, y: [sigmoid((x - y) * _LN2), sigmoid((y - x) * _LN2)],
     doc="log2(2**x + 2**y) without overflow.",
@@ -594,7 +594,7 @@ def run_softplus(x: Any) -> Any:
 
 
 sigmoid: OpDef = elementwise(
-    "sigmoid(x)", run=run_sigmoid, emit="sigmoid({x})", kernel="1 / (1 + exp(-{x}))", edge=(0.0, 800.0, -800.0),
+    "sigmoid(x)", run=run_sigmoid, emit="sigmoid({x})", kernel="sigmoid({x})", edge=(0.0, 800.0, -800.0),
     partials=lambda y, x: [(1 - y) * y], cost=15,
     prelude='''def sigmoid(x):
     """1 / (1 + exp(-x)), without overflow on either side."""
@@ -605,7 +605,7 @@ sigmoid: OpDef = elementwise(
     "nears 1: half of them at x = 18, all at 37. On the left side it is exact.",
 )
 softplus: OpDef = elementwise(
-    "softplus(x)", run=run_softplus, emit="softplus({x})", kernel="(fmaximum({x}, 0) + log1p(exp(-fabs({x}))))",
+    "softplus(x)", run=run_softplus, emit="softplus({x})", kernel="softplus({x})",
     edge=(0.0, 800.0, -800.0),
     partials=lambda y, x: [sigmoid(x)], cost=20,
     prelude='''def softplus(x):
@@ -616,7 +616,7 @@ softplus: OpDef = elementwise(
 )
 log_sigmoid: OpDef = elementwise(
     "log_sigmoid(x)", run=lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))), emit="log_sigmoid({x})",
-    kernel="(fminimum({x}, 0) - log1p(exp(-fabs({x}))))",
+    kernel="-softplus(-{x})",
     edge=(0.0, 800.0, -800.0), partials=lambda y, x: [sigmoid(-x)], cost=20,
     prelude='''def log_sigmoid(x):
     """log(1 / (1 + exp(-x))), without overflow."""

@@ -12,7 +12,7 @@ from gradc.errors import ShapeError, UnsupportedError
 from gradc.ir.loops import Cells
 from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
-from gradc.ir.region import FULL, NEWAXIS, Arg, At, Gather, Span
+from gradc.ir.region import FULL, NEWAXIS, Arg, At, Gather, Region, Span
 from gradc.ir.types import Array, broadcast_shapes
 from gradc.ops.arrange import at_least_1d, at_least_2d, slice_along
 from gradc.ops.creation import sizes_of
@@ -411,8 +411,8 @@ def _repeat_call(a: Any, repeats: Any, axis: Any = None) -> Value:
         return make_gather(x, picked, as_value([int(p) for p in places]))
     (count,) = sizes_of(repeats)
     sizes = shape_values(x)
-    region = (*(FULL,) * (axis + 1), NEWAXIS, *(FULL,) * (x.rank - axis - 1))
-    wide = make_broadcast(make_index(x, region), [*sizes[: axis + 1], count, *sizes[axis + 1 :]])
+    spread: Region = (*(FULL,) * (axis + 1), NEWAXIS, *(FULL,) * (x.rank - axis - 1))
+    wide = make_broadcast(make_index(x, spread), [*sizes[: axis + 1], count, *sizes[axis + 1 :]])
     return make_reshape(wide, [s * count if k == axis else s for k, s in enumerate(sizes)])
 
 
