@@ -109,7 +109,7 @@ class Reverser(Primals):
         self.keep_value = keep_value
         self.seeds = seeds
         self.outputs = outputs
-        self._bare: set[Value] = set()
+        self._bare: dict[Value, Value] = {}
         self._values: list[Value] = []
         self.cts = Cotangents(self.builder, self.primal, self.shape)
 
@@ -266,7 +266,7 @@ class Reverser(Primals):
             self.builder,
         )
         _prune(block, mark, [c for c in given if c is not None])
-        self._check_reads(node, block.nodes[mark:])
+        self._settle_stand_ins(node, block, mark)
         made = {id(r) for n in block.nodes[mark:] if n.op.kind != "view" for r in n.results}
         for operand, ct in zip(node.operands, given, strict=True):
             if ct is not None:
@@ -280,18 +280,27 @@ class Reverser(Primals):
             return self.builder.const(node.attrs["value"])
         if self._at_hand(value):
             return self.primal(value)
-        if isinstance(value.ty, Array):
-            made = memory.make_zeros(self.shape(value), value.dtype, filled=False)
-            made.ty = value.ty
-            return made
         bare = Value(value.ty, value.name)
-        self._bare.add(bare)
+        self._bare[bare] = value
         return bare
 
-    def _check_reads(self, node: Node, made: list[Node]) -> None:
-        """A rule must not use a scalar that the plan does not provide."""
-        if any(v in self._bare for n in made for v in n.operands):
-            raise InternalError(f"the rule of `{node.op.name}` reads more than was planned for", node.loc)
+    def _settle_stand_ins(self, node: Node, block: Block, mark: int) -> None:
+        """Sizes of stand-ins come from where they can be had; nothing else of them may be used.
+
+        Raises: InternalError where a rule reads what the plan does not provide.
+        """
+        sizes = Block()
+        for made in block.nodes[mark:]:
+            for k, operand in enumerate(made.operands):
+                original = self._bare.get(operand)
+                if original is None:
+                    continue
+                if made.op.name != "dim":
+                    raise InternalError(f"the rule of `{node.op.name}` reads more than was planned for", node.loc)
+                with self.builder.into(sizes):
+                    size = self.builder.value(self.shape(original)[made.attrs["axis"]])
+                made.op, made.operands[k], made.attrs = TABLE["let"], size, {}
+        block.nodes[mark:mark] = sizes.nodes
 
     # ------------------------------------------------------------------------------------------- writes
 

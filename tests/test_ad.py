@@ -1,0 +1,225 @@
+"""Reverse mode on IR: random programs against differences, and its three invariants, each tested as such.
+
+The interpreter runs everything here, so a failure is one of `ad/`, not of a front end or of a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradc.ad.reverse import Reverser, reverse
+from gradc.errors import DTypeError, NonDifferentiableError
+from gradc.ir.builder import Builder, new_func
+from gradc.ir.interp import run
+from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
+from gradc.ir.opdef import TABLE, OpDef
+from gradc.ir.region import Arg, At
+from gradc.ir.types import FLOAT, WEAK_FLOAT, WEAK_INT, Array, size_variable
+from gradc.ir.verifier import verify
+from gradc.ops import memory
+from tests.random_smooth import random_smooth, sample_arguments
+
+ALL = range(5)
+AT0 = (At(Arg(0)),)
+
+
+def copied(args: Sequence[Any]) -> list[Any]:
+    return [a.copy() if isinstance(a, np.ndarray) else a for a in args]
+
+
+def moved(args: Sequence[Any], direction: Sequence[Any], by: float) -> list[Any]:
+    return [a + by * d for a, d in zip(args, direction, strict=True)]
+
+
+def inner(p: Sequence[Any], q: Sequence[Any]) -> float:
+    return sum(float(np.sum(a * b)) for a, b in zip(p, q, strict=True))
+
+
+def difference_error(value: Any, args: Sequence[Any], direction: Sequence[Any], expected: float) -> float:
+    """How far `expected` is from central differences along a direction, at the best of three steps."""
+    errors = []
+    for h in (1e-4, 1e-5, 1e-6):
+        difference = (value(moved(args, direction, h)) - value(moved(args, direction, -h))) / (2 * h)
+        assert np.isfinite(difference)
+        errors.append(abs(difference - expected) / (1 + abs(difference) + abs(expected)))
+    return min(errors)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_gradients_of_random_programs_agree_with_differences(seed: int) -> None:
+    func = random_smooth(seed, 5 + seed % 12)
+    args = sample_arguments(seed)
+    before = copied(args)
+    derivative = reverse(func, ALL)
+    verify(derivative)
+    value, *gradient = run(derivative, args)
+    for a, b in zip(args, before, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg="the derivative changed its arguments")
+    np.testing.assert_allclose(value, run(func, copied(args))[0], rtol=1e-12)
+    direction = [np.random.default_rng(seed).normal(size=np.shape(a)) for a in args]
+    error = difference_error(lambda a: float(run(func, copied(a))[0]), args, direction, inner(gradient, direction))
+    assert error < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_reverse_of_reverse_agrees_with_differences_of_the_gradient(seed: int) -> None:
+    func = random_smooth(seed, 4)
+    args = sample_arguments(seed)
+    first = reverse(func, ALL, keep_value=False)
+    second = reverse(first, ALL, keep_value=False, seeds="params")
+    verify(second)
+    rng = np.random.default_rng(seed)
+    cts = [rng.normal(size=np.shape(a)) for a in args]
+    cts = [c if c.ndim else np.float64(c) for c in cts]
+    products = run(second, [*copied(args), *cts])
+    direction = [rng.normal(size=np.shape(a)) for a in args]
+    error = difference_error(
+        lambda a: inner(run(first, copied(a)), cts), args, direction, inner(products, direction)
+    )
+    assert error < 1e-5
+
+
+# ------------------------------------------------------------------------------------------ invariants
+
+
+class Watched(Reverser):
+    """Reverse mode that also records every buffer that a rule will read, and checks it at the reverse of the node."""
+
+    watched = 0
+
+    def _reverse_node(self, node: Node) -> None:
+        for root, uses in self.plan.restored.items():
+            if node in uses and node.op.kind not in ("control", "write"):
+                self._check_content(root, node)
+        super()._reverse_node(node)
+
+    def _check_content(self, root: Value, node: Node) -> None:
+        sweep = self.frame.sweep
+        if node not in sweep.nodes or root not in sweep.values:
+            return
+        copy, marker = sweep.nodes[node], Value(root.ty)
+        if self.structure.block_of[node] is sweep.block:
+            before = Block()
+            with self.builder.into(before):
+                held = memory.copy(sweep.values[root])
+            at = sweep.target.nodes.index(copy)
+            sweep.target.nodes[at:at] = before.nodes
+        else:
+            tape = self._tape(node, sweep, root.ty, "held", lambda: memory.copy(sweep.values[root]), key=marker)
+            held = tape.read(self._reverse_counters(tape, self.frame), self.builder)
+        equal = self.builder.emit("eq", (held, self.primal(root)))
+        same = self.builder.emit("all", (equal,), axes=tuple(range(root.rank)), keepdims=False)
+        self.builder.emit("check", (same,), error="AssertionError", message="a buffer was not restored")
+        Watched.watched += 1
+
+
+def test_memory_invariant_every_buffer_a_rule_reads_holds_what_it_held() -> None:
+    Watched.watched = 0
+    for seed in range(40):
+        func = random_smooth(seed, 9)
+        outputs = [0]
+        watched = Watched(func, list(ALL), True, "ones", outputs).run()
+        verify(watched)
+        run(watched, sample_arguments(seed))
+    assert Watched.watched > 50
+
+
+def test_shadow_invariant_an_overwritten_buffer_passes_nothing_on() -> None:
+    """x[0] = a: what x[0] held before has no influence, and its cotangent goes to a."""
+    func = new_func("f", [("x", Array("float64", (size_variable("n"),))), ("a", WEAK_FLOAT)])
+    x, a = func.params
+    with Builder(func) as b:
+        TABLE["store_at"](x, a * 3.0, b.const(0), region=AT0)
+        TABLE["accumulate_at"](x, a, b.const(1), region=AT0)
+        func.body.yields = [TABLE["sum"](TABLE["square"](x), axes=(0,), keepdims=False)]
+    _, dx, da = run(reverse(func, [0, 1]), [np.array([5.0, 7.0, 2.0]), 2.0])
+    np.testing.assert_array_equal(dx, [0.0, 18.0, 4.0])
+    assert da == 2 * 6.0 * 3.0 + 18.0
+
+
+def test_forks_add_and_the_first_contribution_assigns() -> None:
+    func = new_func("f", [("x", WEAK_FLOAT), ("y", WEAK_FLOAT)])
+    x, y = func.params
+    with Builder(func):
+        s = x + y
+        func.body.yields = [s * x * x]
+    derivative = reverse(func, [0, 1])
+    assert not any(n.op.name == "zeros" for n in walk_nodes(derivative.body))
+    assert run(derivative, [3.0, 4.0])[1:] == (3.0 * 3.0 + 2 * 7.0 * 3.0, 9.0)
+
+
+# -------------------------------------------------------------------------------------------- residuals
+
+
+def loop_over(func: Func, b: Builder, inits: list[Any], make: Any) -> list[Value]:
+    """for i in range(n): carried = make(i, *carried)."""
+    n = memory.size_value(func.params[0], 0)
+    block = Block(params=[Value(WEAK_INT, "i"), *(Value(FLOAT, "s") for _ in inits)])
+    with b.into(block):
+        block.yields = make(*block.params)
+    return b.control("for", [b.const(0), n, b.const(1), *inits], [block], [FLOAT for _ in inits])
+
+
+def vector_func() -> Func:
+    return new_func("f", [("x", Array("float64", (size_variable("n"),))), ("a", FLOAT)])
+
+
+def count(func: Func, *names: str) -> int:
+    return sum(n.op.name in names for n in walk_nodes(func.body))
+
+
+def test_an_accumulating_loop_is_reversed_in_the_same_loop_without_a_tape() -> None:
+    func = vector_func()
+    x, a = func.params
+    with Builder(func) as b:
+
+        def body(i: Value, s: Value) -> list[Value]:
+            t = TABLE["exp"](TABLE["load"](x, i, region=AT0) * a)
+            return [s + t * t]
+
+        (total,) = loop_over(func, b, [b.const(np.float64(0.0))], body)
+        func.body.yields = [total * 2.0]
+    derivative = reverse(func, [0, 1])
+    assert count(derivative, "for") == 1
+    assert count(derivative, "stack_new", "empty") == 0
+    args = [np.array([0.1, 0.2, -0.4]), np.float64(0.7)]
+    value, dx, da = run(derivative, args)
+    e = np.exp(2 * args[0] * args[1])
+    np.testing.assert_allclose(value, 2 * e.sum())
+    np.testing.assert_allclose(dx, 4 * args[1] * e)
+    np.testing.assert_allclose(da, (4 * args[0] * e).sum())
+
+
+def test_an_affine_stencil_tapes_nothing() -> None:
+    func = vector_func()
+    x, a = func.params
+    with Builder(func) as b:
+
+        def body(i: Value) -> list[Value]:
+            left = memory.make_index(x, (memory.Span(None, -1, None),))
+            right = memory.make_index(x, (memory.Span(1, None, None),))
+            TABLE["store"](left, 0.5 * (left + right))
+            return []
+
+        loop_over(func, b, [], body)
+        func.body.yields = [TABLE["sum"](x, axes=(0,), keepdims=False) * a]
+    derivative = reverse(func, [0])
+    assert count(derivative, "stack_new", "empty", "push") == 0
+    assert derivative.notes["residuals"] == {"taped": [], "saved_writes": 0, "joint": 0}
+
+
+def test_integers_cannot_be_differentiated_and_missing_rules_are_errors() -> None:
+    func = new_func("f", [("k", WEAK_INT), ("x", WEAK_FLOAT)])
+    with Builder(func):
+        func.body.yields = [func.params[1] * 2.0]
+    with pytest.raises(DTypeError, match="k"):
+        reverse(func, [0])
+    opaque = OpDef("opaque", "elementwise", ("x",), run=np.sin)
+    with Builder(func):
+        func.body.yields = [opaque(func.params[1])]
+    with pytest.raises(NonDifferentiableError, match="opaque"):
+        reverse(func, [1])
