@@ -303,7 +303,8 @@ def _random_like(x: Any, random: np.random.Generator) -> Any:
 
 def _dot(cotangents: Sequence[Any], leaves: Sequence[Any]) -> float:
     """Sum of the products of all entries: what the pullback of `cotangents` differentiates."""
-    return float(sum(np.sum(np.asarray(x).real * c) for c, x in zip(cotangents, leaves, strict=True)))
+    products = [float(np.sum(np.asarray(x).real * c)) for c, x in zip(cotangents, leaves, strict=True)]
+    return sum(products)
 
 
 # ------------------------------------------------------------------------------------------- the function

@@ -75,6 +75,8 @@ class KernelCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._loaded: dict[str, Callable[..., Any]] = {}
         self._folder: Path | None = None
         self._pid = 0
 
@@ -94,6 +96,11 @@ class KernelCache:
             return self._folder
 
     _is_temporary = False
+
+    def renew_locks(self) -> None:
+        """In a fork: locks that another thread of the parent held would never open."""
+        self._lock = threading.Lock()
+        self._locks.clear()
 
     def size(self) -> int:
         """Bytes that the cached kernels take."""
@@ -123,20 +130,28 @@ class KernelCache:
         `text` and `name` contain PLACEHOLDER where the hash goes. Files that are damaged are rebuilt.
         """
         digest = kernel_hash(text, repr(signature))
-        text, name = text.replace(PLACEHOLDER, digest), name.replace(PLACEHOLDER, digest)
+        with self._lock:
+            lock = self._locks.setdefault(digest, threading.Lock())
+        with lock:
+            if digest not in self._loaded:
+                filled = text.replace(PLACEHOLDER, digest)
+                self._loaded[digest] = self._load(digest, filled, name.replace(PLACEHOLDER, digest), signature)
+            return self._loaded[digest]
+
+    def _load(self, digest: str, text: str, name: str, signature: tuple[Any, ...]) -> Callable[..., Any]:
         path = self.folder() / f"{_PREFIX}{digest}.py"
         _write_once(path, text.encode())
         kernel = self._dispatcher(path, text, name)
         trusted = _verify_sums(path, kernel)
         try:
-            kernel.compile(signature)
+            _compile(kernel, signature)
         except Exception:
             if not trusted:
                 raise
             # Files of another process or a damaged disk: once more, from nothing.
             _remove_compiled(path, kernel)
             kernel = self._dispatcher(path, text, name)
-            kernel.compile(signature)
+            _compile(kernel, signature)
         if not self._is_temporary and not kernel.stats.cache_hits:
             _write_sums(path, kernel)
         kernel.disable_compile()
@@ -152,6 +167,15 @@ class KernelCache:
         if not self._is_temporary:
             kernel.enable_caching()
         return kernel
+
+
+def _compile(kernel: Any, signature: tuple[Any, ...]) -> None:
+    from numba.core.errors import NumbaWarning
+
+    with warnings.catch_warnings():
+        # What Numba would like to be written otherwise is nothing that a user can change.
+        warnings.simplefilter("ignore", NumbaWarning)
+        kernel.compile(signature)
 
 
 cache = KernelCache()

@@ -452,6 +452,7 @@ def find_by_name(module: str, qualname: str) -> Any:
 
 def _renew_locks() -> None:
     """In a fork: locks that another thread of the parent held would never open."""
+    cache.renew_locks()
     for made in list(_objects):
         made._locks.clear()
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from gradc.frontends.bindings import AttributeFetch, CellFetch, GlobalFetch, KnownFetch
 from gradc.ir.program import Capture, Guard
 from gradc.ir.tree import Branch, Leaf, Static, Tree, is_named_tuple, rebuild
 from gradc.ir.types import Scalar, Type
@@ -161,20 +162,26 @@ class _Conditions:
             self.tests.append(f"{expression}.bit_length() < 64")
 
 
-def _guard_test(guard: Guard, names: Names) -> str:
-    fetched, expected = f"{names.of(guard.fetch, 'fetch')}()", names.of(guard.expected, "expected")
-    inline = getattr(guard.fetch, "inline", None)
-    if inline is not None:
-        fetched = inline(names.of)
-    test = f"{fetched} is {expected}"
+def _guard_tests(guard: Guard, names: Names) -> list[str]:
+    expected = names.of(guard.expected, "expected")
+    tests = [] if isinstance(guard.fetch, KnownFetch) else [f"{_fetched(guard.fetch, names)} is {expected}"]
     if guard.code is not None:
-        test += f" and {expected}.__code__ is {names.of(guard.code, 'code')}"
-    return test
+        tests.append(f"{expected}.__code__ is {names.of(guard.code, 'code')}")
+    return tests
 
 
-def _fetched(capture: Capture, names: Names) -> str:
-    inline = getattr(capture.fetch, "inline", None)
-    return inline(names.of) if inline is not None else f"{names.of(capture.fetch, 'fetch')}()"
+def _fetched(fetch: Callable[[], Any], names: Names) -> str:
+    """What a fetch gives, as an expression."""
+    match fetch:
+        case GlobalFetch(namespace, name):
+            return f"{names.of(namespace, 'globals')}[{name!r}]"
+        case CellFetch(cell):
+            return f"{names.of(cell, 'cell')}.cell_contents"
+        case AttributeFetch(base, name) if name.isidentifier():
+            return f"{_fetched(base, names)}.{name}"
+        case KnownFetch(value):
+            return names.of(value, "known")
+    return f"{names.of(fetch, 'fetch')}()"
 
 
 # ----------------------------------------------------------------------------------------------- results
@@ -251,11 +258,11 @@ def fast_call(
     parameters, values = signature_text(signature, names)
     conditions = _Conditions(names, keys, static)
     for guard in guards:
-        conditions.tests.append(_guard_test(guard, names))
+        conditions.tests += _guard_tests(guard, names)
     for tree, name in zip(trees, signature.parameters, strict=True):
         conditions.add(tree, name)
     for capture in captures:
-        conditions.item(capture.tree, _fetched(capture, names))
+        conditions.item(capture.tree, _fetched(capture.fetch, names))
     arrays = [k for k, key in enumerate(keys) if isinstance(key, ArrayKey)]
     share = ""
     for w in written:
