@@ -67,7 +67,8 @@ def signature_text(signature: inspect.Signature, extra: Sequence[str]) -> str:
         default = p.default if p.default is inspect.Parameter.empty else _Raw(default_text(p.default))
         parameters.append(p.replace(annotation=inspect.Parameter.empty, default=default))
     positional = all(
-        p.default is inspect.Parameter.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters
+        p.default is inspect.Parameter.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        for p in parameters
     )
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if positional else inspect.Parameter.KEYWORD_ONLY
     added = [inspect.Parameter(name, kind) for name in extra]
@@ -142,7 +143,11 @@ def _paths(tree: Tree, path: str, last: str) -> Iterator[tuple[int, str, str]]:
             else:
                 field = tree.cls._fields[key] if is_named_tuple(tree.cls) else key  # type: ignore[attr-defined]
                 step, key, named = f"{path}.{field}", field, True
-            yield from _paths(item, step, identifier(str(key)) if named else f"{last}{key}" if not last[-1:].isdigit() else f"{last}_{key}")
+            yield from _paths(
+                item,
+                step,
+                identifier(str(key)) if named else f"{last}{key}" if not last[-1:].isdigit() else f"{last}_{key}",
+            )
 
 
 def unpack_lines(leaves: Leaves, args: Mapping[str, Tree], needed: Callable[[int], bool]) -> list[str]:
@@ -186,12 +191,16 @@ class Results:
         if tree.cls is list:
             return f"[{', '.join(items)}]"
         if issubclass(tree.cls, dict):
-            return "{" + ", ".join(f"{key!r}: {item}".replace("'", '"', 2) for key, item in zip(tree.keys, items, strict=True)) + "}"
+            return (
+                "{"
+                + ", ".join(f"{key!r}: {item}".replace("'", '"', 2) for key, item in zip(tree.keys, items, strict=True))
+                + "}"
+            )
         if is_named_tuple(tree.cls):
             return f"{self._class(tree)}({', '.join(items)})"
-        fields = [f for f in dataclasses.fields(tree.cls)]
-        pairs = zip(fields, items, strict=True)
-        return f"{self._class(tree)}({', '.join(f'{f.name}={item}' for f, item in pairs)})"
+        names = [f.name for f in dataclasses.fields(tree.cls)]  # type: ignore[arg-type]  # neither tuple nor dict: a dataclass
+        pairs = zip(names, items, strict=True)
+        return f"{self._class(tree)}({', '.join(f'{f}={item}' for f, item in pairs)})"
 
     def _class(self, tree: Branch) -> str:
         """The class of a structure, by way of an argument that is one; else a named tuple of its own."""
@@ -200,7 +209,9 @@ class Results:
             if path:
                 return f"type({path})"
         fields = list(tree.cls._fields) if is_named_tuple(tree.cls) else list(tree.keys)  # type: ignore[attr-defined]
-        definition = f"{tree.cls.__name__} = collections.namedtuple({tree.cls.__name__!r}, {fields!r})".replace("'", '"')
+        definition = f"{tree.cls.__name__} = collections.namedtuple({tree.cls.__name__!r}, {fields!r})".replace(
+            "'", '"'
+        )
         if definition not in self.definitions:
             self.definitions.append(definition)
         return tree.cls.__name__

@@ -1,13 +1,13 @@
 """Rewrites that make the handling of arrays read well and change nothing that is computed.
 
-    t = dim(tanh(x), 0)                     t = dim(x, 0)               sizes are asked of arguments, or are the user's n
-    zeros(dim(x, 0), dim(x, 1))             zeros_like(x)               where x has that very shape and is dense
-    t = zeros(n); accumulate(t, 1.0)        t = full(n, 1.0)
-    dA = zeros(n); accumulate(dA, f(x))     dA = f(x)                   where f(x) is a new array of that type
-    dA = mul(t, A); accumulate(dA, mul(t, A))   dA = mul(mul(2, A), t)
-    t = copy(dA[1:-1]); store(dA[1:-1], 0)  u = mul(dA[1:-1], c)        the copy is taken by what is done to it
-    u = mul(t, c)                           store(dA[1:-1], 0)
-    dp = copy(de)                           dp = let(de)                where neither is written any more
+t = dim(tanh(x), 0)                     t = dim(x, 0)               sizes are asked of arguments, or are the user's n
+zeros(dim(x, 0), dim(x, 1))             zeros_like(x)               where x has that very shape and is dense
+t = zeros(n); accumulate(t, 1.0)        t = full(n, 1.0)
+dA = zeros(n); accumulate(dA, f(x))     dA = f(x)                   where f(x) is a new array of that type
+dA = mul(t, A); accumulate(dA, mul(t, A))   dA = mul(mul(2, A), t)
+t = copy(dA[1:-1]); store(dA[1:-1], 0)  u = mul(dA[1:-1], c)        the copy is taken by what is done to it
+u = mul(t, c)                           store(dA[1:-1], 0)
+dp = copy(de)                           dp = let(de)                where neither is written any more
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ def _users(block: Block, value: Value) -> list[tuple[int, Node]]:
     """Positions and nodes of a block that use a value; nodes whose inner blocks use it included."""
     found = []
     for k, node in enumerate(block.nodes):
-        if value in node.operands or any(value in n.operands for b in node.blocks for n in walk_nodes(b)):
-            found.append((k, node))
-        elif any(value in inner.yields for b in node.blocks for inner in walk_blocks(b)):
+        if (
+            value in node.operands
+            or any(value in n.operands for b in node.blocks for n in walk_nodes(b))
+            or any(value in inner.yields for b in node.blocks for inner in walk_blocks(b))
+        ):
             found.append((k, node))
     return found
 
@@ -52,14 +54,14 @@ def _users(block: Block, value: Value) -> list[tuple[int, Node]]:
 
 def _start_with_first_contribution(block: Block) -> None:
     """Zeros whose first use adds to all of them start with what is added."""
-    for start, node in enumerate(list(block.nodes)):
+    for node in list(block.nodes):
         if node.op.name != "zeros" or node not in block.nodes:
             continue
         buffer = node.result
         users = _users(block, buffer)
         if not users:
             continue
-        place, add = users[0]
+        _, add = users[0]
         if add.op.name != "accumulate" or add.operands[0] is not buffer or add.operands[1] is buffer:
             continue
         value = add.operands[1]
@@ -70,8 +72,8 @@ def _start_with_first_contribution(block: Block) -> None:
             block.nodes.remove(node)
             block.nodes[block.nodes.index(add)] = node
         elif (
-            source is not None and source in block.nodes and source.op.kind in _WHOLE and source.op.name != "let" and not value.name
-            and value.ty == buffer.ty and _only_user(block, value, add)
+            source is not None and source in block.nodes and source.op.kind in _WHOLE and source.op.name != "let"
+            and not value.name and value.ty == buffer.ty and _only_user(block, value, add)
         ):  # fmt: skip
             block.nodes.remove(node)
             block.nodes.remove(source)
@@ -83,14 +85,24 @@ def _start_with_first_contribution(block: Block) -> None:
 def _double(block: Block) -> None:
     """A new array to which the same is added once more is twice that."""
     for first in list(block.nodes):
-        if first.op.name not in ("mul", "copy") or not first.loc.reverse or not first.results or not isinstance(first.result.ty, Array):
+        if (
+            first.op.name not in ("mul", "copy")
+            or not first.loc.reverse
+            or not first.results
+            or not isinstance(first.result.ty, Array)
+        ):
             continue
         users = _users(block, first.result)
         if not users or users[0][1].op.name != "accumulate" or users[0][1].operands[0] is not first.result:
             continue
         add = users[0][1]
         second = add.operands[1].node
-        if second is None or second not in block.nodes or second.op is not first.op or not _only_user(block, second.result, add):
+        if (
+            second is None
+            or second not in block.nodes
+            or second.op is not first.op
+            or not _only_user(block, second.result, add)
+        ):
             continue
         if any(a is not b for a, b in zip(first.operands, second.operands, strict=True)):
             continue
@@ -138,7 +150,12 @@ def _take_copies(block: Block) -> None:
         if len(users) != 1:
             continue
         user = users[0][1]
-        if user.op.kind not in _WHOLE or user.blocks or user.operands.count(node.result) != 1 or user.op.name in ("let", "cast"):
+        if (
+            user.op.kind not in _WHOLE
+            or user.blocks
+            or user.operands.count(node.result) != 1
+            or user.op.name in ("let", "cast")
+        ):
             continue
         here, there = block.nodes.index(node), block.nodes.index(user)
         between = block.nodes[here + 1 : there]
@@ -168,9 +185,9 @@ def _name_copies(func: Func) -> None:
     for node in walk_nodes(func.body):
         if node.op.name == "copy" and node.loc.reverse and node.result.name:
             source = node.operands[0]
-            if source.node is not None and source.node.op.kind in _WHOLE and not roots(source) & kept:
-                if node.result not in kept and isinstance(source.ty, Array) and source.ty.layout == "C":
-                    node.op = TABLE["let"]
+            own = source.node is not None and source.node.op.kind in _WHOLE and not roots(source) & kept
+            if own and node.result not in kept and isinstance(source.ty, Array) and source.ty.layout == "C":
+                node.op = TABLE["let"]
 
 
 # --------------------------------------------------------------------------------------------- sizes
@@ -187,7 +204,9 @@ def _sizes_of_params(func: Func) -> dict[Size, tuple[Value, int]]:
     return found
 
 
-def _ask_arguments_for_sizes(block: Block, known: dict[Size, tuple[Value, int]], named: dict[Size, Value] | None = None) -> None:
+def _ask_arguments_for_sizes(
+    block: Block, known: dict[Size, tuple[Value, int]], named: dict[Size, Value] | None = None
+) -> None:
     """The size of an intermediate array is asked of the argument that has the same, or is the user's own variable."""
     named = dict(named or {})
     known = dict(known)
@@ -197,7 +216,7 @@ def _ask_arguments_for_sizes(block: Block, known: dict[Size, tuple[Value, int]],
             assert isinstance(ty, Array)
             size = ty.shape[node.attrs["axis"]]
             base = node.operands[0]
-            if size in known and base is not known[size][0] and not (base.node is None):
+            if size in known and base is not known[size][0] and base.node is not None:
                 node.operands, node.attrs = [known[size][0]], {"axis": known[size][1]}
             if node.result.name:
                 named.setdefault(size, node.result)
@@ -256,10 +275,11 @@ def _find_like(node: Node, scope: list[Value], sizes: list[Value]) -> Value | No
         if wanted and wanted == "d" + value.name:
             return value
     # Else the array whose own sizes the program asks for, all of them and in order.
-    asked = [(v.node.operands[0], v.node.attrs["axis"]) for v in sizes if v.node is not None and v.node.op.name == "dim"]
+    asked = [
+        (v.node.operands[0], v.node.attrs["axis"]) for v in sizes if v.node is not None and v.node.op.name == "dim"
+    ]
     for value in matches:
         own = [(value, axis) for axis in range(len(ty.shape))]
         if len(asked) == len(own) and all(a is b and i == j for (a, i), (b, j) in zip(asked, own, strict=True)):
             return value
     return None
-

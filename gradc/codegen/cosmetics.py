@@ -64,7 +64,11 @@ def drop_nameless_lets(func: Func) -> None:
     results = {id(v) for v in func.results}
     drop_lets(
         func,
-        {id(n.result) for n in walk_nodes(func.body) if n.op is LET and not n.result.name and id(n.result) not in results},
+        {
+            id(n.result)
+            for n in walk_nodes(func.body)
+            if n.op is LET and not n.result.name and id(n.result) not in results
+        },
     )
 
 
@@ -109,7 +113,9 @@ def _fold_constants(node: Node, uses: dict[int, int], const: Const) -> bool:
     if node.op.name not in ("add", "sub", "mul", "neg") or any(type(k) not in (int, float) for k in known):
         return False
     a, *b = known
-    value = {"add": lambda: a + b[0], "sub": lambda: a - b[0], "mul": lambda: a * b[0], "neg": lambda: -a}[node.op.name]()
+    value = {"add": lambda: a + b[0], "sub": lambda: a - b[0], "mul": lambda: a * b[0], "neg": lambda: -a}[
+        node.op.name
+    ]()
     node.op, node.operands, node.attrs = TABLE["const"], [], {"value": value}
     return True
 
@@ -151,7 +157,13 @@ def _double(node: Node, uses: dict[int, int], const: Const) -> bool:
     if a is None or b is None or a is b or a.op.name != "mul" or b.op.name != "mul" or not a.loc.reverse:
         return False
     same = all(p is q for p, q in zip(a.operands, b.operands, strict=True))
-    if not same or uses.get(id(a.result)) != 1 or uses.get(id(b.result)) != 1 or b.result.name or node.result.ty != a.result.ty:
+    if (
+        not same
+        or uses.get(id(a.result)) != 1
+        or uses.get(id(b.result)) != 1
+        or b.result.name
+        or node.result.ty != a.result.ty
+    ):
         return False
     ct, x = a.operands
     b.op, b.operands = TABLE["mul"], [const(2, node), x]
@@ -201,9 +213,10 @@ _RULES = (_fold_constants, _multiply_by_one, _integer_identity, _double, _partia
 
 def _drop_cast(node: Node) -> None:
     """float64 to float64: where everything inexact is double, Python's and NumPy's floats need no telling apart."""
-    if node.op.name == "cast" and isinstance(node.result.ty, Scalar) and isinstance(node.operands[0].ty, Scalar):
-        if node.result.dtype == node.operands[0].dtype and node.result.dtype in ("float64", "complex128"):
-            node.op, node.attrs = LET, {}
+    if node.op.name != "cast" or not isinstance(node.result.ty, Scalar) or not isinstance(node.operands[0].ty, Scalar):
+        return
+    if node.result.dtype == node.operands[0].dtype and node.result.dtype in ("float64", "complex128"):
+        node.op, node.attrs = LET, {}
 
 
 # -------------------------------------------------------------------------------------------------- views
@@ -299,4 +312,3 @@ def _is_needed(node: Node, counts: dict[int, int]) -> bool:
     if node.op.name == "stack_new" or not has_effect(node):
         return any(id(r) in counts for r in node.results)
     return True
-

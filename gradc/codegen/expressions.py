@@ -27,6 +27,7 @@ Text = tuple[str, int]
 
 _SIMPLE = re.compile(r"-?[\w.]+")
 _TIGHT = re.compile(r"([\w.\[\]]+) ([+-]) ([\w.]+)")
+# What stands next to an operand in a template, and the precedence that the operand then needs.
 _BEFORE = (
     ("**", 11), ("//", 11), ("*", 11), ("/", 11), ("%", 11), ("@", 11), ("+", 10), ("<=", 5), (">=", 5), ("==", 5),
     ("!=", 5), ("<", 5), (">", 5), ("<<", 9), (">>", 9), ("&", 8), ("^", 7), ("|", 6), (" and", 3), (" or", 2),
@@ -45,7 +46,11 @@ def slot_minimum(before: str, after: str) -> int:
     need = 0
     if left.endswith("-"):
         rest = left[:-1].rstrip()
-        need = 12 if not rest or rest[-1] in "([,=*/+-%@<>&|^" or re.search(r"\b(return|and|or|not|if|else)$", rest) else 10
+        need = (
+            12
+            if not rest or rest[-1] in "([,=*/+-%@<>&|^" or re.search(r"\b(return|and|or|not|if|else)$", rest)
+            else 10
+        )
     else:
         for token, minimum in sorted(_BEFORE, key=lambda item: -len(item[0])):
             if (left or " ").endswith(token) or (" " + left).endswith(token):
@@ -66,7 +71,9 @@ def number_text(value: Any) -> Text:
         return f"np.{value.dtype.name}({number_text(plain)[0]})", ATOM
     if isinstance(value, complex):
         if value.real == 0 and not np.signbit(value.real):
-            return f"{value.imag!r}j" if np.isfinite(value.imag) else f"complex(0.0, {number_text(value.imag)[0]})", ATOM
+            return f"{value.imag!r}j" if np.isfinite(
+                value.imag
+            ) else f"complex(0.0, {number_text(value.imag)[0]})", ATOM
         return f"complex({number_text(value.real)[0]}, {number_text(value.imag)[0]})", ATOM
     if isinstance(value, float) and not np.isfinite(value):
         return ("np.nan", ATOM) if np.isnan(value) else ("np.inf", ATOM) if value > 0 else ("-np.inf", 11)
@@ -129,7 +136,9 @@ class Expressions:
                 after = template[k + 1][0] if k + 1 < len(template) else ""
                 operand = node.operands[names.index(field)]
                 hazard = self._kinds.needs_numpy(node) and names.index(field) == 0
-                pieces.append(f"np.float64({self.text(operand)})" if hazard else self.text(operand, slot_minimum(before, after)))
+                pieces.append(
+                    f"np.float64({self.text(operand)})" if hazard else self.text(operand, slot_minimum(before, after))
+                )
             else:
                 pieces.append(attribute_text(node.attrs[field]))
         return "".join(pieces), op.precedence
@@ -142,7 +151,7 @@ class Expressions:
         while len(entries) > 1 and entries[-1] == FULL:
             entries.pop()
         if not entries:
-            return "()" if not call else "()"
+            return "()"
         parts = [self._index_entry(entry, operands) for entry in entries]
         text = ", ".join(parts)
         if not call:
@@ -231,9 +240,11 @@ class Expressions:
             # np.full takes the dtype of the number; a Python number gives NumPy's default of its kind.
             x = node.operands[0]
             assert isinstance(x.ty, Scalar)
-            default = {"complex128": "complex128", "bool": "bool", "int64": "int64"}.get(x.dtype, "float64") if (
-                x.ty.weak or self._kinds.only_doubles
-            ) else x.dtype
+            default = (
+                {"complex128": "complex128", "bool": "bool", "int64": "int64"}.get(x.dtype, "float64")
+                if (x.ty.weak or self._kinds.only_doubles)
+                else x.dtype
+            )
         if dtype == default:
             return f"{function}({arguments})"
         return f"{function}({arguments}, dtype={_dtype_text(dtype)})"
@@ -261,7 +272,9 @@ class Expressions:
         base, exponent = (self.text(node.operands[0], 13), self.text(node.operands[1], 11))
         if self._kinds.needs_numpy(node):
             base = f"np.float64({self.text(node.operands[0])})"
-        if _SIMPLE.fullmatch(base) and _SIMPLE.fullmatch(exponent) or base.endswith(")") and _SIMPLE.fullmatch(exponent):
+        if (_SIMPLE.fullmatch(base) and _SIMPLE.fullmatch(exponent)) or (
+            base.endswith(")") and _SIMPLE.fullmatch(exponent)
+        ):
             return f"{base}**{exponent}", 12
         return f"{base} ** {exponent}", 12
 
@@ -276,7 +289,10 @@ class Expressions:
         """Python's `max` and `min` for integers."""
         if not isinstance(node.result.ty, Scalar) or any(np.dtype(v.dtype).kind not in "iu" for v in node.operands):
             return None
-        return f"{'max' if node.op.name == 'maximum' else 'min'}({', '.join(self.text(v) for v in node.operands)})", ATOM
+        return (
+            f"{'max' if node.op.name == 'maximum' else 'min'}({', '.join(self.text(v) for v in node.operands)})",
+            ATOM,
+        )
 
     def _where(self, node: Node) -> Text | None:
         if not isinstance(node.result.ty, Scalar):

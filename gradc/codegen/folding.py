@@ -41,7 +41,10 @@ class Folding:
             for k, value in enumerate(block.yields):
                 self._uses.setdefault(id(value), []).append((block, len(block.nodes), None, k))
         self._exits = {
-            id(b.yields[0]): (b.yields[0], b) for n in walk_nodes(func.body) if n.attrs.get("exits") for b in n.blocks[-1:]
+            id(b.yields[0]): (b.yields[0], b)
+            for n in walk_nodes(func.body)
+            if n.attrs.get("exits")
+            for b in n.blocks[-1:]
         }
         self._conditions = {id(n.blocks[0]) for n in walk_nodes(func.body) if n.op.name == "while"}
         self._fold_block(func.body)
@@ -75,9 +78,14 @@ class Folding:
         if node is None or id(value) in self.folded or len(uses) != 1 or len(node.results) != 1:
             return False
         block, position, user, _ = uses[0]
-        if user is not None or self._block_of[id(node)] is not block or node.blocks or node.op.kind in ("stack", "view"):
+        if (
+            user is not None
+            or self._block_of[id(node)] is not block
+            or node.blocks
+            or node.op.kind in ("stack", "view")
+        ):
             return False
-        if id(value) in self._exits or not self._can_move(node, block, position):
+        if id(value) in self._exits or not self._can_all_move(node, block, position):
             return False
         self.folded.add(id(value))
         return True
@@ -99,7 +107,7 @@ class Folding:
             node = value.node
             if node is None or node.blocks or self._named.get(id(value)) or self.use_count(value) != 1:
                 continue
-            if node not in body.nodes or node.op.kind == "stack" or not self._can_move(node, body, len(body.nodes)):
+            if node not in body.nodes or node.op.kind == "stack" or not self._can_all_move(node, body, len(body.nodes)):
                 continue
             self.folded.add(id(value))
             carried = {id(p) for p in body.params}
@@ -135,7 +143,11 @@ class Folding:
             return all(self._is_plain(v) for v in node.operands)
         if node.op.name in ("lt", "le", "gt", "ge", "eq", "ne") and isinstance(node.result.ty, Scalar):
             return all(self._is_fixed(v) for v in node.operands)
-        if node.op.name in ("add", "sub", "mul", "neg") and isinstance(node.result.ty, Scalar) and is_integer(node.result.ty):
+        if (
+            node.op.name in ("add", "sub", "mul", "neg")
+            and isinstance(node.result.ty, Scalar)
+            and is_integer(node.result.ty)
+        ):
             return all(self._is_plain(v) and not self._is_arithmetic(v) for v in node.operands)
         return False
 
@@ -160,7 +172,12 @@ class Folding:
 
     def _is_arithmetic(self, value: Value) -> bool:
         node = value.node
-        return node is not None and node.op.kind == "elementwise" and node.op.name != "const" and not self._named.get(id(value))
+        return (
+            node is not None
+            and node.op.kind == "elementwise"
+            and node.op.name != "const"
+            and not self._named.get(id(value))
+        )
 
     def _printed_at(self, user: Node | None, position: int) -> int:
         """Position of the statement that a node is printed in, inside its block."""
@@ -181,6 +198,12 @@ class Folding:
                     return False
         return True
 
+    def _can_all_move(self, node: Node, block: Block, position: int) -> bool:
+        """`_can_move` for a node and everything that is folded into it."""
+        inner = [v.node for v in node.operands if id(v) in self.folded and v.node is not None]
+        own = self._block_of[id(node)] is not block or self._can_move(node, block, position)
+        return own and all(self._can_all_move(n, block, position) for n in inner)
+
     def _split_long(self, block: Block) -> None:
         """Take the largest parts out of expressions that are too long."""
         weights: dict[int, int] = {}
@@ -196,7 +219,7 @@ class Folding:
             return weights[id(value)]
 
         for node in walk_nodes(block):
-            if len(node.results) == 1 and id(node.results[0]) not in self.folded or not node.results:
+            if (len(node.results) == 1 and id(node.results[0]) not in self.folded) or not node.results:
                 while sum(weight(v) for v in node.operands) > LONGEST:
                     part = max((v for v in node.operands), key=weight)
                     while part.node is not None and weight(part) > LONGEST:

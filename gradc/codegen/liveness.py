@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from gradc.ir.nodes import Block, Func, Node, Value, walk_blocks
+from gradc.ir.nodes import Block, Func, Node, Value
 
 
 @dataclass(eq=False, slots=True)
 class Interference:
-    """`adjacent[k]`: values that are needed where value k is set; `same`: values that are one variable by construction."""
+    """`adjacent[k]`: values needed where value k is set; `same`: values that are one variable by construction."""
 
     values: list[Value]
     index: dict[int, int]

@@ -19,7 +19,9 @@ from gradc.codegen.liveness import Interference
 from gradc.ir.nodes import Value
 from gradc.ir.types import Scalar
 
-RESERVED = frozenset(keyword.kwlist) | frozenset(n for n in dir(builtins) if not n.startswith("_")) | {"np", "math", "scipy"}
+RESERVED = (
+    frozenset(keyword.kwlist) | frozenset(n for n in dir(builtins) if not n.startswith("_")) | {"np", "math", "scipy"}
+)
 
 
 def identifier(name: str, taken: Iterable[str] = ()) -> str:
@@ -109,11 +111,10 @@ class Variables:
 
     # -------------------------------------------------------------------------------------------- names
 
-    def name_all(self, fixed: Sequence[tuple[Value, str]], taken: Iterable[str], cotangents: frozenset[int]) -> None:
+    def name_all(self, fixed: Sequence[tuple[Value, str]], taken: Iterable[str]) -> None:
         """Choose names: `fixed` ones, then the first variable of each wanted name, then the others.
 
-        `taken` are names that may not be used. `cotangents` are ids of values of the reverse sweep: where their name
-        `dx` is a variable of the user's, they are called `x_ct`.
+        `taken` are names that may not be used.
         """
         used = set(taken)
         for value, name in fixed:
@@ -125,22 +126,15 @@ class Variables:
             if root not in self._names and root not in roots:
                 roots.append(root)
         waiting: list[int] = []
-        users: set[str] = set(used)
-        for reverse in (False, True):
-            for root in roots:
-                is_cotangent = id(self._values[root]) in cotangents
-                if not self._wanted[root] or is_cotangent is not reverse:
-                    continue
-                name = identifier(self._wanted[root])
-                if reverse and name in users and name.startswith("d") and len(name) > 1:
-                    name = identifier(name[1:] + "_ct")
-                if name in used:
-                    waiting.append(root)
-                    continue
-                self._names[root] = name
-                used.add(name)
-                if not reverse:
-                    users.add(name)
+        for root in roots:
+            if not self._wanted[root]:
+                continue
+            name = identifier(self._wanted[root])
+            if name in used:
+                waiting.append(root)
+                continue
+            self._names[root] = name
+            used.add(name)
         for root in waiting:
             stem = identifier(self._wanted[root])
             stem = stem + "_" if stem[-1].isdigit() else stem

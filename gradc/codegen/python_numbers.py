@@ -21,8 +21,8 @@ from gradc.ir.types import Array, Scalar, Stack
 
 # Python numbers in, Python number out.
 _NATIVE = frozenset(
-    ("add", "sub", "mul", "div", "floordiv", "mod", "pow", "neg", "lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or",
-     "logical_not", "let", "stop_gradient")
+    ("add", "sub", "mul", "div", "floordiv", "mod", "pow", "neg", "lt", "le", "gt", "ge", "eq", "ne", "logical_and",
+     "logical_or", "logical_not", "let", "stop_gradient")
 )  # fmt: skip
 _RAISES = re.compile(r"/|%|\*\*")
 _WRAPPERS = {"b": "bool", "i": "int", "u": "int", "f": "float", "c": "complex"}
@@ -87,7 +87,11 @@ class NumberKinds:
         if self.only_doubles or len(node.results) != 1 or node.op.kind == "control":
             return ""
         ty = node.result.ty
-        if not isinstance(ty, Scalar) or not ty.weak or id(node.result) in self._always and not self.needs_numpy(node):
+        if (
+            not isinstance(ty, Scalar)
+            or not ty.weak
+            or (id(node.result) in self._always and not self.needs_numpy(node))
+        ):
             return ""
         if node.op.name in ("cast", "const", "undef", "let"):
             return ""
@@ -126,7 +130,9 @@ class NumberKinds:
                 self._merge(result, [b.yields[k] for b in node.blocks])
             return
         if name in ("for", "while"):
-            for extra in ([node.blocks[0].params[0]] if name == "for" else []) + node.results[len(carried_params(node)) :]:
+            for extra in ([node.blocks[0].params[0]] if name == "for" else []) + node.results[
+                len(carried_params(node)) :
+            ]:
                 self._set(extra, True, True)
             for k, param in enumerate(carried_params(node)):
                 sources = [carried_inputs(node)[k], carried_yields(node)[k]]
@@ -160,7 +166,7 @@ class NumberKinds:
         """Ids of all values that the operands of `nodes` are computed from."""
         sources: dict[int, list[Value]] = {}
         for node in walk_nodes(self._func.body):
-            for k, result in enumerate(node.results):
+            for result in node.results:
                 found = list(node.operands)
                 for block in node.blocks:
                     found += block.yields

@@ -29,12 +29,19 @@ from gradc.codegen.arguments import Leaves, Results, describe_leaves, signature_
 from gradc.codegen.cosmetics import drop_lets, prepare
 from gradc.codegen.expressions import Expressions, repeats
 from gradc.codegen.folding import Folding
-from gradc.codegen.liveness import carried_inputs, carried_params, carried_yields, find_interference, loop_body, trip_count
+from gradc.codegen.liveness import (
+    carried_inputs,
+    carried_params,
+    carried_yields,
+    find_interference,
+    loop_body,
+    trip_count,
+)
 from gradc.codegen.naming import Variables
 from gradc.codegen.python_numbers import NumberKinds
 from gradc.codegen.statements import Line, Scope, Statements
 from gradc.errors import Loc
-from gradc.ir.nodes import Func, Node, Value, walk_blocks, walk_nodes
+from gradc.ir.nodes import Func, Node, Value, walk_nodes
 from gradc.ir.program import Capture
 from gradc.ir.tree import Tree
 from gradc.ir.types import Scalar
@@ -62,13 +69,17 @@ def source(
     leaves = describe_leaves(signature, args, captures, [p.name for p in func.params])
     wanted = _wanted_names(func, leaves)
     kinds = NumberKinds(func)
-    reserved = set(signature.parameters) | {c.partition(" ")[0] for c in leaves.constants} | _helper_names(func) | {name}
+    reserved = (
+        set(signature.parameters) | {c.partition(" ")[0] for c in leaves.constants} | _helper_names(func) | {name}
+    )
     fixed = [(p, leaves.names[k]) for k, p in enumerate(func.params)]
     while True:
         folding = Folding(func, repeats, wanted)
         variables = _assign_variables(func, folding, wanted)
-        variables.name_all(fixed, reserved, _cotangents(func))
-        misnamed = {id(n.result) for n in walk_nodes(func.body) if n.op.name == "let" and _is_misnamed(n, variables, wanted)}
+        variables.name_all(fixed, reserved)
+        misnamed = {
+            id(n.result) for n in walk_nodes(func.body) if n.op.name == "let" and _is_misnamed(n, variables, wanted)
+        }
         if not misnamed:
             break
         drop_lets(func, misnamed)
@@ -104,7 +115,13 @@ def source(
     return "\n\n".join(parts) + "\n\n\n" + "\n\n\n".join([*preludes, text]) + "\n"
 
 
-_KINDS = {"value_and_grad": "Value and gradient of ", "grad": "Gradient of ", "vjp": "", "pullback": "Pullback of ", "jit": ""}
+_KINDS = {
+    "value_and_grad": "Value and gradient of ",
+    "grad": "Gradient of ",
+    "vjp": "",
+    "pullback": "Pullback of ",
+    "jit": "",
+}
 
 
 def _docstring(name: str, origin: Loc, function: str) -> str:
@@ -119,7 +136,7 @@ def _imports(text: str) -> list[str]:
     found = ["import collections"] if "collections." in text else []
     found += ["import math"] if re.search(r"\bmath\.", text) else []
     blank = [""] if found else []
-    found += blank + ["import numpy as np"]
+    found += [*blank, "import numpy as np"]
     found += [f"import {module}" for module in sorted(set(re.findall(r"\bscipy\.[a-z]+\b", text)))]
     return found
 
@@ -157,20 +174,29 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
                 return f"{new}_tape"
         return name
 
-    def note(value: Value) -> None:
-        if value.name:
+    users = {p.name for p in func.params}
+    users |= {r.name for n in walk_nodes(func.body) if not n.loc.reverse for r in n.results}
+
+    def note(value: Value, reverse: bool) -> None:
+        if reverse and value.name in users and value.name[:1] == "d" and value.name[1:] in users:
+            # The user has an x and a dx: the cotangent of x is called x_ct, whatever dx is.
+            restored = value.node is not None and value.node.op.name in ("pop", "load")
+            wanted[id(value)] = value.name if restored else f"{value.name[1:]}_ct"
+        elif value.name:
             wanted[id(value)] = adapt(value.name)
 
-    for block in walk_blocks(func.body):
-        for value in block.params:
-            note(value)
-        for node in block.nodes:
-            for value in node.results:
-                note(value)
+    for node in walk_nodes(func.body):
+        for value in (*node.results, *(p for block in node.blocks for p in block.params)):
+            note(value, node.loc.reverse)
     for k, param in enumerate(func.params):
         wanted[id(param)] = leaves.names[k]
     for value in func.results:
-        if not value.name and value.node is not None and not value.node.loc.reverse and value.node.op.name not in ("const", "let"):
+        if (
+            not value.name
+            and value.node is not None
+            and not value.node.loc.reverse
+            and value.node.op.name not in ("const", "let")
+        ):
             wanted[id(value)] = "value"
     for node in walk_nodes(func.body):
         count = trip_count(node) if node.op.name in ("for", "while") else None
@@ -178,11 +204,6 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
             wanted[id(count)] = "trips"
     _name_tapes(func, wanted)
     return wanted
-
-
-def _cotangents(func: Func) -> frozenset[int]:
-    """Ids of the values of the reverse sweep."""
-    return frozenset(id(r) for n in walk_nodes(func.body) if n.loc.reverse for r in n.results)
 
 
 def _is_misnamed(let: Node, variables: Variables, wanted: dict[int, str]) -> bool:
@@ -207,7 +228,7 @@ def _name_tapes(func: Func, wanted: dict[int, str]) -> None:
 
 
 def _assign_variables(func: Func, folding: Folding, wanted: dict[int, str]) -> Variables:
-    """Values to variables. Where a carried value cannot be updated in place, its update moves to the end of the body."""
+    """Values to variables. Where a carried value cannot be updated in place, its update moves to the body's end."""
     while True:
         variables = Variables(find_interference(func, folding.folded, folding.leaves), wanted)
         again = False
@@ -296,8 +317,8 @@ def lay_out(lines: Sequence[Line], origin: Loc) -> list[str]:
 def _sections(lines: Sequence[Line], origin: Loc) -> list[bool]:
     """For each line whether it belongs to the reverse sweep.
 
-    Whatever stands in a loop of the forward sweep is of that sweep (it fills tapes for a backward statement), and so are
-    the tapes made before such a loop. Lines without a place of their own (seeds) go with the line that follows.
+    Whatever stands in a loop of the forward sweep is of that sweep (it fills tapes for a backward statement), and so
+    are the tapes made before such a loop. Lines without a place of their own (seeds) go with the line that follows.
     """
     found = [line.reverse for line in lines]
     ends = [k for k, line in enumerate(lines) if line.depth == 1 and not line.reverse and line.loc != origin]

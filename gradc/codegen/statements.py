@@ -75,7 +75,7 @@ class Statements:
                 self._push(node, scope)
             case _ if node.op.kind == "write":
                 self._write(node, scope)
-            case _ if node.op.emit is None and len(node.results) > 1 or len(node.results) == 1:
+            case _ if (node.op.emit is None and len(node.results) > 1) or len(node.results) == 1:
                 self._assignment(node, scope)
             case _:
                 self._several(node, scope)
@@ -88,7 +88,11 @@ class Statements:
             return
         if node.op.name == "undef":
             return
-        if node.op.name == "let" and id(node.operands[0]) not in self._folding.folded and self._variables.same(result, node.operands[0]):
+        if (
+            node.op.name == "let"
+            and id(node.operands[0]) not in self._folding.folded
+            and self._variables.same(result, node.operands[0])
+        ):
             return
         name = self._variables[result] if id(result) in self._used else ""
         augmented = self._augmented(node, name)
@@ -125,8 +129,10 @@ class Statements:
         node = base.node
         if node is None or node.op.kind not in ("elementwise", "reduce", "product", "fresh") or node.op.name == "let":
             return False
-        same_type = isinstance(base.ty, Array) and isinstance(user.result.ty, Array) and (
-            base.ty.dtype == user.result.ty.dtype and base.ty.shape == user.result.ty.shape
+        same_type = (
+            isinstance(base.ty, Array)
+            and isinstance(user.result.ty, Array)
+            and (base.ty.dtype == user.result.ty.dtype and base.ty.shape == user.result.ty.shape)
         )
         return same_type and self._folding.is_private(base)
 
@@ -210,7 +216,9 @@ class Statements:
                  "NonDifferentiableError": "ValueError"}.get(node.attrs["error"], node.attrs["error"])  # fmt: skip
         message = node.attrs["message"]
         arguments = ([repr(message)] if message else []) + [self._text.text(v) for v in carried]
-        known = condition.node.attrs["value"] if condition.node is not None and condition.node.op.name == "const" else None
+        known = (
+            condition.node.attrs["value"] if condition.node is not None and condition.node.op.name == "const" else None
+        )
         if known is not None:
             if not known:
                 scope.add(f"raise {error}({', '.join(arguments)})" if arguments else f"raise {error}", node)
@@ -242,11 +250,9 @@ class Statements:
         return found
 
     def copies(self, targets: Sequence[Value], sources: Sequence[Value], scope: Scope, node: Node) -> None:
-        """Parallel assignment: in an order in which nothing is overwritten that is still to be read, where there is one."""
+        """Parallel assignment, in an order that overwrites nothing still to be read, where there is one."""
         pending = self._pairs(targets, sources)
-        reads = [
-            {self._variables[leaf] for leaf in self._folding.leaves(source)} for _, source in pending
-        ]
+        reads = [{self._variables[leaf] for leaf in self._folding.leaves(source)} for _, source in pending]
         names = [self._variables[target] for target, _ in pending]
         left = list(range(len(pending)))
         while left:
@@ -266,7 +272,11 @@ class Statements:
         node = source.node
         if id(source) in self._folding.folded and node is not None and node.op.name in _AUGMENTED:
             first, second = node.operands
-            if isinstance(source.ty, Scalar) and id(first) not in self._folding.folded and self._variables[first] == name:
+            if (
+                isinstance(source.ty, Scalar)
+                and id(first) not in self._folding.folded
+                and self._variables[first] == name
+            ):
                 return f"{name} {_AUGMENTED[node.op.name]} {self._text.text(second)}"
         return f"{name} = {self._text.text(source)}"
 
