@@ -663,7 +663,10 @@ class NodeLowering:
 
     def _op_copy(self, node: Node) -> None:
         (x,) = node.operands
-        self.env[id(node.result)] = self.copied(node.result, self.ref(x))
+        if isinstance(x.ty, Array):
+            self.env[id(node.result)] = self.copied(node.result, self.ref(x))
+        else:
+            self._op_broadcast_to(node)
 
     def _op_broadcast_to(self, node: Node) -> None:
         x, result = node.operands[0], node.result

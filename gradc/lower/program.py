@@ -215,6 +215,11 @@ class _Lowering(NodeLowering):
                     unit.effects.append(Touch(stack.data, None, WRITE))
                     unit.keep = True
         unit.effects.sort(key=lambda t: (t.buffer.name, t.mode))
+        # Blocks find run-time sizes by dimension, so what holds them comes before the node.
+        for size in dict.fromkeys(s for n in inner for v in n.results if isinstance(v.ty, Array) for s in v.shape):
+            known = self.scopes.resolve(size)
+            if known is not None:
+                unit.needs |= names_in([known])
         results = [self._declare(v) for v in node.results]
         unit.makes = {r.name for r in results}
         emitters = {"if": self._emit_if, "for": self._emit_for, "while": self._emit_while}
