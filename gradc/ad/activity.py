@@ -4,8 +4,8 @@
     n = floor(x)      not varied: floor has derivative 0
     print_me = y * 2  varied, not useful
 
-Buffers are judged as a whole and without regard to order: a buffer is varied if anything varied is ever written into it.
-That errs on the side of more activity, never of less.
+Buffers are judged as a whole and without regard to order: a buffer is varied if anything varied is ever
+written into it. That errs on the side of more activity, never of less.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Activity:
             self._mark_useful(node.operands)
 
     def _tie_selected(self) -> bool:
-        """Where a reference may name several buffers and one is active, all get a cotangent buffer; whether any was new."""
+        """Where a reference may name several buffers and one is active, all are; whether any was not before."""
         changed = False
         for node in self._nodes:
             if node.op.kind == "view" and len(view_operands(node.op)) > 1 and self.is_active(node.result):
@@ -154,4 +154,3 @@ def control_flow_of(node: Node) -> list[tuple[list[Value], list[Value]]]:
         targets = [result, *(p[k] for p in params)]
         pairs.append(([init, out], targets))
     return pairs
-

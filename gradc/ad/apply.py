@@ -1,8 +1,8 @@
 """Applying the derivative rules of op entries, and finding out what a rule reads.
 
-    y = mul(x1, x2)        contributions(ct): [mul(ct, x2), mul(ct, x1)]; reads the content of x1 and x2
-    y = tanh(x)            contributions(ct): [mul(ct, 1 - y*y)];         reads y
-    y = add(x1, x2)        contributions(ct): [ct, ct];                   reads nothing
+y = mul(x1, x2)        contributions(ct): [mul(ct, x2), mul(ct, x1)]; reads the content of x1 and x2
+y = tanh(x)            contributions(ct): [mul(ct, 1 - y*y)];         reads y
+y = add(x1, x2)        contributions(ct): [ct, ct];                   reads nothing
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ def contributions(
     return made
 
 
-
 def read_by_rule(node: Node, wanted: Sequence[bool], guarded: bool) -> tuple[frozenset[int], frozenset[int]]:
     """Positions of the operands, and of the results, whose content the rule of `node` reads.
 
@@ -123,9 +122,11 @@ def unbroadcast(ct: Value, to: Value, builder: Builder) -> Value:
         if own >= 0 and shape[axis] == 1 and ct.shape[own] != 1:
             axes.append(own)
     if axes:
-        ct = builder.emit("sum", (ct,), axes=tuple(a for a in axes if a >= lead), keepdims=True) if any(
-            a >= lead for a in axes
-        ) else ct
+        ct = (
+            builder.emit("sum", (ct,), axes=tuple(a for a in axes if a >= lead), keepdims=True)
+            if any(a >= lead for a in axes)
+            else ct
+        )
         if lead > 0:
             ct = builder.emit("sum", (ct,), axes=tuple(range(lead)), keepdims=False)
     return cast_like(ct, to, builder)

@@ -1,7 +1,7 @@
 """Primal values in the reverse sweep: the copy of the forward sweep, frames, and how each residual is provided.
 
-A `Sweep` is a forward sweep: of the whole function, or of a joint control node's block, which runs again at the start of
-its reverse. A `Frame` is a block of the reverse sweep under construction. `primal(value)` finds a value of the forward
+A `Sweep` is a forward sweep: of the whole function, or of a joint control node's block, which runs again at the
+start of its reverse. A `Frame` is a block of the reverse sweep under construction. `primal(value)` finds a value of the forward
 sweep at the current place: the copy itself where it is in scope, else what the residual plan says.
 """
 
@@ -20,6 +20,7 @@ from gradc.ir.builder import Builder
 from gradc.ir.effects import roots
 from gradc.ir.nodes import Block, Func, Node, Value
 from gradc.ir.opdef import TABLE
+from gradc.ir.region import Region
 from gradc.ir.types import WEAK_INT, Array, Scalar, Type
 from gradc.ops import memory
 
@@ -324,8 +325,7 @@ class Primals:
             return self._forward_value(value, sweep)
 
         dense = bool(loops) and all(
-            n.op.name == "for" and not n.attrs.get("exits") and all(reachable(v) for v in n.operands[:3])
-            for n in loops
+            n.op.name == "for" and not n.attrs.get("exits") and all(reachable(v) for v in n.operands[:3]) for n in loops
         )
         dense = dense and all(isinstance(s, int) or known.knows(s) for s in item.shape)
         if not dense:
@@ -372,11 +372,11 @@ class Primals:
         """What the region of a write held before the write, saved in the forward sweep."""
         copy = sweep.nodes[node]
         target, name = copy.operands[0], node.op.name
-        region = copy.attrs.get("region")
+        region: Region = copy.attrs.get("region", ())
 
         def read() -> Value:
             if name in ("store", "accumulate"):
-                return memory.copy(target)
+                return memory.copy(target)  # type: ignore[no-any-return]
             if name in ("store_at", "accumulate_at"):
                 return TABLE["load"](target, *copy.operands[2:], region=region)  # type: ignore[no-any-return]
             if name in ("scatter", "scatter_add"):

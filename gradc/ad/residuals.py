@@ -192,7 +192,7 @@ class Planner:
     # --------------------------------------------------------------------------------------- provisions
 
     def region_block(self, block: Block) -> Block:
-        """The block at which the sweep that reverses `block` starts: the innermost joint block around it, or the body."""
+        """Where the sweep that reverses `block` starts: the innermost joint block around it, or the body."""
         while True:
             owner = self.structure.owner_of[block]
             if owner is None or owner in self.plan.joint:

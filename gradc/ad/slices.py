@@ -1,8 +1,8 @@
 """The part of a control node that computes given values: what a joint region runs again.
 
-    for i in range(n):              needed: t
-        t = exp(x[i])               in the slice
-        s = s + t * t               not in it: s is carried, and nothing needed depends on it
+for i in range(n):              needed: t
+    t = exp(x[i])               in the slice
+    s = s + t * t               not in it: s is carried, and nothing needed depends on it
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Tapes: where residuals of loops are kept between the forward and the reverse sweep.
 
-    dense   an array with one axis per loop, allocated before the outermost loop, where all trip counts are known there
-            and the shape of an item does not change:     x_tape[i, j] = x       ...  x_tape[i, j]
-    stack   grows: `while`, `break`, triangular loops:    push(x_tape, x)        ...  pop(x_tape)
+dense   an array with one axis per loop, allocated before the outermost loop, where all trip counts are known there
+        and the shape of an item does not change:     x_tape[i, j] = x       ...  x_tape[i, j]
+stack   grows: `while`, `break`, triangular loops:    push(x_tape, x)        ...  pop(x_tape)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gradc.ir.builder import Builder
 from gradc.ir.nodes import Block, Node, Value, walk_blocks
 from gradc.ir.opdef import TABLE
-from gradc.ir.region import FULL, Arg, At
+from gradc.ir.region import FULL, Arg, At, Region
 from gradc.ir.types import Array, Atom, Scalar, Size, size_variables
 from gradc.ops import memory
 
@@ -45,13 +45,13 @@ class Tape:
         if isinstance(self.item, Scalar):
             region = tuple(At(Arg(k)) for k in range(len(counters)))
             loaded: Value = builder.add(TABLE["load"], (self.storage, *counters), {"region": region})
-            return builder.emit("cast", (loaded,), dtype=self.item.dtype, weak=True) if self.item.weak else loaded  # type: ignore[no-any-return]
+            return builder.emit("cast", (loaded,), dtype=self.item.dtype, weak=True) if self.item.weak else loaded
         return self._row(counters)
 
     def _row(self, counters: Sequence[Value]) -> Value:
         item = self.item
         assert isinstance(item, Array)
-        region = (*(At(Arg(k)) for k in range(len(counters))), *(FULL for _ in item.shape))
+        region: Region = (*(At(Arg(k)) for k in range(len(counters))), *(FULL for _ in item.shape))
         return memory.make_index(self.storage, region, *counters)
 
 
