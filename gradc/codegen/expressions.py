@@ -27,6 +27,14 @@ Text = tuple[str, int]
 
 _SIMPLE = re.compile(r"-?[\w.]+")
 _TIGHT = re.compile(r"([\w.\[\]]+) ([+-]) ([\w.]+)")
+_LAST_WRITERS = '''def last_writers(x, index):
+    """Whether each entry of x[index] is the last one that names its position: the one that x[index] = v keeps."""
+    owner = np.zeros(x.shape, int)
+    numbers = np.arange(owner[index].size).reshape(owner[index].shape)
+    owner[index] = numbers
+    return owner[index] == numbers
+'''
+
 # What stands next to an operand in a template, and the precedence that the operand then needs.
 _BEFORE = (
     ("**", 11), ("//", 11), ("*", 11), ("/", 11), ("%", 11), ("@", 11), ("+", 10), ("<=", 5), (">=", 5), ("==", 5),
@@ -34,9 +42,9 @@ _BEFORE = (
     ("not", 3), ("~", 12), (" if", 1), (" else", 0),
 )  # fmt: skip
 _AFTER = (
-    ("**", ATOM), ("*", 10), ("/", 10), ("%", 10), ("@", 10), ("+", 9), ("-", 9), ("<<", 8), (">>", 8), ("<", 5), (">", 5),
-    ("==", 5), ("!=", 5), ("&", 7), ("^", 6), ("|", 5), ("and ", 2), ("or ", 1), ("if ", 1), (".", ATOM), ("[", ATOM),
-    ("(", ATOM),
+    ("**", ATOM), ("*", 10), ("/", 10), ("%", 10), ("@", 10), ("+", 9), ("-", 9), ("<<", 8), (">>", 8), ("<", 5),
+    (">", 5), ("==", 5), ("!=", 5), ("&", 7), ("^", 6), ("|", 5), ("and ", 2), ("or ", 1), ("if ", 1), (".", ATOM),
+    ("[", ATOM), ("(", ATOM),
 )  # fmt: skip
 
 
@@ -252,6 +260,11 @@ class Expressions:
     def _mask_select(self, node: Node) -> Text:
         return f"{self.text(node.operands[0], ATOM)}[{self.text(node.operands[1])}]", ATOM
 
+    def _last_writers(self, node: Node) -> Text:
+        self.preludes.setdefault("last_writers", _LAST_WRITERS)
+        index = self.index(node.attrs["region"], node.operands[1:], call=True)
+        return f"last_writers({self.text(node.operands[0])}, {index})", ATOM
+
     def _pop(self, node: Node) -> Text:
         return f"{self.text(node.operands[0])}.pop()", ATOM
 
@@ -330,6 +343,7 @@ _STRUCTURAL: dict[str, Callable[[Expressions, Node], Text | None]] = {
     "index": Expressions._index,
     "load": Expressions._index,
     "gather": Expressions._index,
+    "last_writers": Expressions._last_writers,
     "mask_select": Expressions._mask_select,
     "transpose": Expressions._transpose,
     "reshape": Expressions._reshape,

@@ -44,7 +44,7 @@ from gradc.errors import Loc
 from gradc.ir.nodes import Func, Node, Value, walk_nodes
 from gradc.ir.program import Capture
 from gradc.ir.tree import Tree
-from gradc.ir.types import Scalar
+from gradc.ir.types import Array, Scalar, Stack
 
 INDENT = "    "
 WIDTH = 100
@@ -144,6 +144,7 @@ def _imports(text: str) -> list[str]:
 def _helper_names(func: Func) -> set[str]:
     """Names that preludes define at module level."""
     texts = {n.op.prelude for n in walk_nodes(func.body) if n.op.prelude}
+    texts |= {"last_writers =" for n in walk_nodes(func.body) if n.op.name == "last_writers"}
     return {name for text in texts for name in re.findall(r"^(?:def )?(\w+)(?= =|\()", text, re.MULTILINE)}
 
 
@@ -182,6 +183,9 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
             # The user has an x and a dx: the cotangent of x is called x_ct, whatever dx is.
             restored = value.node is not None and value.node.op.name in ("pop", "load")
             wanted[id(value)] = value.name if restored else f"{value.name[1:]}_ct"
+        elif value.name == "value_tape" and isinstance(value.ty, Stack | Array):
+            held = value.ty.item if isinstance(value.ty, Stack) else value.ty
+            wanted[id(value)] = "test_tape" if held.dtype == "bool" else "value_tape"
         elif value.name:
             wanted[id(value)] = adapt(value.name)
 

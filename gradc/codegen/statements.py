@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from gradc.codegen.expressions import ATOM, Expressions
 from gradc.codegen.folding import Folding
@@ -17,6 +17,9 @@ from gradc.codegen.naming import Variables
 from gradc.errors import NOWHERE, Loc
 from gradc.ir.nodes import Block, Node, Value
 from gradc.ir.types import Array, Scalar
+
+# Targets, sources and the node of a parallel assignment.
+Closing: TypeAlias = tuple[Sequence[Value], Sequence[Value], Node]
 
 _AUGMENTED = {"add": "+=", "sub": "-=", "mul": "*=", "div": "/=", "floordiv": "//=", "mod": "%=", "pow": "**="}
 
@@ -108,6 +111,11 @@ class Statements:
 
     def _augmented(self, node: Node, name: str) -> str:
         """`x += c` for `x = x + c`, where that changes no array that somebody else sees."""
+        if node.op.name == "let" and id(node.operands[0]) in self._folding.folded and node.operands[0].node is not None:
+            return self._augmented_by(node.operands[0].node, node.result, name)
+        return self._augmented_by(node, node.result, name)
+
+    def _augmented_by(self, node: Node, result: Value, name: str) -> str:
         if node.op.name not in _AUGMENTED or not name:
             return ""
         first, second = node.operands
@@ -115,7 +123,7 @@ class Statements:
         if node.op.name in ("add", "mul"):
             sides.append((second, first))
         for base, other in sides:
-            if id(base) in self._folding.folded or not self._variables.same(base, node.result):
+            if id(base) in self._folding.folded or not self._variables.same(base, result):
                 continue
             if isinstance(node.result.ty, Array) and not self._is_own_buffer(base, node):
                 continue
@@ -356,14 +364,74 @@ class Statements:
         if count is not None and id(count) in self._used:
             outer.add(f"{self._variables[count]} = 0", node)
             inner.add(f"{self._variables[count]} += 1", node)
+        if node.attrs.get("exits"):
+            due: Closing = (carried_params(node), carried_yields(node), node)
+            if not self._with_exit(body, body.yields[0], inner, [due]):
+                self.copies(*due[:2], inner, node)
+            return
         self.block(body, inner)
         self.copies(carried_params(node), carried_yields(node), inner, node)
-        if node.attrs.get("exits"):
-            flag = body.yields[0]
-            if _literal(flag) is False:
-                return
-            inner.add(f"if {self._text.text(flag)}:", node)
-            inner.lines.append(Line(inner.depth + 1, "break", node.loc, node))
+
+    def _with_exit(self, block: Block, flag: Value, scope: Scope, closing: list[Closing]) -> bool:
+        """A block of a loop body whose exit flag is `flag`; `closing`: assignments due when the iteration ends.
+
+        Where the flag is decided by an `if` at the end of the block, `break` stands in its branches. Returns whether
+        the assignments are made; if not, the iteration goes on after the block and they are still due.
+        """
+        last = block.nodes[-1] if block.nodes else None
+        known = _literal(flag)
+        decided = last is not None and last.op.name == "if" and flag in last.results
+        if last is None or not decided or self._folding.use_count(flag) != 1:
+            self.block(block, scope)
+            if known is False:
+                return False
+            if known is None and len(closing) > 1:
+                scope.add(f"if {self._text.text(flag)}:", closing[-1][2])
+                leaving = self._inner(scope)
+                self._leave(closing, leaving)
+                scope.lines += leaving.lines
+                return False
+            if known is True:
+                self._leave(closing, scope)
+                return True
+            self.copies(*closing[0][:2], scope, closing[0][2])
+            scope.add(f"if {self._text.text(flag)}:", closing[0][2])
+            scope.lines.append(Line(scope.depth + 1, "break", closing[0][2].loc, closing[0][2]))
+            return True
+        for node in block.nodes[:-1]:
+            self._node(node, scope)
+        k = last.results.index(flag)
+        others = [j for j in range(len(last.results)) if j != k]
+        branches, leaves = [], []
+        for inner_block in last.blocks:
+            inner = self._inner(scope)
+            due: Closing = ([last.results[j] for j in others], [inner_block.yields[j] for j in others], last)
+            leaves.append(self._with_exit(inner_block, inner_block.yields[k], inner, [due, *closing]))
+            if not leaves[-1]:
+                self.copies(*due[:2], inner, last)
+            branches.append(inner)
+        condition = last.operands[0]
+        head = f"if {self._text.text(condition)}:"
+        if (leaves[1] and not leaves[0]) or not branches[0].lines:
+            branches.reverse()
+            head = f"if {self._text.negation(condition)[0]}:"
+        if branches[0].lines:
+            scope.add(head, last)
+            scope.lines += branches[0].lines
+        if branches[1].lines:
+            if any(leaves):
+                for line in branches[1].lines:
+                    line.depth -= 1
+            else:
+                scope.add("else:", last)
+            scope.lines += branches[1].lines
+        return all(leaves)
+
+    def _leave(self, closing: Sequence[Closing], scope: Scope) -> None:
+        """Everything that is due, and `break`."""
+        for targets, sources, node in closing:
+            self.copies(targets, sources, scope, node)
+        scope.add("break", closing[-1][2])
 
     def _while(self, node: Node, scope: Scope) -> None:
         condition, body = node.blocks
