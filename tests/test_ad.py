@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradc.ad.forward import jvp
 from gradc.ad.reverse import Reverser, reverse
 from gradc.errors import DTypeError, NonDifferentiableError
 from gradc.ir.builder import Builder, new_func
@@ -57,6 +58,7 @@ def test_gradients_of_random_programs_agree_with_differences(seed: int) -> None:
     derivative = reverse(func, ALL)
     verify(derivative)
     value, *gradient = run(derivative, args)
+    assert [np.shape(g) for g in gradient] == [np.shape(a) for a in args]
     for a, b in zip(args, before, strict=True):
         np.testing.assert_array_equal(a, b, err_msg="the derivative changed its arguments")
     np.testing.assert_allclose(value, run(func, copied(args))[0], rtol=1e-12)
@@ -77,10 +79,37 @@ def test_reverse_of_reverse_agrees_with_differences_of_the_gradient(seed: int) -
     cts = [c if c.ndim else np.float64(c) for c in cts]
     products = run(second, [*copied(args), *cts])
     direction = [rng.normal(size=np.shape(a)) for a in args]
-    error = difference_error(
-        lambda a: inner(run(first, copied(a)), cts), args, direction, inner(products, direction)
-    )
+    error = difference_error(lambda a: inner(run(first, copied(a)), cts), args, direction, inner(products, direction))
     assert error < 1e-5
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_forward_and_reverse_agree_by_the_adjoint_identity(seed: int) -> None:
+    func = random_smooth(seed, 5 + seed % 9)
+    args = sample_arguments(seed)
+    rng = np.random.default_rng(seed)
+    tangents = [rng.normal(size=np.shape(a)) for a in args]
+    tangents = [t if t.ndim else np.float64(t) for t in tangents]
+    forward = jvp(func, ALL)
+    verify(forward)
+    value, tangent = run(forward, [*copied(args), *copied(tangents)])
+    gradient = run(reverse(func, ALL, keep_value=False), copied(args))
+    np.testing.assert_allclose(value, run(func, copied(args))[0], rtol=1e-12)
+    np.testing.assert_allclose(tangent, inner(gradient, tangents), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_forward_over_reverse_agrees_with_reverse_over_reverse(seed: int) -> None:
+    func = random_smooth(seed, 4)
+    args = sample_arguments(seed)
+    rng = np.random.default_rng(seed)
+    tangents, cts = (
+        [np.float64(v) if not v.ndim else v for v in (rng.normal(size=np.shape(a)) for a in args)] for _ in "tc"
+    )
+    gradient = reverse(func, ALL, keep_value=False)
+    columns = run(jvp(gradient, ALL, keep_value=False), [*copied(args), *copied(tangents)])
+    rows = run(reverse(gradient, ALL, keep_value=False, seeds="params"), [*copied(args), *copied(cts)])
+    np.testing.assert_allclose(inner(columns, cts), inner(rows, tangents), rtol=1e-8, atol=1e-8)
 
 
 # ------------------------------------------------------------------------------------------ invariants

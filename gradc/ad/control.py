@@ -282,7 +282,7 @@ class ControlAdjoints(StraightAdjoints):
         return split if (moved.writes | moved.adds) <= made_there | shadows else None
 
     def _run_together(self, node: Node, body: Block, frame: Frame) -> list[tuple[Value, Value, Value]]:
-        """Put the forward part of a node at the start of its reverse block; (parameter, yield, start) of what it carries."""
+        """Put the forward part at the start of the reverse block; (parameter, yield, start) of what is carried."""
         outer = frame.parent
         assert outer is not None
         live = outer.sweep.live

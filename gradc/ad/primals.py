@@ -1,8 +1,8 @@
 """Primal values in the reverse sweep: the copy of the forward sweep, frames, and how each residual is provided.
 
 A `Sweep` is a forward sweep: of the whole function, or of a joint control node's block, which runs again at the
-start of its reverse. A `Frame` is a block of the reverse sweep under construction. `primal(value)` finds a value of the forward
-sweep at the current place: the copy itself where it is in scope, else what the residual plan says.
+start of its reverse. A `Frame` is a block of the reverse sweep under construction. `primal(value)` finds a value of
+the forward sweep at the current place: the copy itself where it is in scope, else what the residual plan says.
 """
 
 from __future__ import annotations

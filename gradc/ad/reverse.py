@@ -166,7 +166,8 @@ class Reverser(ControlAdjoints):
             if shadow is not None and shadow.owned and not any(shadow.buffer is v for v in found):
                 found.append(shadow.buffer)
                 continue
-            gradient = self.cts.ensure(param) if shadow is None else memory.copy(shadow.buffer)
+            whole = shadow is not None and shadow.whole
+            gradient = memory.copy(shadow.buffer) if shadow is not None and whole else self.cts.ensure(param)
             gradient.name = f"d{param.name}"
             found.append(gradient)
         return found

@@ -86,7 +86,7 @@ class Structure:
         return any(n.op.name != "if" and n in around for n in self.owners_of(later))
 
     def written_between(self, root: Value, definition: Node, use: Node) -> bool:
-        """Whether `root` may be written after `definition` and up to the end of `use`, in one run of the former's block.
+        """Whether `root` may be written after `definition`, up to the end of `use`, in one run of the former's block.
 
         Where `use` lies deeper, the whole node of that block which holds it counts: what the reverse sweep computes
         for it may be placed before that node's reverse, when its writes have not been undone.
