@@ -176,7 +176,8 @@ def _partial_first(node: Node, uses: dict[int, int], const: Const) -> bool:
     if node.op.name != "mul" or not node.loc.reverse:
         return False
     ct, partial = node.operands
-    if _is_partial(partial, uses) and constant(ct) is None:
+    ranks_differ = isinstance(ct.ty, Scalar) and not isinstance(partial.ty, Scalar)
+    if _is_partial(partial, uses) and constant(ct) is None and (ranks_differ or not _is_partial(ct, uses)):
         node.operands = [partial, ct]
         return True
     return False

@@ -285,9 +285,7 @@ class Expressions:
         base, exponent = (self.text(node.operands[0], 13), self.text(node.operands[1], 11))
         if self._kinds.needs_numpy(node):
             base = f"np.float64({self.text(node.operands[0])})"
-        if (_SIMPLE.fullmatch(base) and _SIMPLE.fullmatch(exponent)) or (
-            base.endswith(")") and _SIMPLE.fullmatch(exponent)
-        ):
+        if _SIMPLE.fullmatch(exponent) and (_SIMPLE.fullmatch(base) or base[-1] in ")]"):
             return f"{base}**{exponent}", 12
         return f"{base} ** {exponent}", 12
 

@@ -145,6 +145,10 @@ class Variables:
                 test = isinstance(ty, Scalar) and ty.dtype == "bool"
                 self._names[root] = fresh_name("test", used) if test else _numbered("t", used, 1)
 
+    def names(self) -> set[str]:
+        """Every name in use."""
+        return set(self._names.values())
+
     def __contains__(self, value: Value) -> bool:
         return id(value) in self._index
 

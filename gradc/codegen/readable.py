@@ -39,6 +39,7 @@ from gradc.codegen.liveness import (
 )
 from gradc.codegen.naming import Variables
 from gradc.codegen.python_numbers import NumberKinds
+from gradc.codegen.shapes import ShapeComments
 from gradc.codegen.statements import Line, Scope, Statements
 from gradc.errors import Loc
 from gradc.ir.nodes import Func, Node, Value, walk_nodes
@@ -97,8 +98,12 @@ def source(
         if len(names) > 1:
             head[-1] = f"{', '.join(names)} = {', '.join(f'np.float64({n})' for n in names)}"
         head[-1] += "  # division by zero gives inf, as in NumPy"
+    shown = [v for v in func.params if id(v) in needed]
+    shapes = ShapeComments(func, leaves.names, shown, variables.names() | set(trees))
+    if shapes.heading():
+        head.insert(0, shapes.heading())
     body = [INDENT + line for line in head]
-    staged = lay_out(scope.lines, origin)
+    staged = lay_out(scope.lines, origin, shapes)
     if body and staged:
         body.append("")
     body += staged
@@ -185,7 +190,7 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
             wanted[id(value)] = value.name if restored else f"{value.name[1:]}_ct"
         elif value.name == "value_tape" and isinstance(value.ty, Stack | Array):
             held = value.ty.item if isinstance(value.ty, Stack) else value.ty
-            wanted[id(value)] = "test_tape" if held.dtype == "bool" else "value_tape"
+            wanted[id(value)] = "test_tape" if held.dtype == "bool" else "t_tape"
         elif value.name:
             wanted[id(value)] = adapt(value.name)
 
@@ -222,6 +227,9 @@ def _name_tapes(func: Func, wanted: dict[int, str]) -> None:
             continue
         stack, value = node.operands
         held = wanted.get(id(value), "")
+        tape = wanted.get(id(stack), "")
+        if not held and tape.endswith("_tape") and value.node is not None and value.node.op.name != "const":
+            held = wanted[id(value)] = tape.removesuffix("_tape")
         if held and not wanted.get(id(stack)):
             wanted[id(stack)] = f"{held}_tape"
     for node in walk_nodes(func.body):
@@ -287,7 +295,7 @@ def _used_values(func: Func) -> set[int]:
 # ----------------------------------------------------------------------------------- comments and sections
 
 
-def lay_out(lines: Sequence[Line], origin: Loc) -> list[str]:
+def lay_out(lines: Sequence[Line], origin: Loc, shapes: ShapeComments) -> list[str]:
     """Lines as text: a section for each sweep, and the user's statement above each group of backward statements."""
     reverse = _sections(lines, origin)
     text: list[str] = []
@@ -314,7 +322,8 @@ def lay_out(lines: Sequence[Line], origin: Loc) -> list[str]:
             if key != last and not _is_closing(lines, k):
                 text.append(indent + origin_comment(line.loc, WIDTH - len(indent)))
                 last = key
-        text.append(indent + line.text)
+        beside = shapes.beside(line.node) if line.node is not None and not reverse[k] else ""
+        text.append(indent + line.text + (beside if len(indent + line.text + beside) <= WIDTH else ""))
     return text
 
 
