@@ -10,7 +10,7 @@ written into it. That errs on the side of more activity, never of less.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gradc.ir.effects import own_write, roots, view_operands
 from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
@@ -34,11 +34,11 @@ class Activity:
             self._varied |= _places(value)
         for value in outputs:
             self._useful |= _places(value)
-        self._fixpoint(self._spread_varied)
-        self._fixpoint(self._spread_useful)
+        self._fixpoint(self._spread_varied, self._nodes)
+        self._fixpoint(self._spread_useful, self._nodes[::-1])
         while self._tie_selected():
-            self._fixpoint(self._spread_varied)
-            self._fixpoint(self._spread_useful)
+            self._fixpoint(self._spread_varied, self._nodes)
+            self._fixpoint(self._spread_useful, self._nodes[::-1])
 
     def is_varied(self, value: Value) -> bool:
         """Whether the value, or any buffer it may name, depends on a differentiated input."""
@@ -50,12 +50,11 @@ class Activity:
 
     # ------------------------------------------------------------------------------------------------
 
-    def _fixpoint(self, spread: object) -> None:
-        assert callable(spread)
+    def _fixpoint(self, spread: Callable[[Node], None], nodes: Sequence[Node]) -> None:
         before = -1
         while before != len(self._varied) + len(self._useful):
             before = len(self._varied) + len(self._useful)
-            for node in self._nodes:
+            for node in nodes:
                 spread(node)
 
     def _mark_varied(self, values: Iterable[Value]) -> None:

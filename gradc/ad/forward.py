@@ -279,7 +279,7 @@ class Forward:
             and tangent.node.op.kind not in ("view",)
             and not any(tangent is t for t in self.pairs.tangents.values())
         )
-        return tangent if made_here else memory.copy(tangent)  # type: ignore[no-any-return]
+        return tangent if made_here else memory.copy(tangent)
 
     # ------------------------------------------------------------------------------------ control flow
 
