@@ -1,4 +1,4 @@
-"""Hypothesis strategy of IR programs: scalars, arrays, views, writes, branches and loops, with values to run them on."""
+"""Hypothesis strategy of IR programs: scalars, arrays, views, writes, branches, loops; with values to run them on."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ from gradc.ir.types import BOOL, FLOAT, INT, WEAK_INT, Array, Scalar, size_varia
 from gradc.ops.memory import copy, make_index, make_reshape, size_value, zeros_like
 
 N = size_variable("n")
+VECTOR = Array("float64", (N,))
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.0, -2.5, 0.5, np.inf, np.nan]
 UNARY = ["neg", "abs", "square", "exp", "sin", "sigmoid", "sqrt"]
 BINARY = ["add", "sub", "mul", "div", "maximum", "minimum"]
 COMPARE = ["lt", "le", "gt", "ge", "eq", "ne"]
+STATEMENTS = ["scalar", "scalar", "array", "array", "int", "bool", "view", "write", "write", "element", "checked",
+              "fresh", "reduce", "matrix", "stack", "select"]  # fmt: skip
+BLOCKS = ["if", "for", "for", "while"]
+BOUNDS = [(0, 2, 1), (2, -1, -1), (0, 1, 1), (1, 1, 1), (0, 5, 2)]
 
 
 class _Maker:
@@ -65,9 +70,7 @@ class _Maker:
         for _ in range(self.draw(st.integers(1, most))):
             self.line += 1
             with self.b.at(Loc("model.py", "f", self.line, 4, 9)):
-                kinds = ["scalar", "scalar", "array", "array", "int", "bool", "view", "write", "write", "element", "fresh",
-                         "reduce", "matrix", "stack", "select"] + (["if", "for", "for", "while"] if depth else [])
-                getattr(self, "make_" + self.pick(kinds))()
+                getattr(self, "make_" + self.pick(STATEMENTS + BLOCKS[: 4 * depth]))()
                 if depth and self.draw(st.integers(0, 3)) == 0:
                     getattr(self, "block_" + self.pick(["if", "for", "while"]))(depth - 1)
 
@@ -145,6 +148,18 @@ class _Maker:
         else:
             self.b.emit(op, (x, self.float(), i), region=region)
 
+    def make_checked(self) -> None:
+        """An element at any position, with the check that a front end puts before it."""
+        x, i = self.pick(self.arrays), self.int()
+        if self.draw(st.booleans()):
+            i = self.b.emit(self.pick(["add", "sub"]), (self.pick(self.indices), i))
+        n = size_value(x, 0)
+        inside = self.b.emit(
+            "logical_and", (self.b.emit("ge", (i, self.b.emit("neg", (n,)))), self.b.emit("lt", (i, n)))
+        )
+        self.b.emit("check", (inside,), error="IndexError", message="index is out of bounds")
+        self.floats.append(self.name(self.b.emit("load", (x, i), region=(At(Arg(0)),))))
+
     def make_fresh(self) -> None:
         x = self.pick(self.arrays)
         made = zeros_like(x) if self.draw(st.booleans()) else copy(x)
@@ -196,7 +211,9 @@ class _Maker:
     def block_for(self, depth: int) -> None:
         body = Block([Value(WEAK_INT, "i"), Value(FLOAT, "c"), Value(FLOAT, "unused")])
         over_n = self.draw(st.booleans())
-        bounds = (0, size_value(self.arrays[0], 0), 1) if over_n else self.pick([(0, 2, 1), (2, -1, -1), (0, 1, 1), (1, 1, 1)])
+        size = size_value(self.arrays[0], 0)
+        forward, backward = (0, size, 1), (self.b.emit("sub", (size, 1)), -1, -1)
+        bounds = self.pick([forward, backward, (1, size, 1), (0, size, 2)]) if over_n else self.pick(BOUNDS)
         exits = self.draw(st.booleans())
         initial = [self.b.emit("cast", (self.float(),), dtype="float64", weak=False) for _ in range(2)]
         indices = list(self.indices)
@@ -244,7 +261,7 @@ def programs(draw: Any) -> Example:
     n = draw(st.integers(1, 4))
     func = new_func(
         "f",
-        [("x", Array("float64", (N,))), ("y", Array("float64", (N,))), ("m", Array("float64", (2, N))), ("s", FLOAT), ("k", INT)],
+        [("x", VECTOR), ("y", VECTOR), ("m", Array("float64", (2, N))), ("s", FLOAT), ("k", INT)],
         Loc("model.py", "f", 1, 0, 3),
     )
     maker = _Maker(draw, func)
