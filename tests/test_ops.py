@@ -66,7 +66,7 @@ def samples(
 
 
 def apply(op: OpDef, *args: Any) -> Any:
-    attrs = {"dtype": "float64", "weak": False} if op.name == "cast" else {}
+    attrs = {"dtype": "float64", "weak": False} if op.name == "cast" else op.tests.get("attrs", {})
     return op(*args, **attrs)
 
 
@@ -82,7 +82,8 @@ def reference(op: OpDef, *args: Any) -> Any:
     """NumPy's own function for the op where it has one, else the row's."""
     target = next((c for c in op.calls if isinstance(c, np.ufunc)), op.run)
     with np.errstate(all="ignore"):
-        return target(*args, **({"dtype": "float64", "weak": False} if op.name == "cast" else {}))
+        attrs = {"dtype": "float64", "weak": False} if op.name == "cast" else op.tests.get("attrs", {})
+        return target(*args, **attrs)
 
 
 BITWISE = {"bitand", "bitor", "bitxor", "lshift", "rshift"}
@@ -153,7 +154,7 @@ def partials(op: OpDef, *args: Any) -> list[np.ndarray]:
 
     def program(*xs: Value) -> list[Any]:
         y = apply(op, *xs)
-        return [TABLE["add"](0.0, 0.0 if p is None else p) for p in op.partials(y, *xs)]
+        return [TABLE["add"](0.0, 0.0 if p is None else p) for p in op.partials(y, *xs, **op.tests.get("attrs", {}))]
 
     with np.errstate(all="ignore"):
         return [np.asarray(p) for p in interp.run(build(program, *args), args)]
@@ -187,7 +188,7 @@ def test_partials(op: OpDef) -> None:
 @ids("op", SMOOTH, ids=lambda op: op.name)
 def test_partials_keep_float32(op: OpDef) -> None:
     args = samples(op, dtype="float32")
-    func = build(lambda *xs: [v for v in op.partials(apply(op, *xs), *xs) if isinstance(v, Value)], *args)
+    func = build(lambda *xs: [v for v in op.partials(apply(op, *xs), *xs, **op.tests.get("attrs", {})) if isinstance(v, Value)], *args)
     assert {v.dtype for v in func.results} <= {"float32", "bool"}
 
 
@@ -224,6 +225,13 @@ def method(x: Any, name: str, *args: Any, **kwargs: Any) -> Any:
 
 def attribute(x: Any, name: str) -> Any:
     return ATTRIBUTES[name].build(x) if isinstance(x, Value) else getattr(x, name)
+
+
+def sp(namespace: Any) -> Any:
+    """scipy.special, or the calls for it."""
+    import scipy.special
+
+    return scipy.special if namespace is np else Calls(scipy.special)
 
 
 m, a = method, attribute
@@ -356,6 +364,14 @@ PROGRAMS: list[tuple[Any, tuple[tuple[int, ...], ...]]] = [
     (lambda np, x: np.where(np.greater(x, 1.0), np.sqrt(np.fabs(x - 1.0)), 0.0), (M,)),
     (lambda np, x: np.nan_to_num(x) + np.fabs(x), (M,)),
     (lambda np, x, y: np.add(x, y, out=np.zeros((3, 4))) * 2.0, (M, M)),
+    (lambda np, x: sp(np).logsumexp(x, axis=1) * sp(np).logsumexp(x), (M,)),
+    (lambda np, x, b: sp(np).logsumexp(x, axis=0, b=b, keepdims=True), (M, M)),
+    (lambda np, x: sp(np).softmax(x, axis=-1) + sp(np).log_softmax(x, axis=0) + sp(np).softmax(x), (M,)),
+    (lambda np, x: sp(np).expit(x) + sp(np).log_expit(x) + sp(np).logit(x / 3.0) + sp(np).cbrt(x), (M,)),
+    (lambda np, x, y: sp(np).xlogy(x, y) + sp(np).rel_entr(x, y) + sp(np).kl_div(x, y) + sp(np).entr(x), (M, M)),
+    (lambda np, x: sp(np).huber(1.1, x) + sp(np).pseudo_huber(1.1, x) + sp(np).ndtr(x), (M,)),
+    (lambda np, x, y: sp(np).betaln(x, y) + sp(np).beta(x, y) + sp(np).gammaln(x), (M, M)),
+    (lambda np, x: np.multiply(sp(np).polygamma(2, x), 0.1) + sp(np).psi(x - 0.4), (M,)),
 ]
 
 

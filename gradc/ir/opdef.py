@@ -9,6 +9,7 @@ that adds nodes with the current builder. An elementwise op makes its own call; 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -144,12 +145,50 @@ class Call:
         return None if isinstance(self.build, OpDef) else inspect.signature(self.build)
 
 
-CALLS: dict[Any, Call] = {}
+class CallTable(dict[Any, Call]):
+    """Calls by callable. A callable may be entered by its dotted name, "scipy.special.erf": it is looked up
+    once its module has been imported by somebody, so that gradc does not import modules that nobody uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: dict[str, dict[str, Call]] = {}
+
+    def enter_late(self, name: str, entry: Call) -> None:
+        """Enter what `name` will be."""
+        module, _, attribute = name.rpartition(".")
+        self._waiting.setdefault(module, {})[attribute] = entry
+
+    def _arrivals(self) -> bool:
+        arrived = [module for module in self._waiting if module in sys.modules]
+        for module in arrived:
+            for attribute, entry in self._waiting.pop(module).items():
+                target = getattr(sys.modules[module], attribute, None)
+                if target is not None:
+                    self[target] = entry
+        return bool(arrived)
+
+    def __contains__(self, target: object) -> bool:
+        return super().__contains__(target) or (self._arrivals() and super().__contains__(target))
+
+    def __missing__(self, target: Any) -> Call:
+        if target in self:
+            return self[target]
+        raise KeyError(target)
+
+    def get(self, target: Any, default: Any = None) -> Any:
+        """The call of `target`, or `default`."""
+        return self[target] if target in self else default
+
+
+CALLS = CallTable()
 METHODS: dict[str, Call] = {}
 ATTRIBUTES: dict[str, Call] = {}
 
 
 def _enter_call(target: Any, entry: Call) -> None:
+    if isinstance(target, str):
+        CALLS.enter_late(target, entry)
+        return
     if target in CALLS:
         raise InternalError(f"{target} has two entries")
     CALLS[target] = entry
