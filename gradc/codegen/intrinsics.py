@@ -129,7 +129,9 @@ def _call_libm(builder: Any, name: str, *args: Any) -> Any:
 
 def _call_llvm(builder: Any, name: str, *args: Any) -> Any:
     """Call an intrinsic that LLVM itself knows how to vectorise."""
-    return builder.call(builder.module.declare_intrinsic(f"llvm.{name}", [args[0].type]), args)
+    ty = args[0].type
+    whole = ir.FunctionType(ty, [ty] * len(args))
+    return builder.call(builder.module.declare_intrinsic(f"llvm.{name}", [ty], whole), args)
 
 
 Emit = Callable[..., Any]
