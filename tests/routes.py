@@ -1,4 +1,4 @@
-"""The ways to a derivative that tests compare: the IR interpreter, the compiled kernel, and `.source` under plain NumPy."""
+"""The ways to a derivative that tests compare: IR interpreter, compiled kernel, `.source` under plain NumPy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 import gradc
 from gradc.ad.reverse import reverse
-from gradc.frontends.from_python import parse
+from gradc.frontends.from_python import bind_arguments, parse
 from gradc.ir.interp import run
 from gradc.ir.tree import flatten, unflatten
 from gradc.ir.verifier import verify
@@ -18,9 +18,10 @@ from tests.oracle import copy_args, is_float_leaf, make_weights, tree_map
 
 def primal_by_interpreter(function: Callable[..., Any], args: Sequence[Any]) -> Any:
     """The function's result from its IR; arguments are changed as the function changes them."""
-    program = parse(function, args)
+    bound = bind_arguments(function, args, {})
+    program = parse(function, bound)
     verify(program.func)
-    values = run(program.func, [*_argument_leaves(args), *_capture_leaves(program)])
+    values = run(program.func, [*_argument_leaves(bound), *_capture_leaves(program)])
     return unflatten(program.result, values)
 
 
@@ -28,8 +29,9 @@ def vjp_by_interpreter(
     function: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int], weights: Any
 ) -> tuple[Any, tuple[Any, ...]]:
     """(result, gradients of <weights, result>) from reversed IR."""
-    program = parse(function, args)
-    flat = _argument_leaves(args)
+    bound = bind_arguments(function, args, {})  # its leaves are those of `args`, then those of defaults
+    program = parse(function, bound)
+    flat = _argument_leaves(bound)
     positions, start = [], 0
     for k, arg in enumerate(args):
         leaves, _ = flatten(arg)
