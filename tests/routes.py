@@ -38,6 +38,7 @@ def vjp_by_interpreter(
         if k in argnums:
             positions += [start + i for i, leaf in enumerate(leaves) if is_float_leaf(leaf)]
         start += len(leaves)
+    assert not program.static.keys() & set(positions), "the value of a differentiated argument was needed to compile"
     derived = reverse(program.func, positions, keep_value=True, seeds="params")
     verify(derived)
     given, _ = flatten(weights)  # None is structure, so only leaves with a derivative remain
