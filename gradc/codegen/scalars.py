@@ -35,8 +35,6 @@ def bare(text: str) -> str:
             if depth == 0 and k < len(text) - 1:
                 return text
         inner = text[1:-1]
-        if "," in inner and precedence_of(inner) == 100 and not re.fullmatch(r"[\w.]+[(\[].*", inner):
-            return text
         text = inner
     return text
 
@@ -145,7 +143,11 @@ class Scalars:
         args: dict[str, Expr] = dict(zip(op.operands, expr.args, strict=False))
         args |= {k: Lit(v, "int64") for k, v in expr.attrs.items() if isinstance(v, int | float)}
         whole = {name for k, name in enumerate(op.operands) if k in op.conditions}
-        return self._filled(template, args, compute, expr.dtype, op.precedence, whole)
+        core = bare(template)
+        level = precedence_of(_HOLE.sub("x", core))
+        if level < 4:
+            core, level = template, 100
+        return self._filled(core, args, compute, expr.dtype, level, whole)
 
     def _filled(
         self, template: str, args: Mapping[str, Expr], compute: str, dtype: str, precedence: int,

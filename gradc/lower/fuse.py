@@ -135,7 +135,8 @@ class _Schedule:
                 break
         if chosen is None:
             chosen = Group(unit.axes[0].size if loop else None, loop and unit.axes[0].summed)
-            at = len(self.groups) if loop or unit.emit is not None else lowest
+            late = (loop or unit.emit is not None) and not unit.early
+            at = len(self.groups) if late else lowest
             self.groups.insert(at, chosen)
             for k in range(at, len(self.groups)):
                 self.groups[k].position = k
@@ -222,12 +223,13 @@ class _Schedule:
         if any(relate(unit, u) == APART for u in users):
             return
         read = {root for t in unit.touches() if t.buffer is not made for root in t.buffer.roots}
+        # Writes that come after the unit in the program must still come after it.
         for between in self.groups[group.position : target.position + 1]:
             for other in between.members:
-                if other is unit:
+                if other.order < unit.order or other is unit:
                     continue
                 writes = any(t.mode != READ and not read.isdisjoint(t.buffer.roots) for t in other.touches())
-                if writes and (between is not target or other.order < unit.order or relate(unit, other) == APART):
+                if writes and (between is not target or relate(unit, other) == APART):
                     return
         group.members.remove(unit)
         target.members.append(unit)
@@ -337,7 +339,7 @@ class Fuser:
             finish.append(Put(f.result, f.index, value))
         names = names_in([f.operand, *(a.extent for a in unit.axes)]) | unit.needs
         parts = [
-            Unit((*unit.order, 0), rest, start, guarded=unit.guarded, needs=set(names)),
+            Unit((*unit.order, 0), rest, start, guarded=False, needs=names_in([*extents]), early=True),
             Unit((*unit.order, 1), unit.axes, step, guarded=unit.guarded, needs=set(names)),
         ]
         if finish:

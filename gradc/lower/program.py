@@ -33,6 +33,7 @@ from gradc.ir.nodes import Block, Func, Node, Value, captured_values, walk_nodes
 from gradc.ir.types import Array, Scalar
 from gradc.lower.arrays import Ref, whole
 from gradc.lower.fuse import Straight, Fuser
+from gradc.lower.inline import inline
 from gradc.lower.nodes import NodeLowering, StackRef
 from gradc.lower.scopes import Names, Scopes
 from gradc.lower.units import READ, WRITE, Touch, Unit, names_in
@@ -55,6 +56,7 @@ class _Lowering(NodeLowering):
     def run(self) -> Kernel:
         params = [self._param(p) for p in self.func.params]
         body = self.block(self.func.body, results=True)
+        inline(body, self.results)
         return Kernel(self.func.name, params, [*self.scopes.top, *body], self.results, self.names.take)
 
     def _param(self, param: Value) -> str:
