@@ -68,7 +68,8 @@ def is_structure(obj: object) -> bool:
     cls = type(obj)
     if cls in (tuple, list, dict, OrderedDict) or is_named_tuple(cls):
         return True
-    return dataclasses.is_dataclass(cls)
+    # gradc's own dataclasses (values, among others) are not the user's structure.
+    return dataclasses.is_dataclass(cls) and not cls.__module__.startswith("gradc.")
 
 
 def children(obj: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -97,19 +98,19 @@ def rebuild(cls: type, keys: Sequence[Any], items: Sequence[Any]) -> Any:
     return made
 
 
-def flatten(obj: Any) -> tuple[list[Any], Tree]:
+def flatten(obj: Any, leaf_types: tuple[type, ...] = LEAF_TYPES) -> tuple[list[Any], Tree]:
     """Leaves of `obj` from left to right, and its tree."""
     leaves: list[Any] = []
-    return leaves, _flatten(obj, leaves)
+    return leaves, _flatten(obj, leaves, leaf_types)
 
 
-def _flatten(obj: Any, leaves: list[Any]) -> Tree:
-    if isinstance(obj, LEAF_TYPES):
+def _flatten(obj: Any, leaves: list[Any], leaf_types: tuple[type, ...]) -> Tree:
+    if isinstance(obj, leaf_types):
         leaves.append(obj)
         return Leaf(len(leaves) - 1)
     if is_structure(obj):
         keys, items = children(obj)
-        return Branch(type(obj), keys, tuple(_flatten(item, leaves) for item in items))
+        return Branch(type(obj), keys, tuple(_flatten(item, leaves, leaf_types) for item in items))
     return Static(obj)
 
 

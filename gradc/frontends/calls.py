@@ -1,0 +1,518 @@
+"""Calls: the op table, helpers written in Python (inlined), classes, builtins, objects that expand to IR."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradc.errors import GradcError, UnsupportedError
+from gradc.frontends import builtin_calls
+from gradc.frontends.bindings import (
+    AttributeFetch,
+    Binding,
+    Closure,
+    DynamicRange,
+    Frame,
+    Generator,
+    Iteration,
+    KnownFetch,
+    Method,
+    NeedStatic,
+    Partial,
+    contains_value,
+    describe,
+    is_array,
+    is_number,
+    is_scalar,
+)
+from gradc.frontends.expressions import Expressions, is_foldable
+from gradc.frontends.fence import check_syntax
+from gradc.frontends.jumps import RETURN, lower_jumps
+from gradc.frontends.liveness import Liveness, bound_names
+from gradc.frontends.source import FunctionNode, FunctionSource, function_source
+from gradc.ir.nodes import Func, Value, clone_node, walk_nodes
+from gradc.ir.program import Expansion, Typed
+from gradc.ir.tree import Leaf, flatten, is_named_tuple, is_structure, unflatten
+from gradc.ir.types import Array, Dim, Size, Stack, Type, is_integer, size_variables, substitute_size
+from gradc.ops import CALLS, METHODS
+
+MAX_DEPTH = 64
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class Code:
+    """A function's body in the form that is interpreted."""
+
+    source: FunctionSource
+    body: list[ast.stmt]
+    locals: frozenset[str]
+    liveness: Liveness
+
+
+_codes: dict[FunctionNode, Code] = {}
+
+
+def code_of(source: FunctionSource) -> Code:
+    """The body of a function without jumps, and what is live where."""
+    found = _codes.get(source.node)
+    if found is None:
+        check_syntax(source)
+        node = source.node
+        if isinstance(node, ast.Lambda):
+            statements: list[ast.stmt] = [ast.copy_location(ast.Return(node.body), node.body)]
+        else:
+            statements = node.body
+        names = bound_names(statements) | {a.arg for a in _arguments(node.args)} | {RETURN, "$done"}
+        body = lower_jumps(statements, node)
+        found = Code(source, body, names | bound_names(body), Liveness(body))
+        _codes[node] = found
+    return found
+
+
+def _arguments(args: ast.arguments) -> list[ast.arg]:
+    rest = [a for a in (args.vararg, args.kwarg) if a is not None]
+    return [*args.posonlyargs, *args.args, *args.kwonlyargs, *rest]
+
+
+class Calls(Expressions):
+    """Interprets calls."""
+
+    def _eval_Call(self, node: ast.Call) -> Binding:
+        callee = self.eval(node.func)
+        if callee is builtin_calls.super_type:
+            self.refuse("`super()` cannot be compiled", hint="call the method of the class by name.")
+        args: list[Binding] = []
+        for arg in node.args:
+            if isinstance(arg, ast.Starred):
+                args += self.known_items(self.eval(arg.value), "`*` arguments")
+            else:
+                args.append(self.eval(arg))
+        keywords: dict[str, Binding] = {}
+        for keyword in node.keywords:
+            b = self.eval(keyword.value)
+            if keyword.arg is not None:
+                keywords[keyword.arg] = b
+                continue
+            if not isinstance(b, dict):
+                self.refuse(f"`**` arguments are {describe(b)}, not a dict")
+            keywords.update(b)
+        return self.call(callee, args, keywords)
+
+    def call(self, callee: Binding, args: Sequence[Binding], keywords: dict[str, Binding]) -> Binding:
+        """callee(*args, **keywords)."""
+        args = list(args)
+        match callee:
+            case Closure():
+                bound = self._bind_closure(callee, args, keywords)
+                return self.inline(callee.source, callee.frame.function, callee.frame, bound)
+            case Method():
+                return self._call_method(callee, args, keywords)
+            case Partial():
+                return self.call(callee.callee, [*callee.args, *args], {**callee.keywords, **keywords})
+            case functools.partial():
+                fetch = self.fetch_of.get(id(callee), (callee, KnownFetch(callee, "partial")))[1]
+                stored = [
+                    self.external(a, _ItemFetch(AttributeFetch(fetch, "args"), k, "argument"))
+                    for k, a in enumerate(callee.args)
+                ]
+                named = {
+                    n: self.external(a, _ItemFetch(AttributeFetch(fetch, "keywords"), n, n))
+                    for n, a in callee.keywords.items()
+                }
+                return self.call(callee.func, [*stored, *args], {**named, **keywords})
+            case types.MethodType():
+                fetch = self.fetch_of.get(id(callee), (callee, KnownFetch(callee, "method")))[1]
+                owner = self.external(callee.__self__, AttributeFetch(fetch, "__self__"))
+                return self.call(callee.__func__, [owner, *args], keywords)
+            case Value():
+                self.refuse(f"{describe(callee)} is not callable")
+        if callee in _hashable(builtin_calls.TABLE, callee):
+            return builtin_calls.TABLE[callee](self, args, keywords)
+        args = [self.generated(a) if isinstance(a, Generator) else a for a in args]
+        if is_foldable(callee, args, keywords):
+            return self.fold(callee, *args)
+        if callee in _hashable(CALLS, callee):
+            name = getattr(callee, "__name__", type(callee).__name__)
+            return self.build(CALLS[callee].build, args, keywords, name)
+        return self._call_object(callee, args, keywords)
+
+    def _call_object(self, callee: Any, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
+        plain = getattr(callee, "__gradc_function__", None)
+        if plain is not None and not isinstance(callee, type):
+            return self.call(plain, args, keywords)
+        if hasattr(callee, "__gradc_expand__") and not isinstance(callee, type):
+            return self._expand(callee, args, keywords)
+        if isinstance(getattr(callee, "py_func", None), types.FunctionType):
+            return self.call(callee.py_func, args, keywords)
+        if isinstance(callee, types.FunctionType):
+            module = (callee.__module__ or "").split(".")[0]
+            if module in ("numpy", "scipy"):
+                self._refuse_library(callee)
+            bound = self._bind_function(callee, args, keywords)
+            return self.inline(function_source(callee), callee, None, bound)
+        if isinstance(callee, type):
+            return self._construct(callee, args, keywords)
+        module = (getattr(callee, "__module__", None) or type(callee).__module__ or "").split(".")[0]
+        if isinstance(callee, np.ufunc) or module in ("numpy", "scipy"):
+            self._refuse_library(callee)
+        method = getattr(type(callee), "__call__", None)
+        if isinstance(method, types.FunctionType):
+            return self.call(method, [callee, *args], keywords)
+        name = getattr(callee, "__name__", None)
+        if name is not None and not any(contains_value(a) for a in (*args, *keywords.values())) and _is_pure(callee):
+            return callee(*args, **keywords)
+        self.refuse(f"{describe(callee)} cannot be called in a compiled function", "there is no rule for it.")
+
+    def _refuse_library(self, callee: Any) -> None:
+        name = getattr(callee, "__name__", type(callee).__name__)
+        module = (getattr(callee, "__module__", None) or "numpy").replace("numpy", "np", 1)
+        self.refuse(
+            f"`{module}.{name}` has no rule", "gradc compiles the NumPy and SciPy functions that are in its op table.",
+            "write it with functions that are in the table, or pass its result in as an argument.",
+        )
+
+    # ------------------------------------------------------------------------------------- op table
+
+    def build(self, build: Callable[..., Any], args: Sequence[Any], keywords: dict[str, Any], name: str) -> Binding:
+        """Run an entry of the op table on bindings. Options that turn out to be run-time values are made static."""
+        try:
+            signature = inspect.signature(build)
+            bound = signature.bind(*args, **keywords)
+        except TypeError as error:
+            raise UnsupportedError(
+                f"{name}: {error}", self.builder.loc, "this form of the call has no rule.",
+            ) from None
+        except ValueError:
+            bound = None
+        nodes, block = len(self.builder.block.nodes), self.builder.block
+        try:
+            return build(*args, **keywords) if bound is None else build(*bound.args, **bound.kwargs)
+        except GradcError as error:
+            self._freeze_options(args, keywords)
+            raise error if error.loc is not None else type(error)(
+                error.what, self.builder.loc, error.why, error.hint
+            ) from None
+        except (TypeError, AttributeError, ValueError) as error:
+            del block.nodes[nodes:]
+            self._freeze_options(args, keywords)
+            raise UnsupportedError(
+                f"{name} cannot be compiled with these arguments", self.builder.loc, str(error)
+            ) from error
+
+    def _freeze_options(self, args: Sequence[Any], keywords: dict[str, Any]) -> None:
+        """Ask for integer arguments to be known, where they are leaves: an axis, a number of sections."""
+        pending = [*args, *keywords.values()]
+        needs: set[Any] = set()
+        while pending:
+            b = pending.pop()
+            if isinstance(b, tuple | list):
+                pending += b
+            elif is_scalar(b) and (is_integer(b.ty) or b.dtype == "bool"):
+                needs |= self.dependencies(b) or frozenset()
+        if needs:
+            self.need(frozenset(needs))
+
+    def _call_method(self, callee: Method, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
+        base, name = callee.base, callee.name
+        if isinstance(base, Value) or is_number(base):
+            local = builtin_calls.METHODS.get(name)
+            if local is not None:
+                return local(self, base, args, keywords)
+            if name not in METHODS:
+                self.refuse(f"method `{name}` of {describe(base)} cannot be compiled", "there is no rule for it.")
+            return self.build(METHODS[name].build, [self.value(base), *args], keywords, f"method {name}")
+        if isinstance(base, list | dict):
+            return builtin_calls.call_container_method(self, base, name, args, keywords)
+        if isinstance(base, str | range | slice | frozenset | tuple) and not is_named_tuple(type(base)):
+            if contains_value(args) and not isinstance(base, str):
+                self.refuse(f"method `{name}` of {describe(base)} cannot be compiled with run-time values")
+            if isinstance(base, str) and name == "format":
+                return base
+            return getattr(base, name)(*args, **keywords)
+        if is_named_tuple(type(base)) and name in ("_replace", "_asdict"):
+            return getattr(base, name)(*args, **keywords)
+        found = inspect.getattr_static(type(base), name, None)
+        if isinstance(found, staticmethod):
+            return self.call(found.__func__, args, keywords)
+        if isinstance(found, classmethod):
+            return self.call(found.__func__, [type(base), *args], keywords)
+        if isinstance(found, types.FunctionType):
+            return self.call(found, [base, *args], keywords)
+        self.refuse(f"method `{name}` of {describe(base)} cannot be compiled")
+
+    # ------------------------------------------------------------------------------------- inlining
+
+    def _bind_function(
+        self, function: types.FunctionType, args: list[Binding], keywords: dict[str, Binding]
+    ) -> dict[str, Binding]:
+        try:
+            signature = inspect.signature(function, follow_wrapped=False)
+            bound = signature.bind(*args, **keywords)
+        except TypeError as error:
+            self.refuse(f"{function.__name__}(): {error}")
+        for name, parameter in signature.parameters.items():
+            if name in bound.arguments:
+                continue
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                bound.arguments[name] = ()
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                bound.arguments[name] = {}
+            else:
+                fetch = self.fetch_of.get(id(function), (function, KnownFetch(function, function.__name__)))[1]
+                bound.arguments[name] = self.external(parameter.default, _DefaultFetch(fetch, name))
+        return dict(bound.arguments)
+
+    def _bind_closure(self, callee: Closure, args: list[Binding], keywords: dict[str, Binding]) -> dict[str, Binding]:
+        spec = callee.source.node.args
+        parameters: list[inspect.Parameter] = []
+        positional = [*spec.posonlyargs, *spec.args]
+        defaults = dict(zip([a.arg for a in positional[len(positional) - len(callee.defaults) :]], callee.defaults,
+                            strict=True))
+        for k, a in enumerate(positional):
+            kind = inspect.Parameter.POSITIONAL_ONLY if k < len(spec.posonlyargs) else inspect.Parameter.POSITIONAL_OR_KEYWORD
+            parameters.append(inspect.Parameter(a.arg, kind))
+        if spec.vararg is not None:
+            parameters.append(inspect.Parameter(spec.vararg.arg, inspect.Parameter.VAR_POSITIONAL))
+        parameters += [inspect.Parameter(a.arg, inspect.Parameter.KEYWORD_ONLY) for a in spec.kwonlyargs]
+        if spec.kwarg is not None:
+            parameters.append(inspect.Parameter(spec.kwarg.arg, inspect.Parameter.VAR_KEYWORD))
+        known = {**defaults, **callee.keyword_defaults}
+        optional = [p.replace(default=None) if p.name in known else p for p in parameters]
+        try:
+            bound = inspect.Signature(optional).bind(*args, **keywords)
+        except TypeError as error:
+            self.refuse(f"{callee.source.name}(): {error}")
+        for p in parameters:
+            if p.name not in bound.arguments:
+                empty = {p.VAR_POSITIONAL: (), p.VAR_KEYWORD: {}}.get(p.kind)
+                bound.arguments[p.name] = known[p.name] if empty is None else empty
+        return dict(bound.arguments)
+
+    def inline(
+        self, source: FunctionSource, function: Any, parent: Frame | None, arguments: dict[str, Binding]
+    ) -> Binding:
+        """Interpret a function's body in place of a call."""
+        depth = sum(1 for f in self.frames if f.source.node is source.node)
+        if depth >= MAX_DEPTH or len(self.frames) >= 4 * MAX_DEPTH:
+            self.refuse(
+                f"`{source.name}` calls itself without an end that is known while compiling",
+                f"after {depth} calls inside each other there was still another one.",
+                "write it as a loop.",
+            )
+        code = code_of(source)
+        frame = Frame(source, function, parent, code.locals, dict(arguments), code=code, site=self.builder.loc)
+        self.frames.append(frame)
+        before, self.builder.loc = self.builder.loc, source.loc(source.node)
+        try:
+            self.run_body(code.body)
+            result = frame.env.get(RETURN)
+        finally:
+            self.builder.loc = before
+            if frame in self.frames:
+                del self.frames[self.frames.index(frame) :]
+        return self.read("the result", result)
+
+    def run_body(self, body: list[ast.stmt]) -> None:
+        """Run a function's statements."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------------------------- classes
+
+    def _construct(self, cls: type, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
+        if is_named_tuple(cls):
+            try:
+                return cls(*args, **keywords)
+            except TypeError as error:
+                self.refuse(str(error))
+        if dataclasses.is_dataclass(cls):
+            return self._construct_dataclass(cls, args, keywords)
+        if issubclass(cls, BaseException):
+            self.refuse("an exception can only be raised", hint="write `raise` before it.")
+        if issubclass(cls, np.generic) and args and not keywords:
+            value = self.value(args[0])
+            if isinstance(value.ty, Array) and value.rank == 0:
+                value = self.scalar(value, "the argument")
+            return self.emit("cast", value, dtype=np.dtype(cls).name, weak=False)
+        self.refuse(
+            f"an object of class {cls.__name__} cannot be made in a compiled function",
+            "structure is tuples, lists, dicts, named tuples and dataclasses.", "use a dataclass or a named tuple.",
+        )
+
+    def _construct_dataclass(self, cls: Any, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
+        if isinstance(cls.__dict__.get("__init__"), types.FunctionType) and "__create_fn__" not in str(
+            cls.__init__.__qualname__
+        ) and cls.__init__.__code__.co_filename != "<string>":
+            self.refuse(f"{cls.__name__} has its own __init__", hint="let the dataclass make it.")
+        try:
+            bound = inspect.signature(cls).bind(*args, **keywords)
+        except TypeError as error:
+            self.refuse(f"{cls.__name__}(): {error}")
+        made = object.__new__(cls)
+        for f in dataclasses.fields(cls):
+            if f.name in bound.arguments:
+                b = bound.arguments[f.name]
+            elif f.default is not dataclasses.MISSING:
+                b = f.default
+            elif f.default_factory is not dataclasses.MISSING:
+                b = f.default_factory()
+            else:
+                continue
+            object.__setattr__(made, f.name, b)
+        after = getattr(cls, "__post_init__", None)
+        if isinstance(after, types.FunctionType):
+            self.call(after, [made], {})
+        return made
+
+    # ------------------------------------------------------------------------------------- expansion
+
+    def _expand(self, callee: Any, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
+        leaves, tree = flatten((tuple(args), dict(keywords)), LEAVES)
+        stand_ins = [Typed(v.ty) if isinstance(v, Value) else v for v in leaves]
+        typed_args, typed_keywords = unflatten(tree, stand_ins)
+        try:
+            expansion: Expansion = callee.__gradc_expand__(typed_args, typed_keywords)
+        except NeedStatic as request:
+            # Keys of the inner program name its leaves: ("leaf", position).
+            for key in request.keys:
+                if key[0] == "leaf":
+                    self.static(leaves[key[1]], "an argument of a derivative")
+            raise
+        operands: list[Value] = [self.value(leaf) for leaf in leaves]
+        for capture in expansion.captures:
+            binding = self.external(capture.fetch(), capture.fetch)  # type: ignore[arg-type]
+            operands += [self.value(leaf) for leaf in flatten(binding, LEAVES)[0]]
+        for guard in expansion.guards:
+            self.guards.setdefault(guard.fetch.key(), guard)  # type: ignore[attr-defined]
+        results = self.splice_func(expansion.func, operands)
+        return unflatten(expansion.result, results)
+
+    def splice_func(self, func: Func, operands: Sequence[Value]) -> list[Value]:
+        """Put the nodes of `func` here, with `operands` for its parameters; its results."""
+        mapping: dict[int, Value] = {id(p): v for p, v in zip(func.params, operands, strict=True)}
+        sizes: dict[str, Size] = {}
+        for p, v in zip(func.params, operands, strict=True):
+            if isinstance(p.ty, Array) and isinstance(v.ty, Array):
+                for inner, outer in zip(p.ty.shape, v.ty.shape, strict=True):
+                    if isinstance(inner, Dim) and len(inner.terms) == 1 and inner.terms[0][1] == 1:
+                        atoms = inner.terms[0][0]
+                        if len(atoms) == 1 and atoms[0].inner is None:
+                            sizes.setdefault(atoms[0].name, outer)
+
+        def rename(ty: Type) -> Type:
+            if isinstance(ty, Stack):
+                return Stack(rename(ty.item))  # type: ignore[arg-type]
+            if not isinstance(ty, Array):
+                return ty
+            for size in ty.shape:
+                for name in sorted(size_variables(size)):
+                    if name not in sizes:
+                        sizes[name] = self.builder.new_size("t")
+            return Array(ty.dtype, tuple(substitute_size(s, sizes) for s in ty.shape), ty.layout)
+
+        for node in func.body.nodes:
+            copy = clone_node(node, mapping)
+            self.builder.block.nodes.append(copy)
+            for inner_node in (copy, *(n for block in copy.blocks for n in walk_nodes(block))):
+                for name in ("type", "item"):
+                    if isinstance(inner_node.attrs.get(name), Array | Stack):
+                        inner_node.attrs[name] = rename(inner_node.attrs[name])
+                for result in inner_node.results:
+                    result.ty = rename(result.ty)
+                    result.size = None
+            for result in copy.results:
+                self.builder.owner[result] = self.builder.block
+        return [mapping.get(id(r), r) for r in func.results]
+
+    # ------------------------------------------------------------------------------------- iteration
+
+    def known_items(self, b: Binding, what: str) -> list[Binding]:
+        """The items of something whose length is known while compiling."""
+        found = self.iterate(b)
+        if isinstance(found, list):
+            return found
+        length = self.static(found.length, f"the length of {what}")
+        return [found.item(k) for k in range(int(length))]
+
+    def iterate(self, b: Binding) -> list[Binding] | Iteration:
+        """What a loop over `b` goes through: items, or a run-time iteration."""
+        match b:
+            case Generator():
+                return self.generated(b)
+            case Iteration():
+                return b
+            case DynamicRange():
+                length = self.length(b)
+                return Iteration(length, lambda k: self.item(b, k))
+            case dict():
+                return list(b)
+            case list() | tuple() | str() | range():
+                return list(b)
+            case frozenset():
+                return sorted(b, key=repr)
+            case Value() if is_array(b) and b.rank:
+                from gradc.ops.memory import size_value
+
+                size = self.builder.canonical_size(b.shape[0])
+                return Iteration(size if isinstance(size, int) else size_value(b, 0), lambda k: self.row(b, k))
+        if is_structure(b) and isinstance(b, tuple):
+            return list(b)
+        self.refuse(f"{describe(b)} cannot be looped over")
+
+    def length(self, b: Binding) -> Binding:
+        """len(b)."""
+        return builtin_calls.length(self, b)
+
+
+LEAVES: tuple[type, ...] = (Value, bool, int, float, complex, np.generic)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _ItemFetch:
+    """An item of something else that is fetched."""
+
+    base: Any
+    item: Any
+    name: str
+
+    def __call__(self) -> Any:
+        return self.base()[self.item]
+
+    def key(self) -> tuple[Any, ...]:
+        return ("item", self.base.key(), self.item)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _DefaultFetch:
+    """The default of a parameter, as it is now."""
+
+    base: Any
+    name: str
+
+    def __call__(self) -> Any:
+        return inspect.signature(self.base(), follow_wrapped=False).parameters[self.name].default
+
+    def key(self) -> tuple[Any, ...]:
+        return ("default", self.base.key(), self.name)
+
+
+def _hashable(table: Any, key: Any) -> Any:
+    """The table, or nothing where the key cannot be looked up."""
+    try:
+        hash(key)
+    except TypeError:
+        return ()
+    return table
+
+
+def _is_pure(callee: Any) -> bool:
+    return (getattr(callee, "__module__", None) or "").split(".")[0] in ("builtins", "math", "operator", "numpy")
+
+
+__all__ = ["Calls", "Code", "Leaf", "code_of"]

@@ -1,0 +1,1052 @@
+"""Loops. A body is interpreted until what it carries from one iteration to the next is known; then it is kept.
+
+Numbers are carried. An array that is rebound is one of three things: the same buffer; one of a few buffers that exist before
+the loop (`u, v = v, u`), chosen by a carried selector; or a new array in every iteration, for which there is one
+storage buffer, filled at the end of each iteration. docs/design.md, invariant 2, says why.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradc.frontends.bindings import (
+    MISSING,
+    Binding,
+    DynamicRange,
+    MaybeUnbound,
+    NeedUnroll,
+    PathEnds,
+    Poison,
+    Unstable,
+    content_of,
+    describe,
+    is_array,
+    is_mutable,
+    is_number,
+    replace_content,
+)
+from gradc.frontends.liveness import Names, bound_names
+from gradc.frontends.machine import Snapshot
+from gradc.frontends.merge import Branches, _clash, _equal
+from gradc.ir.effects import roots
+from gradc.ir.nodes import Block, Value
+from gradc.ir.tree import children, is_structure, rebuild
+from gradc.ir.types import WEAK_BOOL, WEAK_INT, Scalar, Size, promote_dtypes
+from gradc.ops.memory import copy
+
+Path = tuple[Any, ...]
+BOUND = "$bound"
+MAX_UNROLLED = 4096
+MAX_PASSES = 24
+
+
+@dataclass(slots=True)
+class Carried:
+    """A number that goes from iteration to iteration; `flagged`: with a boolean that says whether it is bound."""
+
+    ty: Scalar
+    flagged: bool = False
+
+
+@dataclass(slots=True)
+class Storage:
+    """An array that is made anew in every iteration. `shape`: where nothing is bound to the name before the loop."""
+
+    dtype: str
+    shape: tuple[Size, ...] | None = None
+    flagged: bool = False
+
+
+@dataclass(slots=True)
+class Choice:
+    """A reference to one of the buffers of a group."""
+
+    group: Group
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """Buffers that names are swapped between."""
+
+    candidates: list[Value] = field(default_factory=list)
+
+    def join(self, value: Value) -> int:
+        """Position of a candidate; a new one is added."""
+        for k, known in enumerate(self.candidates):
+            if known is value:
+                return k
+        self.candidates.append(value)
+        return len(self.candidates) - 1
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is known about a loop so far, by path: a name or an item of a structure."""
+
+    leaves: dict[Path, Carried | Storage | Choice] = field(default_factory=dict)
+    fresh: set[Path] = field(default_factory=set)
+    links: set[tuple[Path, Path]] = field(default_factory=set)
+    outer_links: dict[Path, frozenset[Value]] = field(default_factory=dict)
+    shapes: dict[Path, tuple[type, tuple[Any, ...]]] = field(default_factory=dict)
+    changed: bool = False
+
+    def set(self, path: Path, leaf: Carried | Storage | Choice) -> None:
+        """Decide about a path; the body is interpreted again."""
+        self.leaves[path] = leaf
+        self.changed = True
+
+    def settled(self) -> Plan:
+        """What stays true when an outer loop is interpreted again (references do not)."""
+        leaves = {p: leaf for p, leaf in self.leaves.items() if not isinstance(leaf, Choice)}
+        return Plan(leaves, set(self.fresh), shapes=dict(self.shapes))
+
+    def touches(self, path: Path) -> bool:
+        """Whether anything at or below `path` is planned."""
+        return any(p[: len(path)] == path for p in (*self.leaves, *self.fresh))
+
+
+@dataclass(slots=True)
+class Slots:
+    """Carried operands, the parameters of one block that stand for them, and what the body yields."""
+
+    inits: list[Value] = field(default_factory=list)
+    types: list[Scalar] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    where: dict[Path, int] = field(default_factory=dict)
+    flags: dict[Path, int] = field(default_factory=dict)
+    storage: dict[Path, Value] = field(default_factory=dict)
+
+    def add(self, init: Value, ty: Scalar, name: str) -> int:
+        self.inits.append(init)
+        self.types.append(ty)
+        self.names.append(name)
+        return len(self.inits) - 1
+
+    def params(self) -> list[Value]:
+        """New block parameters."""
+        return [Value(ty, name) for ty, name in zip(self.types, self.names, strict=True)]
+
+
+class Loops(Branches):
+    """Interprets loops."""
+
+    # ------------------------------------------------------------------------------------ statements
+
+    def exec_for(self, s: ast.For) -> None:
+        """A `for` statement (its `else` part and its jumps have been lowered)."""
+        with self.at(s.iter):
+            over = self.eval(s.iter)
+            if not isinstance(over, range | DynamicRange):
+                over = self.iterate(over)
+        target = s.target
+        if isinstance(over, list):
+            self._unroll(s, over)
+            return
+        if isinstance(over, range) and not over:
+            return
+        if isinstance(over, range | DynamicRange):
+            start, stop, step = over.start, over.stop, over.step
+            item: Callable[[Any], Binding] = lambda k: k  # noqa: E731
+        else:
+            start, stop, step, item = 0, over.length, 1, over.item
+        static = not any(isinstance(b, Value) for b in (start, stop, step))
+        key = self._loop_key(s)
+        if self.plans.get(key) == "unroll" and static:
+            self._unroll(s, [item(k) for k in self._static_range(start, stop, step)])
+            return
+        token = object()
+        before = self.take()
+        try:
+            self._run(s, key, token, _ForHeader(start, stop, step, item, target))
+        except NeedUnroll as request:
+            if request.loop is not token:
+                raise
+            self.restore(before, drop_nodes=True)
+            with self.at(s.iter):
+                bounds = [self.static_int(b, "a bound of a loop whose index must be known") for b in (start, stop, step)]
+            self.plans[key] = "unroll"
+            self._unroll(s, [item(k) for k in self._static_range(*bounds)])
+
+    def exec_while(self, s: ast.While) -> None:
+        """A `while` statement."""
+        key = self._loop_key(s)
+        token = object()
+        before = self.take()
+        if self.plans.get(key) != "unroll":
+            try:
+                self._run(s, key, token, None)
+                return
+            except NeedUnroll as request:
+                if request.loop is not token:
+                    raise
+                self.restore(before, drop_nodes=True)
+                self.plans[key] = "unroll"
+        for _ in range(MAX_UNROLLED):
+            with self.at(s.test):
+                if not self.static(self.truth(self.eval(s.test)), "the condition of a loop that is written out"):
+                    return
+            self.run_statements(s.body)
+            if self._left(s):
+                return
+        self.refuse(f"the loop would be written out more than {MAX_UNROLLED} times")
+
+    def run_statements(self, body: Sequence[ast.stmt]) -> None:
+        """Run statements one after the other."""
+        raise NotImplementedError
+
+    def _loop_key(self, s: ast.stmt) -> Any:
+        sites = tuple(f.site for f in self.frames)
+        return (id(s), sites)
+
+    @staticmethod
+    def _static_range(start: Any, stop: Any, step: Any) -> range:
+        return range(int(start), int(stop), int(step))
+
+    def _live(self, s: ast.For | ast.While) -> tuple[Names, Names]:
+        """Names that may be read at the head of a loop, and after it."""
+        liveness = self.frame.code.liveness
+        return liveness.head.get(id(s), frozenset()), liveness.after.get(id(s), frozenset())
+
+    # ----------------------------------------------------------------------------------- written out
+
+    def _unroll(self, s: ast.For, items: list[Binding]) -> None:
+        if len(items) > MAX_UNROLLED:
+            self.refuse(
+                f"a loop over {len(items)} items would be written out", "its index is needed while compiling.",
+                "loop over an array, or use the index in arrays only.",
+            )
+        for k, b in enumerate(items):
+            self.assign(s.target, b)
+            self.run_statements(s.body)
+            flag = getattr(s, "exit_flag", None)
+            left = self.frame.env.get(flag, False) if flag else False
+            if left is True:
+                return
+            if isinstance(left, Value):
+                rest = items[k + 1 :]
+                if rest:
+                    head, after = self._live(s)
+                    go_on = self.emit("logical_not", left)
+                    self.branches(go_on, lambda: self._unroll(s, rest), lambda: None, head | after)
+                return
+
+    def _left(self, s: ast.For | ast.While) -> bool:
+        """Whether an iteration written out has left the loop."""
+        flag = getattr(s, "exit_flag", None)
+        left = self.frame.env.get(flag, False) if flag else False
+        return bool(self.static(left, "a condition that leaves a loop that is written out"))
+
+    # ------------------------------------------------------------------------------------- fixpoint
+
+    def _run(self, s: ast.For | ast.While, key: Any, token: object, header: _ForHeader | None) -> None:
+        """Interpret a loop until its plan is stable, and keep the last interpretation."""
+        known = self.plans.get(key)
+        plan = known.settled() if isinstance(known, Plan) else Plan()
+        before = self.take()
+        self.active.append(token)
+        try:
+            for _ in range(MAX_PASSES):
+                run = _LoopRun(self, s, token, header, plan, before)
+                try:
+                    if run.attempt():
+                        self.plans[key] = plan
+                        return
+                except Unstable as unstable:
+                    self.restore(before, drop_nodes=True)
+                    header = self._peel(s, header, token, unstable)
+                    before = self.take()
+                    plan = Plan()
+                    continue
+                self.restore(before, drop_nodes=True)
+        finally:
+            self.active.remove(token)
+        self.refuse("what this loop carries from one iteration to the next does not settle")
+
+    def _peel(
+        self, s: ast.For | ast.While, header: _ForHeader | None, token: object, unstable: Unstable
+    ) -> _ForHeader | None:
+        """Interpret the first iteration on its own, because names change their kind in it."""
+        message = (
+            f"`{unstable.name}` is {unstable.before} before the loop and {unstable.after} after an iteration"
+        )
+        key = ("peeled", id(s), token)
+        flag = getattr(s, "exit_flag", None)
+        if self.plans.get(key) or flag:
+            if unstable.needs or (header is not None and header.is_static):
+                raise NeedUnroll(token)
+            self.refuse(
+                message, "compiled code needs one kind of value in all iterations.",
+                "give it a value of the final kind before the loop, such as np.zeros(shape).",
+            )
+        self.plans[key] = True
+        if header is None:
+            assert isinstance(s, ast.While)
+            with self.at(s.test):
+                runs = self.truth(self.eval(s.test))
+                self.fail("UnsupportedError", f"{message}, and the loop did not run", runs)
+        else:
+            with self.at(s):
+                runs = self.truth(self.length(header.range))
+                self.fail("UnsupportedError", f"{message}, and the loop did not run", runs)
+                self.assign(header.target, header.item(header.start))
+            header = header.rest(self)
+        self.run_statements(s.body)
+        return header
+
+
+@dataclass(slots=True)
+class _ForHeader:
+    """Bounds of a `for` loop, and what its target is bound to at an index."""
+
+    start: Binding
+    stop: Binding
+    step: Binding
+    item: Callable[[Any], Binding]
+    target: ast.expr
+
+    @property
+    def is_static(self) -> bool:
+        return not any(isinstance(b, Value) for b in (self.start, self.stop, self.step))
+
+    @property
+    def range(self) -> range | DynamicRange:
+        if self.is_static:
+            return range(self.start, self.stop, self.step)
+        return DynamicRange(self.start, self.stop, self.step)
+
+    @property
+    def runs(self) -> bool:
+        """Whether the loop certainly runs."""
+        return self.is_static and len(range(self.start, self.stop, self.step)) > 0
+
+    def rest(self, m: Loops) -> _ForHeader:
+        """The iterations after the first."""
+        return _ForHeader(m.binary(operator.add, self.start, self.step), self.stop, self.step, self.item, self.target)
+
+
+class _LoopRun:
+    """One interpretation of a loop under a plan."""
+
+    def __init__(
+        self, m: Loops, s: ast.For | ast.While, token: object, header: _ForHeader | None, plan: Plan, before: Snapshot
+    ) -> None:
+        self.m = m
+        self.s = s
+        self.token = token
+        self.header = header
+        self.plan = plan
+        self.before = before
+        self.head, self.after = m._live(s)
+        names = bound_names([s]) & (self.head | self.after)
+        # The target is bound at the top of every iteration.
+        self.names = sorted(names)
+        self.entry: dict[str, Binding] = {n: m.frame.env.get(n, MISSING) for n in self.names}
+        self.containers = self._reach()
+        self.slots = Slots()
+        self.heads: dict[Path, Binding] = {}
+        self.statics: dict[Path, Binding] = {}  # names first bound in the loop to something that is not carried
+        self.written: frozenset[Value] = frozenset()
+        self.pairs: list[tuple[Path, Path]] = []
+        self.outer: dict[Path, frozenset[Value]] = {}
+        self.body = Block()
+        plan.changed = False
+        for n in self.names:
+            b = self.entry[n]
+            guess = m.scalar_type(b)
+            if guess is not None and n in self.head and (("name", n) not in plan.leaves) and not n.startswith("$"):
+                plan.leaves[("name", n)] = Carried(guess)
+
+    def _reach(self) -> list[tuple[Path, Any]]:
+        """Mutable structures that exist before the loop, with the path that leads to each first."""
+        found: list[tuple[Path, Any]] = []
+        seen: set[int] = set()
+
+        def walk(path: Path, b: Binding) -> None:
+            if isinstance(b, MaybeUnbound):
+                b = b.inner
+            if not is_structure(b) or id(b) in seen:
+                return
+            if is_mutable(b):
+                seen.add(id(b))
+                found.append((("heap", *path), b))
+            for key, item in zip(*children(b), strict=True):
+                walk((*path, key), item)
+
+        for k, frame in enumerate(self.m.frames):
+            for name, b in list(frame.env.items()):
+                walk((k, name), b)
+        for k, container in enumerate(self.m.containers()):
+            walk(("other", k), container)
+        return found
+
+    # ---------------------------------------------------------------------------------------- passes
+
+    def attempt(self) -> bool:
+        """Interpret the loop; whether the plan held, in which case the loop is in place."""
+        m = self.m
+        self._make_slots()
+        params = self.slots.params()
+        cond = Block(params=self.slots.params())
+        index = Value(WEAK_INT)
+        self.body.params = [index, *params] if self.header is not None else params
+        for p in (*self.body.params, *cond.params):
+            m.loop_of[p] = self.token
+        self._apply_links()
+        if self.header is None and not self._condition(cond):
+            m.restore(self.before, drop_nodes=True)
+            return True
+        with m.builder.into(self.body):
+            self._set_heads(params)
+            if self.header is not None:
+                self._name_index(index)
+                with m.at(self.s):
+                    m.assign(self.header.target, self.header.item(index))
+            outer_writes, m.written = m.written, set()
+            ends = self._run_body()
+            self.written = frozenset(m.written)
+            m.written |= outer_writes
+        env = dict(m.frame.env) if not ends else None
+        heap = {id(c): content_of(c) for _, c in self.containers}
+        if ends:
+            # No iteration comes to its end: nothing is carried.
+            env = {n: self._head_of_name(n) for n in self.names}
+            heap = {id(c): self._head_content(p, c) for p, c in self.containers}
+        assert env is not None
+        self._compare(env, heap)
+        last: dict[Path, Binding] = {}
+        if not self.plan.changed:
+            self._collect(env, heap, last)
+            self._find_links(last)
+        if self.plan.changed:
+            return False
+        self._finish(cond, env, last, ends)
+        return True
+
+    def _run_body(self) -> bool:
+        m = self.m
+        depth = len(m.frames)
+        try:
+            m.run_statements(self.s.body)
+        except PathEnds:
+            del m.frames[depth:]
+            return True
+        return False
+
+    def _name_index(self, index: Value) -> None:
+        assert self.header is not None
+        if isinstance(self.header.target, ast.Name) and self.header.item(index) is index:
+            index.name = self.header.target.id
+
+    def _condition(self, cond: Block) -> bool:
+        """Interpret the condition of a `while`; False where the loop never runs."""
+        m = self.m
+        assert isinstance(self.s, ast.While)
+        with m.builder.into(cond):
+            self._set_heads(cond.params)
+            with m.at(self.s.test):
+                holds = m.truth(m.eval(self.s.test))
+                if holds is False:
+                    return False
+                cond.yields = [m.value(holds)]
+        m.restore(self.before)
+        self._apply_links()
+        return True
+
+    # ----------------------------------------------------------------------------------------- heads
+
+    def _make_slots(self) -> None:
+        """Initial values and storage, in the block before the loop."""
+        m = self.m
+        for path, b in self._planned_entries():
+            leaf = self.plan.leaves[path]
+            name = self._name_of(path)
+            inner = b.inner if isinstance(b, MaybeUnbound) else b
+            if path[-1] == BOUND:
+                self.slots.where[path] = self.slots.add(m.builder.const(False), WEAK_BOOL, "")
+            elif isinstance(leaf, Carried):
+                if inner is not MISSING and m.scalar_type(inner) is None and not (is_array(inner) and inner.rank == 0):
+                    raise self._unstable(path, b, f"a number ({leaf.ty.dtype})")
+                self.slots.where[path] = self.slots.add(m.cast_to(inner, leaf.ty), leaf.ty, name)
+            elif isinstance(leaf, Storage):
+                self.slots.storage[path] = self._make_storage(path, leaf, inner)
+                if name and not self.slots.storage[path].name:
+                    self.slots.storage[path].name = name
+            else:
+                self._make_choice(path, leaf, inner, name)
+            if not isinstance(leaf, Choice) and leaf.flagged:
+                with m.builder.at(m.builder.loc):
+                    bound = b.flag() if isinstance(b, MaybeUnbound) else m.builder.const(b is not MISSING)
+                self.slots.flags[path] = self.slots.add(bound, WEAK_BOOL, "")
+
+    def _make_choice(self, path: Path, leaf: Choice, inner: Binding, name: str) -> None:
+        k = leaf.group.join(inner)
+        two = len(leaf.group.candidates) == 2
+        init = self.m.builder.const(bool(k) if two else k)
+        self.slots.where[path] = self.slots.add(init, WEAK_BOOL if two else WEAK_INT, f"which_{name}" if name else "")
+
+    def _make_storage(self, path: Path, leaf: Storage, inner: Binding) -> Value:
+        m = self.m
+        if is_array(inner):
+            made: Value = copy(inner) if inner.dtype == leaf.dtype else m.emit("cast", inner, dtype=leaf.dtype, weak=False)
+            return made
+        if inner is not MISSING:
+            raise self._unstable(path, inner, "an array")
+        assert leaf.shape is not None
+        storage = m.make_storage(leaf.shape, leaf.dtype)
+        if storage is None:
+            m.refuse(
+                f"`{self._name_of(path)}` is first made in this loop and its size is not known before",
+                "a buffer for it must exist before the loop.",
+                f"make it before the loop: {self._name_of(path) or 'x'} = np.zeros(shape).",
+            )
+        return storage
+
+    def _planned_entries(self) -> Iterator[tuple[Path, Binding]]:
+        """Planned paths with what they are bound to before the loop."""
+        entries: dict[Path, Binding] = {}
+
+        def walk(path: Path, b: Binding) -> None:
+            if path in self.plan.leaves:
+                entries[path] = b
+                return
+            if is_structure(b) and self.plan.touches(path):
+                for key, item in zip(*children(b), strict=True):
+                    walk((*path, key), item)
+            elif b is MISSING:
+                for p in self.plan.leaves:
+                    if p[: len(path)] == path:
+                        entries[p] = MISSING
+
+        for n in self.names:
+            walk(("name", n), self.entry[n])
+        for path, container in self.containers:
+            content = self.before.content(container)
+            for key, item in content.items() if isinstance(content, dict) else enumerate(content):
+                walk((*path, key), item)
+        for path in [p for p in self.plan.leaves if p not in entries]:
+            del self.plan.leaves[path]  # from an earlier interpretation with other names
+        return iter(list(entries.items()))
+
+    def _set_heads(self, params: Sequence[Value]) -> None:
+        """Bind names to what they are at the top of an iteration."""
+        m = self.m
+        self.heads = {}
+        for path, leaf in self.plan.leaves.items():
+            if isinstance(leaf, Storage):
+                head: Binding = self.slots.storage[path]
+            elif isinstance(leaf, Carried):
+                head = params[self.slots.where[path]]
+            else:
+                head = self._chosen(leaf.group, params[self.slots.where[path]])
+            if path in self.slots.flags:
+                flag = params[self.slots.flags[path]]
+                head = MaybeUnbound(head, lambda flag=flag: flag)  # type: ignore[misc]
+            self.heads[path] = head
+        for n in self.names:
+            head = self._head_of_name(n)
+            if head is MISSING or (n not in self.head and self.entry[n] is MISSING):
+                m.frame.env.pop(n, None)
+            else:
+                m.frame.env[n] = head
+        for path, container in self.containers:
+            if self.plan.touches(path):
+                replace_content(container, self._head_content(path, container))
+
+    def _chosen(self, group: Group, selector: Value) -> Value:
+        m = self.m
+        if len(group.candidates) == 2:
+            made: Value = m.emit("select_ref", selector, group.candidates[1], group.candidates[0])
+            return made
+        found = group.candidates[-1]
+        for k in range(len(group.candidates) - 2, -1, -1):
+            found = m.emit("select_ref", m.emit("eq", selector, k), group.candidates[k], found)
+        return found
+
+    def _head_of_name(self, n: str) -> Binding:
+        return self._head(("name", n), self.entry[n], {})
+
+    def _head_content(self, path: Path, container: Any) -> Any:
+        content = self.before.content(container)
+        memo: dict[int, Any] = {}
+        if isinstance(content, dict):
+            return {k: self._head((*path, k), b, memo) for k, b in content.items()}
+        return [self._head((*path, k), b, memo) for k, b in enumerate(content)]
+
+    def _head(self, path: Path, b: Binding, memo: dict[int, Any], wrap: dict[Path, Binding] | None = None) -> Binding:
+        """`b` with planned leaves replaced."""
+        leaves = self.heads if wrap is None else wrap
+        if path in leaves:
+            return leaves[path]
+        if b is MISSING:
+            return self._assembled(path, leaves)
+        if not is_structure(b) or not self.plan.touches(path):
+            return b
+        if is_mutable(b) and path not in self.plan.fresh:
+            return b
+        keys, items = children(b)
+        return rebuild(type(b), keys, [self._head((*path, k), x, memo, wrap) for k, x in zip(keys, items, strict=True)])
+
+    def _assembled(self, path: Path, leaves: dict[Path, Binding]) -> Binding:
+        """A structure that does not exist before the loop, with a flag that says whether the loop has made it."""
+        shape = self.plan.shapes.get(path)
+        if shape is None:
+            return self.statics.get(path, MISSING)
+        cls, keys = shape
+        items = [leaves[*path, k] if (*path, k) in leaves else self._assembled((*path, k), leaves) for k in keys]
+        if any(item is MISSING for item in items):
+            return MISSING
+        made = rebuild(cls, keys, items)
+        flag = leaves.get((*path, BOUND))
+        return made if flag is None else MaybeUnbound(made, lambda: flag)
+
+    # --------------------------------------------------------------------------------------- compare
+
+    def _compare(self, env: dict[str, Binding], heap: dict[int, Any]) -> None:
+        """Find out what one iteration changes, and extend the plan by it."""
+        self.statics = {}
+        for n in self.names:
+            self._diff(("name", n), self.entry[n], self._head_of_name_after(n), env.get(n, MISSING))
+        for path, container in self.containers:
+            first, head, last = self.before.content(container), self._head_content(path, container), heap[id(container)]
+            if isinstance(first, list):
+                first, head, last = (dict(enumerate(x)) for x in (first, head, last))
+            if list(first) != list(last):
+                if self._unrollable():
+                    raise NeedUnroll(self.token)
+                self.m.refuse(
+                    f"a {type(container).__name__} changes its length in a loop",
+                    "how many items it has is known while compiling, and the number of iterations is not.",
+                    "use an array of the final size and store into it.",
+                )
+            for key in first:
+                self._diff((*path, key), first[key], head[key], last[key])
+
+    def _head_of_name_after(self, n: str) -> Binding:
+        if n not in self.head and self.entry[n] is MISSING:
+            return MISSING
+        return self._head_of_name(n)
+
+    def _unrollable(self) -> bool:
+        if self.header is None:
+            return False
+        return all(
+            not isinstance(b, Value) or self.m.dependencies(b) is not None
+            for b in (self.header.start, self.header.stop, self.header.step)
+        )
+
+    def _diff(self, path: Path, b0: Binding, head: Binding, b1: Binding) -> None:
+        leaf = self.plan.leaves.get(path)
+        if b1 is head and not (leaf is None and b0 is MISSING):
+            return
+        if b1 is MISSING:
+            return  # bound on no path; what was there stays
+        if isinstance(b1, Poison):
+            if path[0] == "name" and path[1] not in self.head:
+                self.statics[path] = b1
+                return
+            self.m.read("", b1)
+        if isinstance(b1, MaybeUnbound) and is_structure(b1.inner) and b0 is MISSING:
+            b1 = b1.inner
+        if is_structure(b1):
+            self._diff_structure(path, b0, head, b1)
+            return
+        if leaf is None:
+            self._discover(path, b0, head, b1)
+        else:
+            self._reconcile(path, leaf, b0, b1)
+
+    def _diff_structure(self, path: Path, b0: Binding, head: Binding, b1: Binding) -> None:
+        keys, items = children(b1)
+        if b0 is MISSING:
+            if self.plan.shapes.get(path) != (type(b1), keys):
+                self.plan.shapes[path] = (type(b1), keys)
+                self.plan.changed = True
+            if len(path) == 2 and (*path, BOUND) not in self.plan.leaves and not str(path[1]).startswith("$"):
+                self.plan.set((*path, BOUND), Carried(WEAK_BOOL))
+            for key, item in zip(keys, items, strict=True):
+                self._diff((*path, key), MISSING, MISSING, item)
+            return
+        if type(b0) is not type(b1) or children(b0)[0] != keys:
+            if self._unrollable():
+                raise NeedUnroll(self.token)
+            raise self._unstable(path, b0, describe(b1))
+        if is_mutable(b1) and path not in self.plan.fresh:
+            self.plan.fresh.add(path)
+            self.plan.changed = True
+        heads = children(head)[1] if is_structure(head) else children(b0)[1]
+        for key, x, h, y in zip(keys, children(b0)[1], heads, items, strict=True):
+            self._diff((*path, key), x, h, y)
+
+    def _discover(self, path: Path, b0: Binding, head: Binding, b1: Binding) -> None:
+        """A path that the plan does not have turns out to change."""
+        m = self.m
+        flagged = b0 is MISSING or any(isinstance(b, MaybeUnbound) for b in (b0, b1))
+        if b0 is MISSING and (len(path) > 2 or str(path[1]).startswith("$")):
+            flagged = False  # a part of a structure that has a flag of its own
+        first, last = (b.inner if isinstance(b, MaybeUnbound) else b for b in (b0, b1))
+        old, new = m.scalar_type(first), m.scalar_type(last)
+        if new is not None and (old is not None or first is MISSING):
+            if is_number(first) and is_number(last) and type(first) is type(last) and first == last and not flagged:
+                return
+            self.plan.set(path, Carried(promote_dtypes((old, new)) if old is not None else new, flagged))
+        elif is_array(last) and (is_array(first) or first is MISSING):
+            self._discover_array(path, first, last, flagged)
+        elif is_array(last) and last.rank == 0 and old is not None:
+            self.plan.set(path, Carried(promote_dtypes((old, Scalar(last.dtype))), flagged))
+        elif first is MISSING and not isinstance(last, Value):
+            if path[0] == "name":
+                self.statics[path] = last
+        elif isinstance(last, Value) or isinstance(first, Value) or not _equal(first, last):
+            raise self._unstable(path, b0, describe(b1))
+
+    def _discover_array(self, path: Path, first: Binding, last: Value, flagged: bool) -> None:
+        if first is MISSING:
+            outer = self.m.builder.in_scope(last)
+            if outer and path not in self.plan.leaves and not self._is_storage(last):
+                self.statics[path] = last  # the same array in every iteration
+                return
+            self.plan.set(path, Storage(last.dtype, last.shape, flagged))
+            return
+        self._require_compatible(path, first, last)
+        if first.dtype == last.dtype:
+            group = self._group_for(path, first, last)
+            if group is not None:
+                self.plan.set(path, Choice(group))
+                return
+        dtype = promote_dtypes((Scalar(first.dtype), Scalar(last.dtype))).dtype
+        self.plan.set(path, Storage(dtype, None, flagged))
+
+    def _require_compatible(self, path: Path, first: Value, last: Value) -> None:
+        m = self.m
+        if first.rank != last.rank:
+            raise self._unstable(path, first, describe(last))
+        for p, q in zip(first.shape, last.shape, strict=True):
+            p, q = m.builder.canonical_size(p), m.builder.canonical_size(q)
+            if _clash(p, q):
+                raise self._unstable(path, first, f"an array of another shape ({q} instead of {p})")
+
+    def _is_storage(self, value: Value) -> bool:
+        return any(value is s for s in self.slots.storage.values())
+
+    def _group_for(self, path: Path, first: Value, last: Value) -> Group | None:
+        """The group of buffers that an array is chosen from, where it is one that exists before the loop."""
+        found = self._outer_references(last)
+        if found is None:
+            return None
+        groups = {id(leaf.group): leaf.group for leaf in self.plan.leaves.values() if isinstance(leaf, Choice)}
+        members = [first, *found]
+        group = next((g for g in groups.values() if any(c is v for c in g.candidates for v in members)), Group())
+        for other in groups.values():
+            if other is not group and any(c is v for c in other.candidates for v in members):
+                self._merge_groups(group, other)
+        for v in members:
+            group.join(v)
+        return group
+
+    def _merge_groups(self, group: Group, other: Group) -> None:
+        for v in other.candidates:
+            group.join(v)
+        for leaf in self.plan.leaves.values():
+            if isinstance(leaf, Choice) and leaf.group is other:
+                leaf.group = group
+        self.plan.changed = True
+
+    def _outer_references(self, value: Value) -> list[Value] | None:
+        """Buffers from before the loop that a reference may stand for; None where it is something new."""
+        for path, head in self.heads.items():
+            if head is value:
+                leaf = self.plan.leaves[path]
+                return list(leaf.group.candidates) if isinstance(leaf, Choice) else None
+        if self.m.builder.in_scope(value):
+            return None if self._is_storage(value) else [value]
+        if value.node is not None and value.node.op.name == "select_ref":
+            one = self._outer_references(value.node.operands[1])
+            other = self._outer_references(value.node.operands[2])
+            if one is not None and other is not None:
+                return one + [v for v in other if not any(v is w for w in one)]
+        return None
+
+    def _reconcile(self, path: Path, leaf: Carried | Storage | Choice, b0: Binding, b1: Binding) -> None:
+        """A planned path: does what the body leaves fit the plan?"""
+        m = self.m
+        last = b1.inner if isinstance(b1, MaybeUnbound) else b1
+        if isinstance(b1, MaybeUnbound) and not isinstance(leaf, Choice) and not leaf.flagged:
+            leaf.flagged = True
+            self.plan.changed = True
+        if isinstance(leaf, Carried):
+            ty = m.scalar_type(last)
+            if ty is None and is_array(last) and last.rank == 0:
+                ty = Scalar(last.dtype)
+            if ty is None:
+                raise self._unstable(path, b0, describe(b1))
+            merged = promote_dtypes((leaf.ty, ty))
+            if merged != leaf.ty:
+                self.plan.set(path, Carried(merged, leaf.flagged))
+            return
+        if not is_array(last):
+            raise self._unstable(path, b0, describe(b1))
+        if isinstance(leaf, Choice):
+            references = self._outer_references(last)
+            if references is None or last.dtype != leaf.group.candidates[0].dtype:
+                self._require_compatible(path, leaf.group.candidates[0], last)
+                dtype = promote_dtypes((Scalar(leaf.group.candidates[0].dtype), Scalar(last.dtype))).dtype
+                self.plan.set(path, Storage(dtype))
+                return
+            known = len(leaf.group.candidates)
+            self._group_for(path, leaf.group.candidates[0], last)
+            if len(leaf.group.candidates) != known:
+                self.plan.changed = True
+            return
+        storage = self.slots.storage[path]
+        self._require_compatible(path, storage, last)
+        merged_dtype = promote_dtypes((Scalar(leaf.dtype), Scalar(last.dtype))).dtype
+        if merged_dtype != leaf.dtype:
+            self.plan.set(path, Storage(merged_dtype, leaf.shape, leaf.flagged))
+
+    def _unstable(self, path: Path, before: Binding, after: str) -> Unstable:
+        return Unstable(self._name_of(path) or "the result", describe(before), after)
+
+    def _name_of(self, path: Path) -> str:
+        parts = path[1:] if path[0] == "name" else path[2:]
+        if parts and str(parts[0]).startswith("$"):
+            return ""
+        text = "_".join(str(p) for p in parts)
+        return text if text.isidentifier() else "".join(c if c.isalnum() else "_" for c in text)
+
+    # ---------------------------------------------------------------------------------------- finish
+
+    def _finish(self, cond: Block, env: dict[str, Binding], last: dict[Path, Binding], ends: bool) -> None:
+        """Yield, store, and put the loop in place; then bind names to what they are after it."""
+        m = self.m
+        flag = getattr(self.s, "exit_flag", None)
+        left = env.get(flag, False) if flag and not ends else False
+        exits = left is not False and left is not MISSING
+        with m.builder.into(self.body):
+            yields = self._yields(last)
+            self._store_all(last)
+            self.body.yields = [m.value(left), *yields] if exits else yields
+        m.restore(self.before)
+        results = self._control(cond, exits)
+        for value, name in zip(results, self.slots.names, strict=False):
+            value.name = name
+        self._bind_after(results)
+        self._keep_links()
+
+    def _control(self, cond: Block, exits: bool) -> list[Value]:
+        m = self.m
+        operands = list(self.slots.inits)
+        types = list(self.slots.types)
+        if self.header is not None:
+            bounds = [m.value(b) for b in (self.header.start, self.header.stop, self.header.step)]
+            types += [WEAK_INT] if exits else []
+            return list(m.builder.control("for", [*bounds, *operands], [self.body], types, exits=exits))
+        types.append(WEAK_INT)
+        return list(m.builder.control("while", operands, [cond, self.body], types, exits=exits))
+
+    def _collect(self, env: dict[str, Binding], heap: dict[int, Any], last: dict[Path, Binding]) -> None:
+        def walk(path: Path, b: Binding) -> None:
+            if (*path, BOUND) in self.plan.leaves:
+                last[*path, BOUND] = MaybeUnbound(True, b.flag) if isinstance(b, MaybeUnbound) else b is not MISSING
+                b = b.inner if isinstance(b, MaybeUnbound) else b
+            if path in self.plan.leaves:
+                last[path] = b
+            elif is_structure(b) and self.plan.touches(path):
+                for key, item in zip(*children(b), strict=True):
+                    walk((*path, key), item)
+
+        for n in self.names:
+            walk(("name", n), env.get(n, MISSING))
+        for path, container in self.containers:
+            content = heap[id(container)]
+            for key, item in content.items() if isinstance(content, dict) else enumerate(content):
+                walk((*path, key), item)
+        for path in self.plan.leaves:
+            # Bound on no path of the body: it stays what it was.
+            if last.get(path, MISSING) is MISSING:
+                last[path] = self.heads.get(path, MISSING)
+
+    def _yields(self, last: dict[Path, Binding]) -> list[Value]:
+        m = self.m
+        yields: list[Value | None] = [None] * len(self.slots.inits)
+        for path, leaf in self.plan.leaves.items():
+            b = last[path]
+            inner = b.inner if isinstance(b, MaybeUnbound) else b
+            if path[-1] == BOUND:
+                bound = b.flag() if isinstance(b, MaybeUnbound) else m.value(b)
+                yields[self.slots.where[path]] = bound
+            elif isinstance(leaf, Carried):
+                yields[self.slots.where[path]] = m.cast_to(inner, leaf.ty)
+            elif isinstance(leaf, Choice):
+                yields[self.slots.where[path]] = self._selector(leaf.group, inner)
+            if path in self.slots.flags:
+                bound = b.flag() if isinstance(b, MaybeUnbound) else m.builder.const(b is not MISSING)
+                yields[self.slots.flags[path]] = bound
+        return [v for v in yields if v is not None]
+
+    def _selector(self, group: Group, value: Value) -> Value:
+        m = self.m
+        for path, head in self.heads.items():
+            if head is value:
+                position = self.slots.where[path] + (1 if self.header is not None else 0)
+                return self.body.params[position]
+        two = len(group.candidates) == 2
+        for k, candidate in enumerate(group.candidates):
+            if candidate is value:
+                return m.builder.const(bool(k) if two else k)
+        assert value.node is not None
+        condition, a, b = value.node.operands
+        one, other = self._selector(group, a), self._selector(group, b)
+        made: Value = m.emit("where", condition, one, other)
+        return made
+
+    def _store_all(self, last: dict[Path, Binding]) -> None:
+        """All arrays of the iteration go to their storage at once: what another store would change is copied."""
+        m = self.m
+        stores: list[tuple[Path, Value, Value]] = []
+        for path, storage in self.slots.storage.items():
+            b = last[path]
+            inner = b.inner if isinstance(b, MaybeUnbound) else b
+            if inner is MISSING or inner is storage:
+                continue
+            stores.append((path, storage, inner))
+        targets = [storage for _, storage, _ in stores]
+        ready: list[tuple[Value, Value]] = []
+        for path, storage, value in stores:
+            self._require_same_shape(path, storage, value)
+            if any(t in roots(value) and t is not storage for t in targets):
+                value = copy(value)
+            ready.append((storage, value))
+        for storage, value in ready:
+            m.store_quietly(storage, value)
+
+    def _require_same_shape(self, path: Path, storage: Value, value: Value) -> None:
+        m = self.m
+        for axis in range(storage.rank):
+            p, q = m.builder.canonical_size(storage.shape[axis]), m.builder.canonical_size(value.shape[axis])
+            if p == q:
+                continue
+            name = self._name_of(path) or "the result"
+            same = m.emit("eq", m.emit("dim", storage, axis=axis), m.emit("dim", value, axis=axis))
+            m.fail(
+                "ShapeError", f"the shape of `{name}` changes from one iteration to the next (axis {axis}: {p}, then {q})", same
+            )
+            m.builder.learn_equal(p, q)
+
+    def _bind_after(self, results: list[Value]) -> None:
+        m = self.m
+        final: dict[Path, Binding] = {}
+        for path, leaf in self.plan.leaves.items():
+            if isinstance(leaf, Storage):
+                b: Binding = self.slots.storage[path]
+            elif isinstance(leaf, Carried):
+                b = results[self.slots.where[path]]
+            else:
+                b = self._chosen(leaf.group, results[self.slots.where[path]])
+            if path in self.slots.flags:
+                flag = results[self.slots.flags[path]]
+                b = MaybeUnbound(b, lambda flag=flag: flag)  # type: ignore[misc]
+            final[path] = b
+        for n in bound_names([self.s]):
+            if n not in self.names:
+                m.frame.env.pop(n, None)
+        for n in self.names:
+            path = ("name", n)
+            if n not in self.after and not n.startswith("$"):
+                m.frame.env.pop(n, None)
+                continue
+            if path in self.statics and path not in self.plan.leaves:
+                m.frame.env[n] = self._static_after(self.statics[path])
+                continue
+            b = self._head(path, self.entry[n], {}, final)
+            if b is MISSING:
+                m.frame.env.pop(n, None)
+            else:
+                m.frame.env[n] = b
+        for path, container in self.containers:
+            if not self.plan.touches(path):
+                continue
+            content = self.before.content(container)
+            memo: dict[int, Any] = {}
+            if isinstance(content, dict):
+                items: Any = {k: self._head((*path, k), x, memo, final) for k, x in content.items()}
+            else:
+                items = [self._head((*path, k), x, memo, final) for k, x in enumerate(content)]
+            replace_content(container, items)
+
+    def _static_after(self, b: Binding) -> Binding:
+        """A name that the loop binds to one known thing: unbound where it did not run."""
+        m = self.m
+        if self.header is not None and not self.header.runs:
+            count = m.length(self.header.range)
+            return MaybeUnbound(b, lambda: m.emit("gt", m.value(count), 0))
+        return b
+
+    # ----------------------------------------------------------------------------------------- links
+
+    def _apply_links(self) -> None:
+        """What a loop's storage is a copy of: buffers that may still be in use elsewhere."""
+        m = self.m
+        entries = dict(self._planned_entries())
+        for path, storage in self.slots.storage.items():
+            b0 = _bare(entries.get(path, MISSING))
+            if is_array(b0):
+                m.link(frozenset((storage,)), roots(b0), self._name_of(path))
+            m.link(frozenset((storage,)), self.plan.outer_links.get(path, frozenset()), self._name_of(path))
+        for one, other in self.plan.links:
+            if one in self.slots.storage and other in self.slots.storage:
+                m.link(
+                    frozenset((self.slots.storage[one],)), frozenset((self.slots.storage[other],)), self._name_of(one)
+                )
+
+    def _find_links(self, last: dict[Path, Binding]) -> None:
+        """Storage that takes over a buffer which something else names too at the end of an iteration.
+
+        Where the body writes into either, it is interpreted again with the link known, so that the write is
+        judged by what is in use at that point.
+        """
+        m = self.m
+        stored: list[tuple[Path, Value, frozenset[Value]]] = []
+        storages = frozenset(self.slots.storage.values())
+        for path, storage in self.slots.storage.items():
+            inner = _bare(last[path])
+            if not is_array(inner) or inner is storage:
+                continue
+            buffers = roots(inner)
+            outer = frozenset(v for v in buffers if m.builder.in_scope(v)) - storages
+            if outer:
+                self.outer[path] = outer
+                if self.written & (outer | {storage}) and self.plan.outer_links.get(path) != outer:
+                    self.plan.outer_links[path] = outer
+                    self.plan.changed = True
+            for other_path, other_storage, other_buffers in stored:
+                if not buffers & other_buffers:
+                    continue
+                pair = (other_path, path)
+                self.pairs.append(pair)
+                if self.written & {storage, other_storage} and pair not in self.plan.links:
+                    self.plan.links.add(pair)
+                    self.plan.changed = True
+            stored.append((path, storage, buffers))
+
+    def _keep_links(self) -> None:
+        """Links that hold after the loop."""
+        m = self.m
+        storage = self.slots.storage
+        if not (self.header is not None and self.header.runs):
+            entries = dict(self._planned_entries())
+            for path, buffer in storage.items():
+                entry = _bare(entries.get(path, MISSING))
+                if is_array(entry):
+                    m.link(frozenset((buffer,)), roots(entry), self._name_of(path))
+        for path, outer in self.outer.items():
+            m.link(frozenset((storage[path],)), outer, self._name_of(path))
+        for one, other in self.pairs:
+            m.link(frozenset((storage[one],)), frozenset((storage[other],)), self._name_of(one))
+
+
+def _bare(b: Binding) -> Binding:
+    return b.inner if isinstance(b, MaybeUnbound) else b

@@ -1,0 +1,509 @@
+"""Two branches become one: numbers are yielded, arrays become references or storage made before the branch.
+
+    if c: y = np.tanh(x)                      y1 = empty(shape of x)
+    else: y = x                ->             if c: store(y1, tanh(x))
+                                              y = select_ref(c, y1, x)
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradc.errors import UnsupportedError
+from gradc.frontends.bindings import (
+    MISSING,
+    Binding,
+    MaybeUnbound,
+    PathEnds,
+    Poison,
+    content_of,
+    describe,
+    is_array,
+    is_mutable,
+    is_number,
+    is_scalar,
+    replace_content,
+)
+from gradc.frontends.calls import Calls
+from gradc.frontends.liveness import Names
+from gradc.ir.effects import roots
+from gradc.ir.nodes import Block, Value
+from gradc.ir.region import FULL, NewAxis, Span
+from gradc.ir.tree import children, is_structure, rebuild
+from gradc.ir.types import Array, Scalar, Size, promote_dtypes, scalar_of_python
+from gradc.ops.memory import make_zeros
+
+Thunk = Callable[[], Binding]
+
+
+@dataclass(slots=True)
+class State:
+    """What a branch left behind: the names of the current call, and what mutable structures hold."""
+
+    env: dict[str, Binding]
+    overlays: list[dict[str, Binding]]
+    heap: dict[int, Any]
+    result: Binding
+    ends: bool
+
+
+class Branches(Calls):
+    """Interprets branches whose condition is known at run time only."""
+
+    def choose(self, condition: Value, then: Thunk, otherwise: Thunk) -> Binding:
+        """then() where the condition holds, else otherwise(); only one is run."""
+        return self.branches(condition, then, otherwise, None)
+
+    def branches(
+        self, condition: Value, then: Thunk, otherwise: Thunk, live: Names | None, else_ends: bool = False
+    ) -> Binding:
+        """Run both sides in blocks of their own and merge what they leave.
+
+        live: names that may be read later (None: all). else_ends: the second side certainly raises. A side
+        that raises does not take part: the other one goes on in the current block.
+        """
+        before = self.take()
+        containers = [c for c, _ in before.heap]
+        if else_ends:
+            block, state = self._run_side(otherwise, containers)
+            self.restore(before)
+            if state.ends:
+                self._raise_where(self.emit("logical_not", condition), block)
+                return then()
+        then_block, first = self._run_side(then, containers)
+        self.restore(before)
+        if first.ends:
+            self._raise_where(condition, then_block)
+            return otherwise()
+        else_block, second = self._run_side(otherwise, containers)
+        self.restore(before)
+        if second.ends:
+            self._raise_where(self.emit("logical_not", condition), else_block)
+            return then()
+        merger = _Merger(self, condition, then_block, else_block)
+        return merger.run(first, second, containers, live)
+
+    def _run_side(self, side: Thunk, containers: list[Any]) -> tuple[Block, State]:
+        block = Block()
+        ends, result = False, None
+        depth = len(self.frames)
+        with self.builder.into(block):
+            try:
+                result = side()
+            except PathEnds:
+                ends = True
+                del self.frames[depth:]
+        heap = {id(c): content_of(c) for c in containers}
+        return block, State(dict(self.frame.env), [dict(o) for o in self.frame.overlays], heap, result, ends)
+
+    def _raise_where(self, condition: Value, block: Block) -> None:
+        """A branch that always raises: a check where it does nothing else."""
+        *before, last = block.nodes
+        constant = last.operands[0].node if last.op.name == "check" else None
+        bare = constant is not None and constant.op.name == "const" and all(n.op.name == "const" for n in before)
+        if not bare:
+            self.builder.control("if", [condition], [block, Block()], [])
+            return
+        block.nodes = [n for n in before if any(n.results[0] is v for v in last.operands[1:])]
+        self.splice(block)
+        with self.builder.at(last.loc):
+            operands = (self.emit("logical_not", condition), *last.operands[1:])
+            self.builder.emit("check", operands, **last.attrs)
+
+    def cast_to(self, b: Binding, ty: Scalar) -> Value:
+        """A number as a value of this type (a weak number may stand for a strong one)."""
+        if b is MISSING:
+            made: Value = self.builder.emit("undef", (), type=ty)
+            return made
+        if is_number(b):
+            own = Scalar(b.dtype.name) if isinstance(b, np.generic) else scalar_of_python(b)
+            if own.dtype == ty.dtype and own.weak == ty.weak:
+                return self.builder.const(b)
+            if own.dtype == ty.dtype or not np.issubdtype(np.dtype(own.dtype), np.complexfloating):
+                typed = np.dtype(ty.dtype).type(b)
+                return self.builder.const(typed.item() if ty.weak else typed)
+        value = self.value(b)
+        if isinstance(value.ty, Array):
+            value = self.scalar(value, "a value")
+        if value.dtype == ty.dtype:
+            return value
+        cast: Value = self.emit("cast", value, dtype=ty.dtype, weak=ty.weak)
+        return cast
+
+    @staticmethod
+    def scalar_type(b: Binding) -> Scalar | None:
+        """The type of a number, known or not; None for anything else."""
+        if is_number(b):
+            return Scalar(b.dtype.name) if isinstance(b, np.generic) else scalar_of_python(b)
+        return b.ty if isinstance(b, Value) and isinstance(b.ty, Scalar) else None
+
+    def hoisted(self, value: Value) -> Value | None:
+        """A view made in a block that was left, made again here: slices and transposes of arrays in scope."""
+        if self.builder.in_scope(value):
+            return value
+        node = value.node
+        if node is None or node.op.name not in ("index", "transpose", "reshape"):
+            return None
+        if not all(self.builder.in_scope(v) for v in node.operands[1:]):
+            return None
+        plain = (Span, NewAxis)
+        if node.op.name == "index" and not all(isinstance(e, plain) or e == FULL for e in node.attrs["region"]):
+            return None
+        base = self.hoisted(node.operands[0])
+        if base is None:
+            return None
+        copy = self.builder.clone(node, {id(node.operands[0]): base})
+        self.builder.owner[copy.result] = self.builder.block
+        return copy.result
+
+    def make_storage(self, shape: tuple[Size, ...], dtype: str) -> Value | None:
+        """A buffer of this shape made in the current block; None where a size cannot be had here."""
+        candidates = self.sources()
+        sizes: list[int | Value] = []
+        for size in shape:
+            n = self.materialise(size, candidates)
+            if n is None:
+                return None
+            sizes.append(n)
+        return make_zeros(sizes, dtype, filled=False)
+
+    def store_quietly(self, target: Value, value: Value) -> None:
+        """A store that the user did not write: what keeps a merged value."""
+        report, self.builder.on_write = self.builder.on_write, None
+        try:
+            self.emit("store", target, value)
+        finally:
+            self.builder.on_write = report
+
+
+@dataclass(slots=True)
+class _Copied:
+    """A leaf that was copied into storage, with the buffers it was in on each side."""
+
+    storage: Value
+    buffers: frozenset[Value]
+    name: str
+
+
+class _Merger:
+    """Merges the states of two branches."""
+
+    def __init__(self, m: Branches, condition: Value, then_block: Block, else_block: Block) -> None:
+        self.m = m
+        self.condition = condition
+        self.blocks = (then_block, else_block)
+        self.types: list[Scalar] = []
+        self.names: list[str] = []
+        self.results: list[Value] = []
+        self.slots: dict[tuple[int, int], int] = {}
+        self.kept: list[Any] = []
+        self.arrays: dict[tuple[int, int], Thunk] = {}
+        self.containers: dict[tuple[int, int], Any] = {}
+        self.copied: list[_Copied] = []
+        self.name = ""
+
+    def run(self, then: State, otherwise: State, containers: list[Any], live: Names | None) -> Binding:
+        """The merged state is put in place; the merged result of the two sides is given back."""
+        m = self.m
+        result = self.merge(then.result, otherwise.result)
+        names: dict[str, Thunk] = {}
+        dropped: list[str] = []
+        for name in [*then.env, *(n for n in otherwise.env if n not in then.env)]:
+            t, e = then.env.get(name, MISSING), otherwise.env.get(name, MISSING)
+            if t is e:
+                continue
+            if live is not None and name not in live:
+                dropped.append(name)
+                continue
+            self.name = name
+            names[name] = self.merge(t, e)
+        overlays: list[dict[str, Thunk]] = []
+        for left, right in zip(then.overlays, otherwise.overlays, strict=True):
+            overlays.append({n: self.merge(left[n], right[n]) for n in left if left[n] is not right[n]})
+        self.name = ""
+        contents = [(c, self._merge_content(c, then.heap[id(c)], otherwise.heap[id(c)])) for c in containers]
+        self.results = m.builder.control("if", [self.condition], list(self.blocks), self.types)
+        for value, name in zip(self.results, self.names, strict=True):
+            value.name = "" if name.startswith("$") else name
+        env = m.frame.env
+        for name in dropped:
+            env.pop(name, None)
+        for name, thunk in names.items():
+            env[name] = thunk()
+        for overlay, changes in zip(m.frame.overlays, overlays, strict=True):
+            overlay.update({n: thunk() for n, thunk in changes.items()})
+        for container, content in contents:
+            if content is not None:
+                replace_content(container, content())
+        self._link_copies()
+        return result()
+
+    # ---------------------------------------------------------------------------------------- leaves
+
+    def merge(self, t: Binding, e: Binding) -> Thunk:
+        """What a name is bound to after the branch, as a function to be called once the branch is in place."""
+        if t is e:
+            return lambda: t
+        if isinstance(t, Poison) or isinstance(e, Poison):
+            poison = t if isinstance(t, Poison) else e
+            return lambda: poison
+        partial = any(b is MISSING or isinstance(b, MaybeUnbound) for b in (t, e))
+        if not partial or self.name.startswith("$"):
+            return self._merge_bound(t, e)
+        inner = self._merge_bound(_inner(t), _inner(e))
+        flag = self._flag(t, e)
+
+        def finish() -> Binding:
+            found = inner()
+            return found if isinstance(found, Poison) else MaybeUnbound(found, flag)
+
+        return finish
+
+    def _flag(self, t: Binding, e: Binding) -> Thunk:
+        """Whether a name has a value after the branch, as a boolean."""
+        values = []
+        for b, block in zip((t, e), self.blocks, strict=True):
+            with self.m.builder.into(block):
+                if isinstance(b, MaybeUnbound):
+                    values.append(b.flag())
+                else:
+                    values.append(self.m.builder.const(b is not MISSING))
+        slot = self._yield(values[0], values[1], Scalar("bool", True), "")
+        return lambda: self.results[slot]
+
+    def _merge_bound(self, t: Binding, e: Binding) -> Thunk:
+        if t is e or e is MISSING and _plain(t):
+            return lambda: t
+        if t is MISSING and _plain(e):
+            return lambda: e
+        if is_structure(t) or is_structure(e):
+            return self._merge_structure(t, e)
+        if is_array(t) or is_array(e):
+            return self._merge_arrays(t, e)
+        m = self.m
+        left, right = m.scalar_type(t), m.scalar_type(e)
+        if (left or t is MISSING) and (right or e is MISSING):
+            if is_number(t) and is_number(e) and _same_number(t, e):
+                return lambda: t
+            key = (id(t), id(e))
+            if key not in self.slots:
+                self.kept += [t, e]
+                known = [ty for ty in (left, right) if ty is not None]
+                ty = promote_dtypes(tuple(known)) if len(known) == 2 else known[0]
+                self.slots[key] = self._yield(t, e, ty, self.name)
+            slot = self.slots[key]
+            return lambda: self.results[slot]
+        if type(t) is type(e) and not isinstance(t, Value) and _equal(t, e):
+            return lambda: t
+        return self._poison(t, e)
+
+    def _yield(self, t: Binding, e: Binding, ty: Scalar, name: str) -> int:
+        for b, block in zip((t, e), self.blocks, strict=True):
+            with self.m.builder.into(block):
+                block.yields.append(self.m.cast_to(b, ty))
+        self.types.append(ty)
+        self.names.append(name)
+        return len(self.types) - 1
+
+    def _poison(self, t: Binding, e: Binding, why: str = "") -> Thunk:
+        m = self.m
+        name = f"`{self.name}`" if self.name and not self.name.startswith("$") else "the result"
+        error = UnsupportedError(
+            f"{name} is {describe(t)} on one path and {describe(e)} on the other", m.builder.loc,
+            why or "which path is taken is known at run time only, and compiled code needs one kind of value.",
+            "give it the same kind of value on both paths.",
+        )
+        poison = Poison(error, m.dependencies(self.condition) or frozenset())
+        return lambda: poison
+
+    # ------------------------------------------------------------------------------------- structure
+
+    def _merge_structure(self, t: Binding, e: Binding) -> Thunk:
+        like = t if is_structure(t) else e
+        keys, _ = children(like)
+        for side in (t, e):
+            if side is not MISSING and (type(side) is not type(like) or children(side)[0] != keys):
+                return self._poison(t, e)
+        key = (id(t), id(e))
+        if is_mutable(like) and key in self.containers:
+            made = self.containers[key]
+            return lambda: made
+        left = children(t)[1] if t is not MISSING else (MISSING,) * len(keys)
+        right = children(e)[1] if e is not MISSING else (MISSING,) * len(keys)
+        if not is_mutable(like):
+            parts = [self._merge_item(x, y) for x, y in zip(left, right, strict=True)]
+            return lambda: _propagate(rebuild(type(like), keys, [p() for p in parts]))
+        shell = rebuild(type(like), keys, [None] * len(keys))
+        self.kept += [t, e]
+        self.containers[key] = shell
+        parts = [self._merge_item(x, y) for x, y in zip(left, right, strict=True)]
+
+        def fill() -> Binding:
+            items = [p() for p in parts]
+            replace_content(shell, items if isinstance(shell, list) else dict(zip(keys, items, strict=True)))
+            return shell
+
+        return fill
+
+    def _merge_item(self, t: Binding, e: Binding) -> Thunk:
+        """An item of a structure; where the structure is missing on one side, its flag says so for all items."""
+        return self._merge_bound(_inner(t), _inner(e)) if t is MISSING or e is MISSING else self.merge(t, e)
+
+    def _merge_content(self, container: Any, t: Any, e: Any) -> Thunk | None:
+        """New content of a structure that existed before the branch; None where it did not change."""
+        left, right = (list(x.values()) if isinstance(x, dict) else x for x in (t, e))
+        keys_differ = isinstance(t, dict) and list(t) != list(e)
+        if len(left) == len(right) and not keys_differ and all(x is y for x, y in zip(left, right, strict=True)):
+            return (lambda: t) if not _same_content(container, t) else None
+        if len(left) != len(right) or keys_differ:
+            needs = self.m.dependencies(self.condition)
+            if needs:
+                self.m.need(needs)
+            self.m.refuse(
+                f"a {type(container).__name__} changes its length on one path only",
+                "how many items it has is known while compiling.", "use an array of the largest size, and a count.",
+            )
+        parts = [self.merge(x, y) for x, y in zip(left, right, strict=True)]
+        if isinstance(t, dict):
+            return lambda: dict(zip(t, (p() for p in parts), strict=True))
+        return lambda: [p() for p in parts]
+
+    # ---------------------------------------------------------------------------------------- arrays
+
+    def _merge_arrays(self, t: Binding, e: Binding) -> Thunk:
+        key = (id(t), id(e))
+        if key not in self.arrays:
+            self.kept += [t, e]
+            self.arrays[key] = _once(self._new_array(t, e))
+        return self.arrays[key]
+
+    def _new_array(self, t: Binding, e: Binding) -> Thunk:
+        m = self.m
+        if any(is_scalar(b) or is_number(b) for b in (t, e)):
+            array = t if is_array(t) else e
+            if array.rank:
+                return self._poison(t, e)
+            # An array without axes and a number: a number.
+            values: list[Binding] = []
+            for b, block in zip((t, e), self.blocks, strict=True):
+                with m.builder.into(block):
+                    values.append(m.scalar(b, "a value") if b is not MISSING else b)
+            return self._merge_bound(*values)
+        if not all(is_array(b) or b is MISSING for b in (t, e)):
+            return self._poison(t, e)
+        if t is MISSING or e is MISSING:
+            present = e if t is MISSING else t
+            side = 1 if t is MISSING else 0
+            known = m.hoisted(present) or self._store(present, side)
+            return (lambda: known) if known is not None else self._poison(t, e, _NO_SIZE)
+        if t.rank != e.rank or any(_clash(p, q) for p, q in zip(t.shape, e.shape, strict=True)):
+            return self._poison(t, e, "their shapes differ.")
+        dtype = promote_dtypes((Scalar(t.dtype), Scalar(e.dtype))).dtype
+        same = t.dtype == e.dtype
+        left, right = (m.hoisted(t), m.hoisted(e)) if same else (None, None)
+        if left is None and right is None:
+            storage = m.make_storage(t.shape, dtype) or m.make_storage(e.shape, dtype)
+            if storage is None:
+                return self._poison(t, e, _NO_SIZE)
+            self._fill(storage, t, 0)
+            self._fill(storage, e, 1)
+            return lambda: storage
+        if left is None:
+            left = self._store(t, 0, right)
+        if right is None:
+            right = self._store(e, 1, left)
+        if left is None or right is None:
+            return self._poison(t, e, _NO_SIZE)
+        one, other = left, right
+        return lambda: m.emit("select_ref", self.condition, one, other)
+
+    def _store(self, value: Value, side: int, like: Value | None = None) -> Value | None:
+        """A copy of an array of one branch, in storage that was made before it."""
+        storage = self.m.make_storage(value.shape, value.dtype)
+        if storage is None and like is not None:
+            storage = self.m.make_storage(like.shape, value.dtype)
+        if storage is not None:
+            self._fill(storage, value, side)
+        return storage
+
+    def _fill(self, storage: Value, value: Value, side: int) -> None:
+        if not storage.name and not self.name.startswith("$"):
+            storage.name = self.name
+        with self.m.builder.into(self.blocks[side]):
+            self.m.store_quietly(storage, value)
+        self.copied.append(_Copied(storage, roots(value), self.name))
+
+    def _link_copies(self) -> None:
+        """Copies of one buffer were one array in Python: writes to them are refused while both are in use."""
+        m = self.m
+        for k, copied in enumerate(self.copied):
+            outer = frozenset(b for b in copied.buffers if m.builder.in_scope(b))
+            m.link(frozenset((copied.storage,)), outer, copied.name)
+            for other in self.copied[:k]:
+                if other.storage is not copied.storage and other.buffers & copied.buffers:
+                    m.link(frozenset((copied.storage,)), frozenset((other.storage,)), copied.name)
+
+
+_NO_SIZE = "its size is not known before the branch, so no buffer can be made for it."
+
+
+def _once(thunk: Thunk) -> Thunk:
+    """The thunk, run at most once."""
+    made: list[Binding] = []
+
+    def run() -> Binding:
+        if not made:
+            made.append(thunk())
+        return made[0]
+
+    return run
+
+
+def _inner(b: Binding) -> Binding:
+    return b.inner if isinstance(b, MaybeUnbound) else b
+
+
+def _plain(b: Binding) -> bool:
+    """A binding without run-time parts that is not a number."""
+    return not (isinstance(b, Value) or is_structure(b))
+
+
+def _propagate(b: Binding) -> Binding:
+    """A structure with an item that cannot be compiled is itself one that cannot, if it is immutable."""
+    for item in children(b)[1]:
+        if isinstance(item, Poison):
+            return item
+    return b
+
+
+def _same_number(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and (a == b and np.copysign(1, np.real(a)) == np.copysign(1, np.real(b)) or (a != a and b != b))
+
+
+def _equal(a: Any, b: Any) -> bool:
+    try:
+        return bool(a == b)
+    except Exception:  # noqa: BLE001  # any object's own comparison
+        return False
+
+
+def _same_content(container: Any, content: Any) -> bool:
+    now = content_of(container)
+    if isinstance(now, dict):
+        return list(now) == list(content) and all(now[k] is content[k] for k in now)
+    return len(now) == len(content) and all(x is y for x, y in zip(now, content, strict=True))
+
+
+def _clash(p: Size, q: Size) -> bool:
+    """Whether two sizes are known to differ (a literal 1 is the only size that is 1)."""
+    return p != q and ((isinstance(p, int) and isinstance(q, int)) or p == 1 or q == 1)
+
+
+def statements_end(body: list[ast.stmt]) -> bool:
+    """Whether statements certainly raise."""
+    return bool(body) and isinstance(body[-1], ast.Raise)
