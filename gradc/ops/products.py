@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -127,7 +128,7 @@ def _operands(a: Any, b: Any) -> tuple[Value, Value]:
     return (convert(x, x.dtype), convert(y, y.dtype))
 
 
-@call(np.matmul)
+@call(np.matmul, operator.matmul)
 def _matmul_call(x1: Any, x2: Any, /, out: Any = None) -> Value:
     result: Value = matmul(*_operands(x1, x2))
     return result if out is None else write_out(result, out)

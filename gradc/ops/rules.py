@@ -250,7 +250,10 @@ def convert(x: Value, dtype: str, weak: bool = False) -> Value:
 
 
 def _call_of(op: OpDef, target: Any) -> Callable[..., Any]:
-    return math_call(op, target) if getattr(target, "__module__", "") == "math" else numpy_call(op, target)
+    module = getattr(target, "__module__", "")
+    if module == "_operator":
+        return op  # Python numbers stay Python numbers, which `np.add` makes NumPy's
+    return math_call(op, target) if module == "math" else numpy_call(op, target)
 
 
 # ---------------------------------------------------------------------------------------------- the helper
