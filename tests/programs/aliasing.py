@@ -431,3 +431,26 @@ def swapaxes_store(A):
     T = B.transpose(1, 0, 2)
     T[0] += B[:, 2]
     return np.sum(B**2)
+
+
+def _gate(weight, hidden, x):
+    gate = np.tanh(x * weight)
+    hidden[:] = hidden * gate
+
+
+@program((signed(3, 2), signed(3, 2, seed=1), signed(2, seed=2)))
+def carried_view_of_mutated_rows(w, state, x):
+    for i in range(w.shape[0]):
+        _gate(w[i], state[i], x)
+        x = state[i]
+    return np.sum(x**2)
+
+
+@program((signed(3, 2), signed(2, seed=2)), refused=True)
+def carried_view_then_write(state, x):
+    # The last view sees the write that follows the loop; which buffer it is in depends on the number of trips.
+    for i in range(state.shape[0]):
+        state[i] *= x
+        x = state[i]
+    state[-1, 0] = 2.0 * state[0, 1]
+    return np.sum(x**2)

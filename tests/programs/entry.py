@@ -19,6 +19,7 @@ class Program:
     argnums: what is differentiated; None means every argument that holds a float.
     gradients: what the gradient is by convention (kinks, ties), one tuple per input; None asks the differences.
     raises: the exception that Python and gradc both raise.
+    refused: gradc says that it cannot compile this: never a wrong gradient.
     """
 
     function: Callable[..., Any]
@@ -27,6 +28,7 @@ class Program:
     gradients: tuple[tuple[Any, ...], ...] | None
     raises: type[Exception] | None
     group: str
+    refused: bool = False
 
     @property
     def name(self) -> str:
@@ -47,12 +49,13 @@ def program(
     argnums: tuple[int, ...] | None = None,
     gradients: tuple[tuple[Any, ...], ...] | None = None,
     raises: type[Exception] | None = None,
+    refused: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: enter the function below into PROGRAMS and leave it as it is."""
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         group = function.__module__.rpartition(".")[2]
-        PROGRAMS.append(Program(function, inputs, argnums, gradients, raises, group))
+        PROGRAMS.append(Program(function, inputs, argnums, gradients, raises, group, refused))
         return function
 
     return enter

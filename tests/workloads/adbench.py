@@ -125,13 +125,14 @@ def sigmoid(z):
 
 
 def lstm_layer(weight, bias, hidden, cell, x):
-    """One layer's step with ADBench's elementwise gates; hidden and cell are updated in place."""
+    """One layer's step with ADBench's elementwise gates: the new hidden and cell."""
     forget = sigmoid(x * weight[0] + bias[0])
     ingate = sigmoid(hidden * weight[1] + bias[1])
     outgate = sigmoid(x * weight[2] + bias[2])
     change = np.tanh(hidden * weight[3] + bias[3])
-    cell[:] = cell * forget + ingate * change
-    hidden[:] = outgate * np.tanh(cell)
+    cell = cell * forget + ingate * change
+    hidden = outgate * np.tanh(cell)
+    return hidden, cell
 
 
 def lstm_rows(main_params, extra_params, state, sequence):
@@ -145,9 +146,9 @@ def lstm_rows(main_params, extra_params, state, sequence):
     total = 0.0
     for t in range(c - 1):
         x = sequence[t] * extra_params[0]
-        for i in range(layers):
-            lstm_layer(main_params[2 * i], main_params[2 * i + 1], state[2 * i], state[2 * i + 1], x)
-            x = state[2 * i]
+        for i in range(0, 2 * layers, 2):
+            state[i], state[i + 1] = lstm_layer(main_params[i], main_params[i + 1], state[i], state[i + 1], x)
+            x = state[i]
         ypred = x * extra_params[1] + extra_params[2]
         ynorm = ypred - np.log(np.sum(np.exp(ypred)) + 2.0)
         total += np.sum(sequence[t + 1] * ynorm)
