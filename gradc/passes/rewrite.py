@@ -47,6 +47,7 @@ class Rewriter:
         self._replaced: dict[int, tuple[Value, Value]] = {}
         self._round_changed = False
         self._uses: dict[int, int] = {}
+        self._home: dict[int, int] = {}
         self.written: frozenset[Value] = frozenset()
         self.results: frozenset[Value] = frozenset()
 
@@ -71,6 +72,10 @@ class Rewriter:
     def used_once(self, value: Value) -> bool:
         """Whether nothing but the node at hand uses `value`."""
         return self._uses.get(id(value), 0) <= 1
+
+    def same_block(self, *nodes: Node) -> bool:
+        """Whether nodes run equally often: a rewrite does not bring work from outside into a loop."""
+        return len({self._home.get(id(node)) for node in nodes}) == 1
 
     def resolve(self, value: Value) -> Value:
         """What stands for `value` by now."""
@@ -103,6 +108,7 @@ class Rewriter:
 
     def _block(self, block: Block) -> None:
         queue = deque(block.nodes)
+        self._home.update((id(node), id(block)) for node in queue)
         done: list[Node] = []
         while queue:
             node = queue.popleft()
@@ -122,6 +128,7 @@ class Rewriter:
                 self.replace(old, new)
             self._round_changed = True
             queue.extendleft(reversed(made.nodes))
+            self._home.update((id(made_node), id(block)) for made_node in made.nodes)
         block.nodes = done
         block.yields = [self.resolve(v) for v in block.yields]
 

@@ -40,7 +40,8 @@ def _op(name: str) -> Callable[..., Any]:
 
 def _shift(x: Value, by: Any) -> Value:
     """x + by with a constant that is not negative."""
-    return x - (-by) if by < 0 else x + by
+    shifted: Value = x - (-by) if by < 0 else x + by
+    return shifted
 
 
 def _numbers(node: Node) -> bool:
