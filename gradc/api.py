@@ -6,6 +6,11 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, overload
 
+from gradc.ir.nodes import Value
+from gradc.ir.opdef import call
+from gradc.ir.tree import children, is_structure, rebuild
+from gradc.ir.types import is_inexact
+from gradc.ops import TABLE
 from gradc.runtime import pullback as _pullback
 from gradc.runtime.dispatch import Compiled, compiled
 from gradc.runtime.plan import Transform
@@ -94,6 +99,16 @@ def stop_gradient(x: T) -> T:
     >>> gradc.grad(lambda x: x * gradc.stop_gradient(x))(3.0)
     3.0
     """
+    return x
+
+
+@call(stop_gradient)
+def _stop_gradient(x: Any) -> Any:
+    if isinstance(x, Value):
+        return TABLE["stop_gradient"](x) if is_inexact(x.ty) else x
+    if is_structure(x):
+        keys, items = children(x)
+        return rebuild(type(x), keys, [_stop_gradient(item) for item in items])
     return x
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.errors import NOWHERE, GradcError, InternalError, Loc
+from gradc.errors import NOWHERE, DTypeError, GradcError, InternalError, Loc
 from gradc.ir.nodes import Block, Func, Node, Value, clone_node, pop_builder, push_builder
 from gradc.ir.opdef import TABLE, OpDef
 from gradc.ir.types import (
@@ -21,6 +21,7 @@ from gradc.ir.types import (
     Type,
     add_sizes,
     broadcast_shapes,
+    is_inexact,
     multiply_sizes,
     promote_dtypes,
     scalar_of_python,
@@ -86,6 +87,8 @@ class Builder:
         if isinstance(value, int | np.integer):
             return int(value)
         if value.size is None:
+            if is_inexact(value.ty):
+                raise DTypeError("a size is a floating-point number", hint="write int(n) or n // m, not n / m")
             value.size = self._derive_size(value)
         return self.canonical_size(value.size)
 
