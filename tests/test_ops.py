@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
+import numpy
 import numpy as np
 import pytest
 
+from gradc.errors import DTypeError, ShapeError, UnsupportedError
 from gradc.ir import interp
 from gradc.ir.builder import Builder, new_func
 from gradc.ir.nodes import Value, walk_nodes
@@ -382,7 +385,7 @@ def inputs(shapes: Any, dtype: str = "float64", seed: int = 0) -> list[Any]:
 
 
 def program_ids(value: Any) -> str | None:
-    if callable(value):
+    if hasattr(value, "__code__"):
         return str(value.__code__.co_firstlineno)
     return None
 
@@ -533,3 +536,94 @@ def test_forward_and_reverse_rules_are_adjoint(name: str, shapes: Any, attrs: An
             moved[k] = moved[k] + sign * h * t
         shifted.append(interp.run(build(lambda *xs: op(*xs, **attrs), *moved), moved)[0])
     np.testing.assert_allclose(y_t, (shifted[0] - shifted[1]) / (2 * h), rtol=1e-6, atol=1e-8)
+
+
+# ------------------------------------------------------------------------------- kinks, ties, edges
+
+CONVENTIONS: list[tuple[Any, tuple[Any, ...], tuple[Any, ...]]] = [
+    (lambda np, x: abs(x) if np is numpy else CALLS[abs].build(x), (0.0,), (0.0,)),
+    (lambda np, x: np.maximum(x, 0.0), (0.0,), (0.0,)),
+    (lambda np, x: np.maximum(0, x), (numpy.array([-1.0, 0.0, 2.0]),), ([0.0, 0.0, 1.0],)),
+    (lambda np, x, y: np.maximum(x, y), (1.5, 1.5), (0.5, 0.5)),
+    (lambda np, x, y: np.minimum(x, y), (numpy.array([1.0, 2.0]), numpy.array([1.0, 3.0])), ([0.5, 1.0], [0.5, 0.0])),
+    (lambda np, x, y: np.fmax(x, y), (numpy.nan, 1.5), (0.0, 1.0)),
+    (lambda np, x, y: np.fmin(x, y), (1.5, numpy.nan), (1.0, 0.0)),
+    (lambda np, x: np.max(x), (numpy.array([2.0, 1.0, 2.0, 2.0]),), ([1 / 3, 0.0, 1 / 3, 1 / 3],)),
+    (lambda np, x: np.min(x, axis=0), (numpy.array([[2.0, 1.0], [2.0, 3.0]]),), ([[0.5, 1.0], [0.5, 0.0]],)),
+    (lambda np, x: np.clip(x, 0.0, 1.0), (numpy.array([-0.5, 0.0, 0.5, 1.0, 2.0]),), ([0.0, 1.0, 1.0, 1.0, 0.0],)),
+    (lambda np, x: np.sqrt(x), (0.0,), (numpy.inf,)),
+    (lambda np, x: np.sqrt(x) * 0.0, (0.0,), (0.0,)),
+    (lambda np, x: np.where(np.greater(x, 0.0), np.sqrt(x), 0.0), (numpy.array([-1.0, 0.0, 4.0]),), ([0.0, 0.0, 0.25],)),
+    (lambda np, x: np.where(np.not_equal(x, 0.0), 1.0 / x, 0.0), (numpy.array([0.0, 2.0]),), ([0.0, -0.25],)),
+    (lambda np, x: np.where(np.greater(x, 0.0), np.log(x), x), (numpy.array([0.0, 2.0]),), ([1.0, 0.5],)),
+    (lambda np, x, y: np.hypot(x, y), (0.0, 0.0), (0.0, 0.0)),
+    (lambda np, x, y: np.arctan2(x, y), (0.0, 0.0), (0.0, 0.0)),
+    (lambda np, x: np.std(x), (numpy.array([2.0, 2.0]),), ([0.0, 0.0],)),
+    (lambda np, x, y: np.power(x, y), (0.0, 2.0), (0.0, 0.0)),
+    (lambda np, x, y: np.power(x, y), (0.0, 0.0), (0.0, 0.0)),
+    (lambda np, x, y: np.power(x, y), (0.0, 1.0), (1.0, 0.0)),
+    (lambda np, x, y: np.power(x, y), (2.0, 0.0), (0.0, numpy.log(2.0))),
+    (lambda np, x: np.power(x, 2), (-3.0,), (-6.0,)),
+    (lambda np, x: np.power(x, 0), (0.0,), (0.0,)),
+    (lambda np, x: np.power(x, -1), (numpy.array([-2.0, 4.0]),), ([-0.25, -0.0625],)),
+    (lambda np, x: np.sign(x) + np.floor(x) + np.rint(x) + np.ceil(x), (0.5,), (0.0,)),
+    (lambda np, x: x * np.greater(x, 1.0), (numpy.array([0.5, 2.0]),), ([0.0, 1.0],)),
+    (lambda np, x: np.prod(x), (numpy.array([0.0, 3.0, 4.0]),), ([12.0, 0.0, 0.0],)),
+    (lambda np, x: np.prod(x), (numpy.array([0.0, 3.0, 0.0]),), ([0.0, 0.0, 0.0],)),
+    (lambda np, x: np.cumprod(x), (numpy.array([2.0, 0.0, 5.0]),), ([1.0, 12.0, 0.0],)),
+    (lambda np, x: np.sinc(x), (0.0,), (0.0,)),
+    (lambda np, x: sp(np).expit(x), (numpy.array([-1000.0, 1000.0]),), ([0.0, 0.0],)),
+    (lambda np, x: sp(np).xlogy(x, x), (1.0,), (1.0,)),
+    (lambda np, x: np.tanh(x), (numpy.array([-800.0, 0.0]),), ([0.0, 1.0],)),
+    (lambda np, x, y: np.logaddexp(x, y), (800.0, 800.0), (0.5, 0.5)),
+    (lambda np, x: np.trunc(x) + x, (1.5,), (1.0,)),
+    (lambda np, x, y: np.remainder(x, y), (-3.5, 2.0), (1.0, 2.0)),
+    (lambda np, x, y: np.copysign(x, y), (2.0, -1.0), (-1.0, 0.0)),
+]
+
+
+@ids(("program", "args", "wanted"), CONVENTIONS, ids=program_ids)
+def test_conventions(program: Any, args: Any, wanted: Any) -> None:
+    from gradc.ad.reverse import reverse
+
+    func = build(lambda *xs: program(Calls(), *xs), *args)
+    made = reverse(func, range(len(args)), keep_value=False)
+    verify(made)
+    for got, gradient in zip(interp.run(made, args), wanted, strict=True):
+        np.testing.assert_array_equal(got, gradient)
+
+
+@ids(
+    ("program", "error"),
+    [
+        (lambda np, x: np.sum(x, axis=2), ShapeError),
+        (lambda np, x: np.matmul(x, x), ShapeError),
+        (lambda np, x: np.reshape(x, (5, 5)), ShapeError),
+        (lambda np, x: np.concatenate((x, np.ravel(x))), ShapeError),
+        (lambda np, x: np.max(x[:0] if isinstance(x, np.ndarray) else np.zeros((0, 3))), (ShapeError, ValueError)),
+        (lambda np, x: np.add(x, x, out=np.zeros((3, 4), dtype=int)), DTypeError),
+        (lambda np, x: np.subtract(np.greater(x, 0.0), np.less(x, 0.0)), DTypeError),
+        (lambda np, x: CALLS[math.sin].build(x), UnsupportedError),
+        (lambda np, x: np.eye(-1), ShapeError),
+    ],
+    ids=program_ids,
+)
+def test_bad_arguments_say_so(program: Any, error: Any) -> None:
+    x = np.arange(12.0).reshape(3, 4)
+    with pytest.raises(error):
+        evaluate(lambda v: program(Calls(), v), x)
+
+
+def test_weakness_follows_the_function() -> None:
+    """np.exp(2.0) is a NumPy scalar and widens float32; math.exp(2.0) is a Python float and does not."""
+    x = np.ones(3, np.float32)
+    assert evaluate(lambda v, c: v * CALLS[np.exp].build(c), x, 2.0).dtype == np.float64
+    assert evaluate(lambda v, c: v * CALLS[math.exp].build(c), x, 2.0).dtype == np.float32
+    assert evaluate(lambda v, c: v * CALLS[float].build(c), x, np.float64(2.0)).dtype == np.float32
+
+
+def test_prod_of_a_scalar_and_rank_zero() -> None:
+    assert evaluate(lambda v: Calls().sum(v), 2.0) == 2.0
+    assert evaluate(lambda v: Calls().mean(v), np.array(3.0)) == 3.0
+    assert evaluate(lambda v: method(v, "item"), np.array(3.0)) == 3.0
+    assert evaluate(lambda v: attribute(v, "size") + len(attribute(v, "shape")), np.ones((2, 3))) == 8

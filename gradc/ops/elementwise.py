@@ -244,9 +244,25 @@ def _has_steep_power(x: Value, y: Value) -> bool:
     return exponent is None or 0 < exponent < 1
 
 
+def _power_kernel(known: tuple[Any, ...], compute: str) -> str:
+    """Small literal exponents as products and roots, which libm's pow does not get near in speed."""
+    products = {1: "{x}", 2: "{x} * {x}", 3: "{x} * {x} * {x}", 4: "({x} * {x}) * ({x} * {x})"}
+    exponent = known[1]
+    if exponent in products:
+        return products[exponent]
+    if compute in ("float64", "float32"):
+        if exponent == 0.5:
+            return "sqrt({x})"
+        if exponent == -1:
+            return "1 / {x}"
+        if exponent == -2:
+            return "1 / ({x} * {x})"
+    return "pow({x}, {y})"
+
+
 pow: OpDef = elementwise(
     "pow(x, y)", calls=(np.power, np.float_power, operator.pow, math.pow), sympy="Pow", run=_run_power,
-    emit="{x} ** {y}", kernel="pow({x}, {y})", precedence=12, dtype=_power_dtype, guard=_refuse_negative_exponent,
+    emit="{x} ** {y}", kernel=_power_kernel, precedence=12, dtype=_power_dtype, guard=_refuse_negative_exponent,
     domain=(POSITIVE, REALS), partials=_power_partials, singular=_has_steep_power, cost=20,
     doc="x ** y. A literal exponent is treated on its own. Else at x = 0 the derivative in y is 0, and where y = 0 the "
     "derivative in x is 0; a negative base has a NaN derivative in y. Small integer exponents become products.",
