@@ -237,6 +237,10 @@ def sp(namespace: Any) -> Any:
     return scipy.special if namespace is np else Calls(scipy.special)
 
 
+def namespace_is_numpy(namespace: Any) -> bool:
+    return namespace is np
+
+
 m, a = method, attribute
 V, M, S, T = (3,), (3, 4), (4, 4), (2, 3, 4)
 
@@ -367,6 +371,28 @@ PROGRAMS: list[tuple[Any, tuple[tuple[int, ...], ...]]] = [
     (lambda np, x: np.where(np.greater(x, 1.0), np.sqrt(np.fabs(x - 1.0)), 0.0), (M,)),
     (lambda np, x: np.nan_to_num(x) + np.fabs(x), (M,)),
     (lambda np, x, y: np.add(x, y, out=np.zeros((3, 4))) * 2.0, (M, M)),
+    (lambda np, x: np.take(x, [2, 0, -1], axis=1) * np.take(x, 1, axis=1)[:, None] if namespace_is_numpy(np) else
+        np.take(x, [2, 0, -1], axis=1) * np.expand_dims(np.take(x, 1, axis=1), 1), (M,)),
+    (lambda np, x: np.take(x, [[0, 1], [11, 3]]) + np.take(x, [9, 99], mode="clip"), (M,)),
+    (lambda np, x: np.sort(x, axis=0) * np.sort(x), (M,)),
+    (lambda np, x: np.sort(x, axis=None) * np.arange(12), (M,)),
+    (lambda np, x: np.take_along_axis(x, np.argsort(x, axis=0), axis=0) + x * np.argsort(x), (M,)),
+    (lambda np, x: x * np.searchsorted(np.array([0.6, 1.0, 1.5]), x) + np.digitize(x, [0.7, 1.2]), (M,)),
+    (lambda np, x: np.compress(np.greater(np.arange(4), 1), x, axis=1), (M,)),
+    (lambda np, x: np.extract(np.greater(x, 1.0), x), (M,)),
+    (lambda np, x: np.take(x, np.flatnonzero(np.greater(x, 1.2))), (M,)),
+    (lambda np, x: np.select([np.greater(x, 1.5), np.greater(x, 1.0)], [x * 2.0, x**2], 0.5), (M,)),
+    (lambda np, x: np.delete(x, 1, axis=0) * 2.0, (M,)),
+    (lambda np, x: np.delete(x, [0, 3, 5]), (M,)),
+    (lambda np, x, y: np.insert(x, 1, y), ((5,), ())),
+    (lambda np, x, y: np.insert(x, [1, 3], y), ((5,), (2,))),
+    (lambda np, x, y: np.insert(x, 2, y, axis=1), (M, V)),
+    (lambda np, x, y: np.meshgrid(x, y)[0] * np.meshgrid(x, y, indexing="ij")[1].T if namespace_is_numpy(np) else
+        np.meshgrid(x, y)[0] * np.transpose(np.meshgrid(x, y, indexing="ij")[1]), (V, (4,))),
+    (lambda np, x: np.tri(4) * x + np.indices((4, 4))[1] if namespace_is_numpy(np) else
+        np.tri(4) * x + np.take(np.indices((4, 4)), 1, axis=0), (S,)),
+    (lambda np, x: np.bincount(np.array([0, 2, 2]), weights=x, minlength=4), (V,)),
+    (lambda np, x: x * np.allclose(x, x) + x * np.isclose(x, 1.0) + x * np.isin(x, [1.0]), (M,)),
     (lambda np, x: sp(np).logsumexp(x, axis=1) * sp(np).logsumexp(x), (M,)),
     (lambda np, x, b: sp(np).logsumexp(x, axis=0, b=b, keepdims=True), (M, M)),
     (lambda np, x: sp(np).softmax(x, axis=-1) + sp(np).log_softmax(x, axis=0) + sp(np).softmax(x), (M,)),

@@ -14,7 +14,7 @@ import numpy as np
 
 from gradc.errors import UnsupportedError
 from gradc.ir.nodes import Node, Value, current_builder
-from gradc.ir.opdef import OpDef, call
+from gradc.ir.opdef import CALLS, OpDef, call
 from gradc.ir.types import Array, Scalar, is_inexact, is_integer
 from gradc.ops.rules import (
     POSITIVE,
@@ -92,9 +92,9 @@ def as_bool(c: Value) -> Value:
 
 
 @call(np.where)
-def _where_call(condition: Any, x: Any = None, y: Any = None, /) -> Value:
+def _where_call(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     if x is None or y is None:
-        raise UnsupportedError("np.where with one argument", hint="write np.where(mask, a, b)")
+        return CALLS[np.nonzero].build(condition)
     values = [as_bool(as_value(condition)), as_value(x), as_value(y)]
     return current_builder().add(where, values, {}, weak=False)
 
