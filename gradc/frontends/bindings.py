@@ -117,6 +117,7 @@ class Frame:
     parent: the frame a nested definition was made in. function: the Python function, whose cells and globals are read.
     overlays: names of comprehensions, innermost last. live: names that may be read after the current statement.
     code: the body in the form that is interpreted. site: the place of the call.
+    signature: what the call was compiled for.
     """
 
     source: FunctionSource
@@ -128,6 +129,7 @@ class Frame:
     live: Names = frozenset()
     code: Any = None
     site: Any = None
+    signature: Any = None
 
 
 # -------------------------------------------------------------------------------------------- signals

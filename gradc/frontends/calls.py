@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
 import functools
 import inspect
@@ -35,11 +36,11 @@ from gradc.frontends.bindings import (
 from gradc.frontends.expressions import Expressions, is_foldable
 from gradc.frontends.fence import check_syntax
 from gradc.frontends.jumps import RETURN, lower_jumps
-from gradc.frontends.liveness import Liveness, bound_names
+from gradc.frontends.liveness import Liveness, bound_names, reads
 from gradc.frontends.source import FunctionNode, FunctionSource, function_source
 from gradc.ir.nodes import Func, Value, clone_node, walk_nodes
 from gradc.ir.program import Expansion, Typed
-from gradc.ir.tree import Leaf, flatten, is_named_tuple, is_structure, unflatten
+from gradc.ir.tree import children, flatten, is_named_tuple, is_structure, unflatten
 from gradc.ir.types import Array, Dim, Size, Stack, Type, is_integer, size_variables, substitute_size
 from gradc.ops import CALLS, METHODS
 
@@ -54,6 +55,7 @@ class Code:
     body: list[ast.stmt]
     locals: frozenset[str]
     liveness: Liveness
+    loops: dict[int, tuple[str, ast.For]] = dataclasses.field(default_factory=dict)  # of generators, by id of the node
 
 
 _codes: dict[FunctionNode, Code] = {}
@@ -74,6 +76,38 @@ def code_of(source: FunctionSource) -> Code:
         found = Code(source, body, names | bound_names(body), Liveness(body))
         _codes[node] = found
     return found
+
+
+class _Renamed(ast.NodeTransformer):
+    """A copy of an expression with names replaced."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:  # noqa: N802  # NodeTransformer's name
+        return ast.copy_location(ast.Name(self.names.get(node.id, node.id), node.ctx), node)
+
+
+def _sum_loop(node: ast.GeneratorExp, number: int) -> tuple[str, ast.For]:
+    """The loop that `sum` of a generator expression means, and the name of the total."""
+    total = f"$sum{number}"
+    names = {
+        n.id: f"${n.id}{number}" for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)
+    }
+    rename = _Renamed(names)
+    element = rename.visit(copy.deepcopy(node.elt))
+    sum_ = ast.copy_location(ast.BinOp(ast.copy_location(ast.Name(total, ast.Load()), element), ast.Add(), element), element)
+    body: ast.stmt = ast.copy_location(ast.Assign([ast.copy_location(ast.Name(total, ast.Store()), element)], sum_), element)
+    first = node.generators[0]
+    for g in reversed(node.generators):
+        for test in reversed(g.ifs):
+            condition = rename.visit(copy.deepcopy(test))
+            body = ast.copy_location(ast.If(condition, [body], []), condition)
+        # The first iterable is evaluated outside, where the names mean what they did.
+        over = g.iter if g is first else rename.visit(copy.deepcopy(g.iter))
+        body = ast.copy_location(ast.For(rename.visit(copy.deepcopy(g.target)), over, [body], []), g.iter)
+    assert isinstance(body, ast.For)
+    return total, body
 
 
 def _arguments(args: ast.arguments) -> list[ast.arg]:
@@ -306,8 +340,16 @@ class Calls(Expressions):
                 f"after {depth} calls inside each other there was still another one.",
                 "write it as a loop.",
             )
+        signature = _signature(arguments)
+        for f in self.frames:
+            if f.source.node is source.node and f.signature == signature:
+                self._freeze_options(list(arguments.values()), {})
+                self.refuse(
+                    f"`{source.name}` calls itself, and how often is known at run time only",
+                    "a call is compiled as a part of its caller.", "write it as a loop.",
+                )
         code = code_of(source)
-        frame = Frame(source, function, parent, code.locals, dict(arguments), code=code, site=self.builder.loc)
+        frame = Frame(source, function, parent, code.locals, dict(arguments), code=code, site=self.builder.loc, signature=signature)
         self.frames.append(frame)
         before, self.builder.loc = self.builder.loc, source.loc(source.node)
         try:
@@ -417,20 +459,36 @@ class Calls(Expressions):
             return Array(ty.dtype, tuple(substitute_size(s, sizes) for s in ty.shape), ty.layout)
 
         for node in func.body.nodes:
-            copy = clone_node(node, mapping)
-            self.builder.block.nodes.append(copy)
-            for inner_node in (copy, *(n for block in copy.blocks for n in walk_nodes(block))):
+            made = clone_node(node, mapping)
+            self.builder.block.nodes.append(made)
+            for inner_node in (made, *(n for block in made.blocks for n in walk_nodes(block))):
                 for name in ("type", "item"):
                     if isinstance(inner_node.attrs.get(name), Array | Stack):
                         inner_node.attrs[name] = rename(inner_node.attrs[name])
                 for result in inner_node.results:
                     result.ty = rename(result.ty)
                     result.size = None
-            for result in copy.results:
+            for result in made.results:
                 self.builder.owner[result] = self.builder.block
         return [mapping.get(id(r), r) for r in func.results]
 
     # ------------------------------------------------------------------------------------- iteration
+
+    def sum_generator(self, g: Generator, start: Binding) -> Binding:
+        """sum() of a generator expression: a loop that adds, where the number of terms is known at run time only."""
+        code = self.frame.code
+        name, loop = code.loops.setdefault(id(g.node), _sum_loop(g.node, len(code.loops)))
+        names = bound_names([loop])
+        self.frame.locals |= names | {name}
+        self.frame.env[name] = start
+        code.liveness.block([loop], self.frame.live | {name} | reads(g.node) | frozenset(self.frame.env))
+        live = self.frame.live
+        self.run_body([loop])
+        self.frame.live = live
+        total = self.read("the sum", self.frame.env[name])
+        for n in (name, *names):
+            self.frame.env.pop(n, None)
+        return total
 
     def known_items(self, b: Binding, what: str) -> list[Binding]:
         """The items of something whose length is known while compiling."""
@@ -502,6 +560,16 @@ class _DefaultFetch:
         return ("default", self.base.key(), self.name)
 
 
+def _signature(b: Any) -> Any:
+    """What decides how a call is compiled: types of values, and everything that is known."""
+    if isinstance(b, Value):
+        return b.ty
+    if is_structure(b) or type(b) is dict:
+        keys, items = children(b)
+        return (type(b), keys, tuple(_signature(item) for item in items))
+    return (type(b), b if is_number(b) or isinstance(b, str) else id(b))
+
+
 def _hashable(table: Any, key: Any) -> Any:
     """The table, or nothing where the key cannot be looked up."""
     try:
@@ -515,4 +583,4 @@ def _is_pure(callee: Any) -> bool:
     return (getattr(callee, "__module__", None) or "").split(".")[0] in ("builtins", "math", "operator", "numpy")
 
 
-__all__ = ["Calls", "Code", "Leaf", "code_of"]
+__all__ = ["Calls", "Code", "code_of"]

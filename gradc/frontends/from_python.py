@@ -10,6 +10,8 @@ needed, such as an axis or a count of layers, it starts again with that value kn
 from __future__ import annotations
 
 import inspect
+import sys
+import threading
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -45,6 +47,7 @@ from gradc.ir.program import Program, Typed
 from gradc.ir.tree import LEAF_TYPES, Tree, flatten, leaf_names, shift_leaves, unflatten
 
 _MAX_RESTARTS = 200
+_RECURSION_LIMIT = 12_000
 _ARGUMENT_LEAVES = (*LEAF_TYPES, Typed)
 
 
@@ -102,6 +105,7 @@ def parse(function: Callable[..., Any], args: Sequence[Any]) -> Program:
         flat += leaves
         labels += leaf_names(tree, name)
     frozen: dict[Key, Any] = {}
+    _allow_deep_recursion()
     for _ in range(_MAX_RESTARTS):
         try:
             return _interpret(plain, names, trees, flat, labels, frozen)
@@ -114,6 +118,16 @@ def parse(function: Callable[..., Any], args: Sequence[Any]) -> Program:
                 raise
             frozen.update(new)
     raise UnsupportedError(f"{plain.__name__} needs too many of its values while compiling")
+
+
+_recursion_lock = threading.Lock()
+
+
+def _allow_deep_recursion() -> None:
+    """Calls inside calls of the user are calls inside calls here, some twenty for each."""
+    with _recursion_lock:
+        if sys.getrecursionlimit() < _RECURSION_LIMIT:
+            sys.setrecursionlimit(_RECURSION_LIMIT)
 
 
 def _interpret(

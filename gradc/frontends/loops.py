@@ -31,7 +31,7 @@ from gradc.frontends.bindings import (
 )
 from gradc.frontends.liveness import Names, bound_names
 from gradc.frontends.machine import Snapshot
-from gradc.frontends.merge import Branches, _clash, _equal
+from gradc.frontends.merge import Branches, Template, _clash, _equal
 from gradc.ir.effects import roots
 from gradc.ir.nodes import Block, Value
 from gradc.ir.tree import children, is_structure, rebuild
@@ -66,21 +66,29 @@ class Choice:
     """A reference to one of the buffers of a group."""
 
     group: Group
+    flagged: bool = False
 
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """Buffers that names are swapped between."""
+    """Buffers that names are swapped between, and views of them at positions that an iteration chooses."""
 
-    candidates: list[Value] = field(default_factory=list)
+    candidates: list[Value | Template] = field(default_factory=list)
 
-    def join(self, value: Value) -> int:
-        """Position of a candidate; a new one is added."""
+    def find(self, candidate: Value | Template) -> int | None:
+        """Position of a candidate."""
         for k, known in enumerate(self.candidates):
-            if known is value:
+            if known is candidate or (isinstance(known, Template) and known.same(candidate)):
                 return k
-        self.candidates.append(value)
-        return len(self.candidates) - 1
+        return None
+
+    def join(self, candidate: Value | Template) -> int:
+        """Position of a candidate; a new one is added."""
+        k = self.find(candidate)
+        if k is None:
+            self.candidates.append(candidate)
+            k = len(self.candidates) - 1
+        return k
 
 
 @dataclass(slots=True)
@@ -119,6 +127,7 @@ class Slots:
     where: dict[Path, int] = field(default_factory=dict)
     flags: dict[Path, int] = field(default_factory=dict)
     storage: dict[Path, Value] = field(default_factory=dict)
+    positions: dict[tuple[Path, int], list[int]] = field(default_factory=dict)  # of views, by candidate
 
     def add(self, init: Value, ty: Scalar, name: str) -> int:
         self.inits.append(init)
@@ -350,6 +359,8 @@ class _LoopRun:
         self.heads: dict[Path, Binding] = {}
         self.statics: dict[Path, Binding] = {}  # names first bound in the loop to something that is not carried
         self.written: frozenset[Value] = frozenset()
+        self.found: dict[int, Template] = {}  # views that the body leaves, by the value's id
+        self.kept: list[Value] = []
         self.pairs: list[tuple[Path, Path]] = []
         self.outer: dict[Path, frozenset[Value]] = {}
         self.body = Block()
@@ -477,16 +488,25 @@ class _LoopRun:
                     self.slots.storage[path].name = name
             else:
                 self._make_choice(path, leaf, inner, name)
-            if not isinstance(leaf, Choice) and leaf.flagged:
-                with m.builder.at(m.builder.loc):
-                    bound = b.flag() if isinstance(b, MaybeUnbound) else m.builder.const(b is not MISSING)
+            if leaf.flagged:
+                bound = b.flag() if isinstance(b, MaybeUnbound) else m.builder.const(b is not MISSING)
                 self.slots.flags[path] = self.slots.add(bound, WEAK_BOOL, "")
 
     def _make_choice(self, path: Path, leaf: Choice, inner: Binding, name: str) -> None:
-        k = leaf.group.join(inner)
-        two = len(leaf.group.candidates) == 2
-        init = self.m.builder.const(bool(k) if two else k)
-        self.slots.where[path] = self.slots.add(init, WEAK_BOOL if two else WEAK_INT, f"which_{name}" if name else "")
+        k = leaf.group.join(inner) if inner is not MISSING else 0
+        candidates = leaf.group.candidates
+        two = len(candidates) == 2
+        if len(candidates) > 1:
+            init = self.m.builder.const(bool(k) if two else k)
+            ty = WEAK_BOOL if two else WEAK_INT
+            self.slots.where[path] = self.slots.add(init, ty, f"which_{name}" if name else "")
+        for n, candidate in enumerate(candidates):
+            if isinstance(candidate, Template):
+                slots = []
+                for operand in candidate.operands:
+                    assert isinstance(operand.ty, Scalar)
+                    slots.append(self.slots.add(self.m.cast_to(0, operand.ty), operand.ty, f"at_{name}" if name else ""))
+                self.slots.positions[path, n] = slots
 
     def _make_storage(self, path: Path, leaf: Storage, inner: Binding) -> Value:
         m = self.m
@@ -541,7 +561,7 @@ class _LoopRun:
             elif isinstance(leaf, Carried):
                 head = params[self.slots.where[path]]
             else:
-                head = self._chosen(leaf.group, params[self.slots.where[path]])
+                head = self._chosen(path, leaf.group, params)
             if path in self.slots.flags:
                 flag = params[self.slots.flags[path]]
                 head = MaybeUnbound(head, lambda flag=flag: flag)  # type: ignore[misc]
@@ -556,14 +576,22 @@ class _LoopRun:
             if self.plan.touches(path):
                 replace_content(container, self._head_content(path, container))
 
-    def _chosen(self, group: Group, selector: Value) -> Value:
+    def _chosen(self, path: Path, group: Group, values: Sequence[Value]) -> Value:
+        """The reference that carried values stand for."""
         m = self.m
-        if len(group.candidates) == 2:
-            made: Value = m.emit("select_ref", selector, group.candidates[1], group.candidates[0])
-            return made
-        found = group.candidates[-1]
-        for k in range(len(group.candidates) - 2, -1, -1):
-            found = m.emit("select_ref", m.emit("eq", selector, k), group.candidates[k], found)
+        made = [
+            m.make_view(c, [values[k] for k in self.slots.positions[path, n]]) if isinstance(c, Template) else c
+            for n, c in enumerate(group.candidates)
+        ]
+        if len(made) == 1:
+            return made[0]
+        selector = values[self.slots.where[path]]
+        if len(made) == 2:
+            chosen: Value = m.emit("select_ref", selector, made[1], made[0])
+            return chosen
+        found = made[-1]
+        for k in range(len(made) - 2, -1, -1):
+            found = m.emit("select_ref", m.emit("eq", selector, k), made[k], found)
         return found
 
     def _head_of_name(self, n: str) -> Binding:
@@ -705,17 +733,20 @@ class _LoopRun:
 
     def _discover_array(self, path: Path, first: Binding, last: Value, flagged: bool) -> None:
         if first is MISSING:
-            outer = self.m.builder.in_scope(last)
-            if outer and path not in self.plan.leaves and not self._is_storage(last):
+            if self.m.builder.in_scope(last) and not self._is_storage(last):
                 self.statics[path] = last  # the same array in every iteration
+                return
+            found = self._outer_references(last)
+            if found is not None:
+                self.plan.set(path, Choice(self._group_of(found), flagged))
                 return
             self.plan.set(path, Storage(last.dtype, last.shape, flagged))
             return
         self._require_compatible(path, first, last)
         if first.dtype == last.dtype:
-            group = self._group_for(path, first, last)
-            if group is not None:
-                self.plan.set(path, Choice(group))
+            found = self._outer_references(last)
+            if found is not None:
+                self.plan.set(path, Choice(self._group_of([first, *found]), flagged))
                 return
         dtype = promote_dtypes((Scalar(first.dtype), Scalar(last.dtype))).dtype
         self.plan.set(path, Storage(dtype, None, flagged))
@@ -730,51 +761,54 @@ class _LoopRun:
                 raise self._unstable(path, first, f"an array of another shape ({q} instead of {p})")
 
     def _is_storage(self, value: Value) -> bool:
-        return any(value is s for s in self.slots.storage.values())
+        buffers = roots(value)
+        return any(storage in buffers for storage in self.slots.storage.values())
 
-    def _group_for(self, path: Path, first: Value, last: Value) -> Group | None:
-        """The group of buffers that an array is chosen from, where it is one that exists before the loop."""
-        found = self._outer_references(last)
-        if found is None:
-            return None
-        groups = {id(leaf.group): leaf.group for leaf in self.plan.leaves.values() if isinstance(leaf, Choice)}
-        members = [first, *found]
-        group = next((g for g in groups.values() if any(c is v for c in g.candidates for v in members)), Group())
-        for other in groups.values():
-            if other is not group and any(c is v for c in other.candidates for v in members):
-                self._merge_groups(group, other)
+    def _group_of(self, members: Sequence[Value | Template]) -> Group:
+        """The group that has these candidates; groups that share one become one."""
+        groups = list({id(leaf.group): leaf.group for leaf in self.plan.leaves.values() if isinstance(leaf, Choice)}.values())
+        sharing = [g for g in groups if any(g.find(v) is not None for v in members)]
+        group = sharing[0] if sharing else Group()
+        for other in sharing[1:]:
+            for v in other.candidates:
+                group.join(v)
+            for leaf in self.plan.leaves.values():
+                if isinstance(leaf, Choice) and leaf.group is other:
+                    leaf.group = group
+            self.plan.changed = True
+        known = len(group.candidates)
         for v in members:
             group.join(v)
+        if sharing and len(group.candidates) != known:
+            self.plan.changed = True
         return group
 
-    def _merge_groups(self, group: Group, other: Group) -> None:
-        for v in other.candidates:
-            group.join(v)
-        for leaf in self.plan.leaves.values():
-            if isinstance(leaf, Choice) and leaf.group is other:
-                leaf.group = group
-        self.plan.changed = True
-
-    def _outer_references(self, value: Value) -> list[Value] | None:
-        """Buffers from before the loop that a reference may stand for; None where it is something new."""
+    def _outer_references(self, value: Value) -> list[Value | Template] | None:
+        """Buffers from before the loop, and views of them, that a reference may stand for; None for a new array."""
         for path, head in self.heads.items():
-            if head is value:
+            if _bare(head) is value:
                 leaf = self.plan.leaves[path]
                 return list(leaf.group.candidates) if isinstance(leaf, Choice) else None
+        if self._is_storage(value):
+            return None
         if self.m.builder.in_scope(value):
-            return None if self._is_storage(value) else [value]
+            return [value]
         if value.node is not None and value.node.op.name == "select_ref":
             one = self._outer_references(value.node.operands[1])
             other = self._outer_references(value.node.operands[2])
-            if one is not None and other is not None:
-                return one + [v for v in other if not any(v is w for w in one)]
-        return None
+            return None if one is None or other is None else [*one, *other]
+        template = self.m.template(value)
+        if template is None:
+            return None
+        self.found[id(value)] = template
+        self.kept.append(value)
+        return [template]
 
     def _reconcile(self, path: Path, leaf: Carried | Storage | Choice, b0: Binding, b1: Binding) -> None:
         """A planned path: does what the body leaves fit the plan?"""
         m = self.m
         last = b1.inner if isinstance(b1, MaybeUnbound) else b1
-        if isinstance(b1, MaybeUnbound) and not isinstance(leaf, Choice) and not leaf.flagged:
+        if isinstance(b1, MaybeUnbound) and not leaf.flagged:
             leaf.flagged = True
             self.plan.changed = True
         if isinstance(leaf, Carried):
@@ -791,15 +825,13 @@ class _LoopRun:
             raise self._unstable(path, b0, describe(b1))
         if isinstance(leaf, Choice):
             references = self._outer_references(last)
-            if references is None or last.dtype != leaf.group.candidates[0].dtype:
-                self._require_compatible(path, leaf.group.candidates[0], last)
-                dtype = promote_dtypes((Scalar(leaf.group.candidates[0].dtype), Scalar(last.dtype))).dtype
-                self.plan.set(path, Storage(dtype))
+            like = _bare(self.heads[path])
+            self._require_compatible(path, like, last)
+            if references is None or last.dtype != like.dtype:
+                dtype = promote_dtypes((Scalar(like.dtype), Scalar(last.dtype))).dtype
+                self.plan.set(path, Storage(dtype, last.shape if b0 is MISSING else None, leaf.flagged))
                 return
-            known = len(leaf.group.candidates)
-            self._group_for(path, leaf.group.candidates[0], last)
-            if len(leaf.group.candidates) != known:
-                self.plan.changed = True
+            leaf.group = self._group_of([leaf.group.candidates[0], *references])
             return
         storage = self.slots.storage[path]
         self._require_compatible(path, storage, last)
@@ -881,27 +913,56 @@ class _LoopRun:
             elif isinstance(leaf, Carried):
                 yields[self.slots.where[path]] = m.cast_to(inner, leaf.ty)
             elif isinstance(leaf, Choice):
-                yields[self.slots.where[path]] = self._selector(leaf.group, inner)
+                selector, positions = self._selection(leaf.group, inner)
+                if path in self.slots.where:
+                    yields[self.slots.where[path]] = selector
+                for n, candidate in enumerate(leaf.group.candidates):
+                    if isinstance(candidate, Template):
+                        given = positions.get(n, [self.m.builder.const(0)] * len(candidate.operands))
+                        for k, v, old in zip(self.slots.positions[path, n], given, candidate.operands, strict=True):
+                            assert isinstance(old.ty, Scalar)
+                            yields[k] = m.cast_to(v, old.ty)
             if path in self.slots.flags:
                 bound = b.flag() if isinstance(b, MaybeUnbound) else m.builder.const(b is not MISSING)
                 yields[self.slots.flags[path]] = bound
         return [v for v in yields if v is not None]
 
-    def _selector(self, group: Group, value: Value) -> Value:
+    def _selection(self, group: Group, value: Binding) -> tuple[Value, dict[int, list[Value]]]:
+        """Which candidate a reference is, and the positions of those that are views."""
         m = self.m
-        for path, head in self.heads.items():
-            if head is value:
-                position = self.slots.where[path] + (1 if self.header is not None else 0)
-                return self.body.params[position]
+        shift = 1 if self.header is not None else 0
+        params = self.body.params
         two = len(group.candidates) == 2
-        for k, candidate in enumerate(group.candidates):
-            if candidate is value:
-                return m.builder.const(bool(k) if two else k)
+        if value is MISSING:
+            return m.builder.const(False if two else 0), {}
+        for path, head in self.heads.items():
+            leaf = self.plan.leaves[path]
+            if _bare(head) is value and isinstance(leaf, Choice):
+                held = {
+                    n: [params[k + shift] for k in slots] for (p, n), slots in self.slots.positions.items() if p == path
+                }
+                known = self.slots.where.get(path)
+                return (params[known + shift] if known is not None else m.builder.const(0)), held
+        k = group.find(value)
+        if k is not None:
+            return m.builder.const(bool(k) if two else k), {}
         assert value.node is not None
-        condition, a, b = value.node.operands
-        one, other = self._selector(group, a), self._selector(group, b)
-        made: Value = m.emit("where", condition, one, other)
-        return made
+        if value.node.op.name == "select_ref":
+            condition, a, b = value.node.operands
+            one, left = self._selection(group, a)
+            other, right = self._selection(group, b)
+            merged = dict(left)
+            for n, positions in right.items():
+                if n in merged:
+                    pairs = zip(merged[n], positions, strict=True)
+                    merged[n] = [m.emit("where", condition, x, y) for x, y in pairs]
+                else:
+                    merged[n] = positions
+            return m.emit("where", condition, one, other), merged
+        template = self.found[id(value)]
+        k = group.find(template)
+        assert k is not None
+        return m.builder.const(bool(k) if two else k), {k: template.operands}
 
     def _store_all(self, last: dict[Path, Binding]) -> None:
         """All arrays of the iteration go to their storage at once: what another store would change is copied."""
@@ -945,7 +1006,7 @@ class _LoopRun:
             elif isinstance(leaf, Carried):
                 b = results[self.slots.where[path]]
             else:
-                b = self._chosen(leaf.group, results[self.slots.where[path]])
+                b = self._chosen(path, leaf.group, results)
             if path in self.slots.flags:
                 flag = results[self.slots.flags[path]]
                 b = MaybeUnbound(b, lambda flag=flag: flag)  # type: ignore[misc]

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,13 +32,35 @@ from gradc.frontends.bindings import (
 from gradc.frontends.calls import Calls
 from gradc.frontends.liveness import Names
 from gradc.ir.effects import roots
-from gradc.ir.nodes import Block, Value
-from gradc.ir.region import FULL, NewAxis, Span
+from gradc.ir.nodes import Block, Node, Value
+from gradc.ir.region import Arg, Span
 from gradc.ir.tree import children, is_structure, rebuild
 from gradc.ir.types import Array, Scalar, Size, promote_dtypes, scalar_of_python
 from gradc.ops.memory import make_zeros
 
 Thunk = Callable[[], Binding]
+
+
+@dataclass(eq=False, slots=True)
+class Template:
+    """A view of `base` by the nodes of `chain`, at positions to be given."""
+
+    base: Value
+    chain: list[Node]
+
+    @property
+    def operands(self) -> list[Value]:
+        """The positions that it was made with."""
+        return [v for node in self.chain for v in node.operands[1:]]
+
+    def same(self, other: object) -> bool:
+        """Whether another template is this one at other positions."""
+        if not isinstance(other, Template) or other.base is not self.base or len(other.chain) != len(self.chain):
+            return False
+        return all(
+            a.op is b.op and a.attrs.get("region") == b.attrs.get("region") and a.attrs.get("perm") == b.attrs.get("perm")
+            for a, b in zip(self.chain, other.chain, strict=True)
+        )
 
 
 @dataclass(slots=True)
@@ -142,24 +164,35 @@ class Branches(Calls):
             return Scalar(b.dtype.name) if isinstance(b, np.generic) else scalar_of_python(b)
         return b.ty if isinstance(b, Value) and isinstance(b.ty, Scalar) else None
 
-    def hoisted(self, value: Value) -> Value | None:
-        """A view made in a block that was left, made again here: slices and transposes of arrays in scope."""
-        if self.builder.in_scope(value):
-            return value
-        node = value.node
-        if node is None or node.op.name not in ("index", "transpose", "reshape"):
-            return None
-        if not all(self.builder.in_scope(v) for v in node.operands[1:]):
-            return None
-        plain = (Span, NewAxis)
-        if node.op.name == "index" and not all(isinstance(e, plain) or e == FULL for e in node.attrs["region"]):
-            return None
-        base = self.hoisted(node.operands[0])
-        if base is None:
-            return None
-        copy = self.builder.clone(node, {id(node.operands[0]): base})
-        self.builder.owner[copy.result] = self.builder.block
-        return copy.result
+    def template(self, value: Value) -> Template | None:
+        """How a view that was made in a block that was left can be made again here; None where it is not a view.
+
+        Its positions may vary; its shape may not, so slices have literal bounds.
+        """
+        chain: list[Node] = []
+        while not self.builder.in_scope(value):
+            node = value.node
+            if node is None or node.op.name not in ("index", "transpose"):
+                return None
+            if any(isinstance(e, Span) and _has_operands(e) for e in node.attrs.get("region", ())):
+                return None
+            chain.insert(0, node)
+            value = node.operands[0]
+        return Template(value, chain)
+
+    def make_view(self, template: Template, operands: Sequence[Value]) -> Value:
+        """The view of a template at these positions."""
+        value, rest = template.base, list(operands)
+        for node in template.chain:
+            count = len(node.operands) - 1
+            mapping = {id(old): new for old, new in zip(node.operands[1:], rest[:count], strict=True)}
+            rest = rest[count:]
+            copy = self.builder.clone(node, {**mapping, id(node.operands[0]): value})
+            copy.loc = self.builder.loc
+            value = copy.result
+            value.name = ""
+            self.builder.owner[value] = self.builder.block
+        return value
 
     def make_storage(self, shape: tuple[Size, ...], dtype: str) -> Value | None:
         """A buffer of this shape made in the current block; None where a size cannot be had here."""
@@ -399,13 +432,13 @@ class _Merger:
         if t is MISSING or e is MISSING:
             present = e if t is MISSING else t
             side = 1 if t is MISSING else 0
-            known = m.hoisted(present) or self._store(present, side)
-            return (lambda: known) if known is not None else self._poison(t, e, _NO_SIZE)
+            known = self._reference(present, side) or self._store(present, side)
+            return known if known is not None else self._poison(t, e, _NO_SIZE)
         if t.rank != e.rank or any(_clash(p, q) for p, q in zip(t.shape, e.shape, strict=True)):
             return self._poison(t, e, "their shapes differ.")
         dtype = promote_dtypes((Scalar(t.dtype), Scalar(e.dtype))).dtype
         same = t.dtype == e.dtype
-        left, right = (m.hoisted(t), m.hoisted(e)) if same else (None, None)
+        left, right = (self._reference(t, 0), self._reference(e, 1)) if same else (None, None)
         if left is None and right is None:
             storage = m.make_storage(t.shape, dtype) or m.make_storage(e.shape, dtype)
             if storage is None:
@@ -414,22 +447,40 @@ class _Merger:
             self._fill(storage, e, 1)
             return lambda: storage
         if left is None:
-            left = self._store(t, 0, right)
+            left = self._store(t, 0, e)
         if right is None:
-            right = self._store(e, 1, left)
+            right = self._store(e, 1, t)
         if left is None or right is None:
             return self._poison(t, e, _NO_SIZE)
         one, other = left, right
-        return lambda: m.emit("select_ref", self.condition, one, other)
+        return lambda: m.emit("select_ref", self.condition, one(), other())
 
-    def _store(self, value: Value, side: int, like: Value | None = None) -> Value | None:
+    def _reference(self, value: Value, side: int) -> Thunk | None:
+        """An array of one branch as a reference to a buffer that was there before; None where it is a new one."""
+        m = self.m
+        if m.builder.in_scope(value):
+            return lambda: value
+        template = m.template(value)
+        if template is None:
+            return None
+        slots: list[int] = []
+        for operand in template.operands:
+            zero = m.builder.const(0)
+            pair = (operand, zero) if side == 0 else (zero, operand)
+            assert isinstance(operand.ty, Scalar)
+            slots.append(self._yield(*pair, operand.ty, ""))
+        return lambda: m.make_view(template, [self.results[k] for k in slots])
+
+    def _store(self, value: Value, side: int, like: Binding = None) -> Thunk | None:
         """A copy of an array of one branch, in storage that was made before it."""
         storage = self.m.make_storage(value.shape, value.dtype)
-        if storage is None and like is not None:
+        if storage is None and is_array(like):
             storage = self.m.make_storage(like.shape, value.dtype)
-        if storage is not None:
-            self._fill(storage, value, side)
-        return storage
+        if storage is None:
+            return None
+        self._fill(storage, value, side)
+        made = storage
+        return lambda: made
 
     def _fill(self, storage: Value, value: Value, side: int) -> None:
         if not storage.name and not self.name.startswith("$"):
@@ -450,6 +501,10 @@ class _Merger:
 
 
 _NO_SIZE = "its size is not known before the branch, so no buffer can be made for it."
+
+
+def _has_operands(span: Span) -> bool:
+    return any(isinstance(b, Arg) for b in (span.start, span.stop, span.step))
 
 
 def _once(thunk: Thunk) -> Thunk:

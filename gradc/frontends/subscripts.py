@@ -21,8 +21,8 @@ from gradc.frontends.bindings import (
 )
 from gradc.frontends.machine import Machine
 from gradc.ir.nodes import Value
-from gradc.ir.region import FULL, NEWAXIS, Arg, At, Entry, Gather, Region, Span
-from gradc.ir.types import Array, Scalar, is_bool, is_complex, is_integer, promote_dtypes
+from gradc.ir.region import FULL, NEWAXIS, Arg, At, Entry, Gather, Region, Span, span_length
+from gradc.ir.types import Array, Scalar, Size, is_bool, is_complex, is_integer, promote_dtypes
 from gradc.ops import CALLS
 from gradc.ops.memory import make_gather, make_index, make_mask_select, shape_values, size_value
 
@@ -206,7 +206,9 @@ class Subscripts(Machine):
                 self.fail("ValueError", "slice step cannot be zero")
             if isinstance(step, Arg):
                 self.fail("ValueError", "slice step cannot be zero", self.emit("ne", index.operands[step.k], 0))
-            return Span(start, stop, step)
+            span = Span(start, stop, step)
+            self._check_one(index, base, axis, span)
+            return span
         if is_array(key):
             if not is_integer(key.ty):
                 self.refuse(f"an array of {key.dtype} cannot be an index", hint="convert it with .astype(int).")
@@ -223,6 +225,25 @@ class Subscripts(Machine):
             self.refuse(f"{describe(position)} cannot be an index", hint="convert it with int().")
         self.check_position(base, axis, position)
         return At(index.arg(position) if isinstance(position, Value) else position)
+
+    def _check_one(self, index: Index, base: Value, axis: int, span: Span) -> None:
+        """A slice that is taken to have one item (`x[:1]`, `x[i:i + 1]`) must have it: sizes of 1 broadcast."""
+        size = self.builder.canonical_size(base.shape[axis])
+
+        def size_of(arg: Arg) -> Size:
+            return self.builder.size_of(index.operands[arg.k])
+
+        literal = isinstance(size, int) and not isinstance(span.start, Arg)
+        if literal or span_length(size, span, size_of) != 1:
+            return
+        start: Any = index.operands[span.start.k] if isinstance(span.start, Arg) else span.start or 0
+        n = size_value(base, axis)
+        message = f"a slice of one item along axis {axis} is empty, which compiled code does not expect"
+        if isinstance(start, int):
+            holds = self.emit("gt", n, start) if start >= 0 else self.emit("ge", n, -start)
+        else:
+            holds = self.emit("logical_and", self.emit("ge", start, 0), self.emit("lt", start, n))
+        self.fail("ShapeError", message, holds)
 
     def _bound(self, index: Index, b: Binding) -> Any:
         if b is None:

@@ -90,6 +90,10 @@ def span_length(size: Size, span: Span, value_of: Callable[[Arg], Size]) -> Size
             return clamp_size(subtract_sizes(size, literal_start))
         if start is not None and stop is not None and not isinstance(start, int) and subtract_sizes(stop, start) == 1:
             return 1
+        if isinstance(start, int) and start != -1 and stop == start + 1 or (start == -1 and stop is None):
+            return 1  # whoever makes the region has checked that the axis is long enough
+        if start is None and stop == 1:
+            return 1
     elif step == -1 and start is None and stop is None:
         return size
     written = ":".join("" if b is None else str(b) for b in (start, stop, step))
