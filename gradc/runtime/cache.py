@@ -28,7 +28,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+import numpy
+from numba.core.errors import NumbaWarning
+
+import gradc.codegen.intrinsics  # noqa: F401  # kernels import it; here, so that the first call does not have to
 from gradc.config import config
+from gradc.version import __version__
 
 PLACEHOLDER = "HASH_OF_KERNEL"
 _PREFIX = "kernel_"
@@ -37,13 +45,6 @@ _PREFIX = "kernel_"
 @functools.cache
 def environment_tag() -> str:
     """Versions and processor that machine code depends on."""
-    import llvmlite
-    import llvmlite.binding as llvm
-    import numba
-    import numpy
-
-    from gradc.version import __version__
-
     features = llvm.get_host_cpu_features().flatten()
     versions = (__version__, numba.__version__, llvmlite.__version__, numpy.__version__, sys.version)
     return "\n".join((*versions, llvm.get_host_cpu_name(), features))
@@ -170,8 +171,6 @@ class KernelCache:
 
 
 def _compile(kernel: Any, signature: tuple[Any, ...]) -> None:
-    from numba.core.errors import NumbaWarning
-
     with warnings.catch_warnings():
         # What Numba would like to be written otherwise is nothing that a user can change.
         warnings.simplefilter("ignore", NumbaWarning)

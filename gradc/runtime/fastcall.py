@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -257,8 +258,12 @@ def fast_call(
     names = Names()
     parameters, values = signature_text(signature, names)
     conditions = _Conditions(names, keys, static)
+    # `np.exp` being what it was, it does not matter whether `np` is.
+    bases = {g.fetch.base.key() for g in guards if isinstance(g.fetch, AttributeFetch)}
     for guard in guards:
-        conditions.tests += _guard_tests(guard, names)
+        is_base = isinstance(guard.fetch, GlobalFetch) and guard.fetch.key() in bases
+        if not (is_base and isinstance(guard.expected, ModuleType)):
+            conditions.tests += _guard_tests(guard, names)
     for tree, name in zip(trees, signature.parameters, strict=True):
         conditions.add(tree, name)
     for capture in captures:

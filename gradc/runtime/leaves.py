@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numba import types
 
 from gradc.errors import DTypeError, UnsupportedError
 from gradc.ir.types import Array, Layout, Scalar, Type
@@ -119,8 +120,6 @@ def check_differentiable(x: Any, name: str) -> Any:
 
 def kernel_type(ty: Type) -> Any:
     """The Numba type of a kernel's parameter."""
-    from numba import types
-
     if isinstance(ty, Scalar):
         return types.boolean if ty.dtype == "bool" else getattr(types, ty.dtype)
     assert isinstance(ty, Array)
