@@ -6,21 +6,24 @@ import copy
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from gradc.ad.reverse import reverse
+from gradc.codegen.arguments import signature_text
 from gradc.codegen.expressions import number_text, slot_minimum
 from gradc.codegen.readable import source
 from gradc.errors import Loc
 from gradc.ir.builder import Builder, new_func
 from gradc.ir.interp import run
 from gradc.ir.nodes import Block, Func, Value
+from gradc.ir.program import Capture, leaf_type
 from gradc.ir.region import Arg, At, Span
-from gradc.ir.tree import Branch, Leaf, flatten
+from gradc.ir.tree import Branch, Leaf, flatten, shift_leaves
 from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array, Scalar, Type, size_variable
 from gradc.ops import TABLE as OPS
 from gradc.ops import memory
@@ -255,6 +258,86 @@ def test_text_is_the_same_every_time() -> None:
             s.func.body.yields = [total]
         texts.add(agree(s.func, [np.ones(3), 0.5], [0, 1]))
     assert len(texts) == 1
+
+
+# ------------------------------------------------------------------------------------- arguments and results
+
+
+class Pair(NamedTuple):
+    """A named tuple."""
+
+    left: float
+    right: float
+
+
+@dataclass
+class Body:
+    """A dataclass."""
+
+    mass: float
+    at: np.ndarray
+
+
+def structured(args: dict[str, Any], result: Any, captured: dict[str, Any] | None = None) -> tuple[Any, str]:
+    """Source of the function that doubles every float of its arguments and captures and returns them as `result` is.
+
+    Its default arguments are those in `args`.
+    """
+    leaves, trees = [], []
+    for value in args.values():
+        own, tree = flatten(value)
+        trees.append(shift_leaves(tree, len(leaves)))
+        leaves += own
+    captures = []
+    for name, value in (captured or {}).items():
+        own, tree = flatten(value)
+        captures.append(Capture(name, lambda value=value: value, tree, len(leaves), len(own)))
+        leaves += own
+    names = [f"leaf_{k}" for k in range(len(leaves))]
+    func = new_func("f", [(n, leaf_type(v, n)) for n, v in zip(names, leaves, strict=True)], Loc("model.py", "f", 1))
+    with Builder(func):
+        func.body.yields = [p * 2.0 for p in func.params]
+    _, tree = flatten(result)
+    parameter = inspect.Parameter
+    signature = inspect.Signature([parameter(n, parameter.POSITIONAL_OR_KEYWORD) for n in args])
+    text = source(func, "f_jit", signature, trees, tree, captures)
+    return execute(text, "f_jit", list(args.values())), text
+
+
+def test_structured_arguments_are_taken_apart_at_the_top() -> None:
+    params = {"W": np.ones(3), "b": 2.0}
+    got, text = structured({"params": params, "layers": [(1.0, 2.0), (3.0, 4.0)]}, {"a": 0.0, "rest": [0.0] * 5})
+    assert '    W = params["W"]\n' in text
+    assert got["rest"] == [4.0, 2.0, 4.0, 6.0, 8.0] and got["a"].tolist() == [2.0] * 3
+
+
+def test_named_tuples_and_dataclasses_are_rebuilt_as_what_they_were() -> None:
+    args = {"pair": Pair(1.0, 2.0), "body": Body(3.0, np.ones(2))}
+    got, text = structured(args, (Pair(0.0, 0.0), Body(0.0, 0.0)))
+    assert got[0] == Pair(2.0, 4.0) and type(got[0]) is Pair
+    assert got[1].mass == 6.0 and type(got[1]) is Body
+    assert "left, right = pair" in text and "mass = body.mass" in text
+
+
+def test_a_class_that_no_argument_has_becomes_a_named_tuple() -> None:
+    got, text = structured({"x": 1.0, "y": 2.0}, Pair(0.0, 0.0))
+    assert got == (2.0, 4.0) and got.right == 4.0
+    assert 'Pair = collections.namedtuple("Pair", ["left", "right"])' in text
+
+
+def test_captured_numbers_are_constants_and_large_arrays_are_keywords() -> None:
+    captured = {"G": 9.81, "w": np.array([0.25, np.inf]), "data": np.ones(100)}
+    _, text = structured({"x": 1.0}, (0.0, 0.0, 0.0, 0.0), {k: captured[k] for k in ("G", "w")} | {"k": 3})
+    assert "G = 9.81\n" in text and "w = np.array([0.25, np.inf])\n" in text
+    with pytest.raises(TypeError, match="data"):
+        structured({"x": 1.0}, (0.0, 0.0), {"data": captured["data"]})
+
+
+def test_defaults_stay_and_extra_parameters_follow_by_keyword() -> None:
+    def f(x: float, lr: float = 0.1, *, mode: str = "a", flag: object = None) -> None: ...
+
+    text = signature_text(inspect.signature(f), ["ct"])
+    assert text == "(x, lr=0.1, *, mode='a', flag=None, ct)"
 
 
 # ----------------------------------------------------------------------------------------------- expressions

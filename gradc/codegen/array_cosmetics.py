@@ -12,6 +12,8 @@ dp = copy(de)                           dp = let(de)                where neithe
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from gradc.ir.effects import buffers_written, own_reads, roots
 from gradc.ir.nodes import Block, Func, Node, Value, walk_blocks, walk_nodes
 from gradc.ir.opdef import TABLE, OpDef
@@ -30,8 +32,13 @@ def prepare(func: Func) -> None:
     for block in walk_blocks(func.body):
         _start_with_first_contribution(block)
         _double(block)
+        _add_twice(block)
         _take_copies(block)
+        _start_again_with_first_contribution(block)
+    _broadcast_numbers(func)
+    _drop_last_copies(func)
     _name_copies(func)
+    _use_copies_of_arguments(func)
     _ask_arguments_for_sizes(func.body, _sizes_of_params(func))
     _write_like(func.body, [v for v in func.params if _is_dense(v)])
 
@@ -82,6 +89,71 @@ def _start_with_first_contribution(block: Block) -> None:
             block.nodes[block.nodes.index(add)] = source
 
 
+def _start_again_with_first_contribution(block: Block) -> None:
+    """`store(D, 0)`, then `accumulate(D, v)`: `store(D, v)`, if nothing looks at D between."""
+    for clear in list(block.nodes):
+        if clear.op.name != "store" or clear.operands[1].node is None or clear.operands[1].node.attrs.get("value") != 0:
+            continue
+        target = clear.operands[0]
+        for node in block.nodes[block.nodes.index(clear) + 1 :]:
+            if (
+                node.op.name == "accumulate"
+                and node.operands[0] is target
+                and not roots(node.operands[1]) & roots(target)
+            ):
+                node.op = clear.op
+                block.nodes.remove(clear)
+                break
+            touched = any(roots(v) & roots(target) for v in own_reads(node)) or node.blocks
+            if touched or buffers_written(Block(nodes=[node])) & roots(target):
+                break
+
+
+def _same(a: Value, b: Value) -> bool:
+    """Whether two values are one by construction: equal views, numbers and negations of the same things."""
+    if a is b:
+        return True
+    p, q = a.node, b.node
+    if p is None or q is None or p.op is not q.op or (p.op.kind != "view" and p.op.name not in ("const", "dim")):
+        return False
+    return p.attrs == q.attrs and all(_same(x, y) for x, y in zip(p.operands, q.operands, strict=True))
+
+
+def _add_twice(block: Block) -> None:
+    """The same added twice in a row is twice that, added once."""
+    adds = [n for n in block.nodes if n.op.name == "accumulate" and n.loc.reverse]
+    for one, other in pairwise(adds):
+        first, second = one.operands[1].node, other.operands[1].node
+        if (
+            first is None
+            or second is None
+            or first.op.name != "mul"
+            or second.op is not first.op
+            or first not in block.nodes
+        ):
+            continue
+        if second not in block.nodes or not _same(one.operands[0], other.operands[0]):
+            continue
+        if not all(_same(a, b) for a, b in zip(first.operands, second.operands, strict=True)):
+            continue
+        between = block.nodes[block.nodes.index(one) + 1 : block.nodes.index(other)]
+        single = _only_user(block, first.result, one) and _only_user(block, second.result, other)
+        if not single or any(n.op.kind in ("write", "control", "stack", "check") for n in between):
+            continue
+        if any(roots(v) & roots(one.operands[0]) for v in first.operands):
+            continue
+        two = Node(TABLE["const"], [], [], {"value": 2}, [], first.loc)
+        two.results = [Value(WEAK_INT, "", two)]
+        k = 0 if isinstance(first.operands[0].ty, Scalar) else 1
+        second.operands = [two.result, first.operands[k]]
+        second.result.ty = first.operands[k].ty
+        first.operands = [second.result, first.operands[1 - k]]
+        block.nodes.remove(second)
+        block.nodes.remove(other)
+        place = block.nodes.index(first)
+        block.nodes[place:place] = [two, second]
+
+
 def _double(block: Block) -> None:
     """A new array to which the same is added once more is twice that."""
     for first in list(block.nodes):
@@ -116,7 +188,11 @@ def _double(block: Block) -> None:
         if first.op.name == "copy":
             first.op, first.operands = TABLE["mul"], [two.result, first.operands[0]]
             continue
-        ct, x = first.operands
+        ct, x = (
+            first.operands
+            if first.operands[0].node is not None and first.operands[0].node.loc.reverse
+            else first.operands[::-1]
+        )
         second.operands = [two.result, x]
         second.result.ty = x.ty
         block.nodes.insert(block.nodes.index(first), second)
@@ -144,7 +220,12 @@ def _unwritten_between(block: Block, made: Node, use: Node) -> bool:
 def _take_copies(block: Block) -> None:
     """A copy that one elementwise op reads is left out: the op moves up to where the copy was taken."""
     for node in list(block.nodes):
-        if node.op.name != "copy" or node.result.name or node.result in block.yields:
+        if (
+            node.op.name not in ("copy", "load")
+            or node.result.name
+            or not node.loc.reverse
+            or node.result in block.yields
+        ):
             continue
         users = _users(block, node.result)
         if len(users) != 1:
@@ -159,17 +240,31 @@ def _take_copies(block: Block) -> None:
             continue
         here, there = block.nodes.index(node), block.nodes.index(user)
         between = block.nodes[here + 1 : there]
-        needed = [n for n in between if any(r in user.operands for r in n.results)]
-        if any(n.op.name not in ("const", "dim") for n in needed):
+        needed = _feeding(user, between)
+        if any(n.op.kind != "query" and (n.op.kind != "elementwise" or any(own_reads(n))) for n in needed):
             continue
-        if not _unwritten_between(block, node, user) and not _others_unwritten(user, node.result, between):
+        if _unwritten_between(block, node, user) or not _others_unwritten(user, node.result, between):
             continue
         if any(n.op.kind in ("control", "check", "stack") for n in between):
             continue
         for moved in (*needed, user):
             block.nodes.remove(moved)
+        if node.op.name == "load":
+            block.nodes[here + 1 : here + 1] = [*needed, user]
+            continue
         block.nodes[here : here + 1] = [*needed, user]
         user.operands = [node.operands[0] if v is node.result else v for v in user.operands]
+
+
+def _feeding(user: Node, between: list[Node]) -> list[Node]:
+    """The nodes of `between` that `user` is computed from, in order."""
+    wanted = {id(v) for v in user.operands}
+    found = []
+    for node in reversed(between):
+        if any(id(r) in wanted for r in node.results):
+            wanted.update(id(v) for v in node.operands)
+            found.append(node)
+    return found[::-1]
 
 
 def _others_unwritten(user: Node, taken: Value, between: list[Node]) -> bool:
@@ -187,20 +282,75 @@ def _name_copies(func: Func) -> None:
             source = node.operands[0]
             own = source.node is not None and source.node.op.kind in _WHOLE and not roots(source) & kept
             if own and node.result not in kept and isinstance(source.ty, Array) and source.ty.layout == "C":
-                node.op = TABLE["let"]
+                node.op = TABLE["alias"]
+
+
+def _broadcast_numbers(func: Func) -> None:
+    """An array of one number that is only added or stored somewhere is that number."""
+    uses: dict[int, int] = {}
+    for block in walk_blocks(func.body):
+        for value in (*block.yields, *(v for n in block.nodes for v in n.operands)):
+            uses[id(value)] = uses.get(id(value), 0) + 1
+    for node in walk_nodes(func.body):
+        if node.op.name not in ("accumulate", "store", "scatter", "scatter_add"):
+            continue
+        source = node.operands[1].node
+        if source is None or source.op.name != "broadcast_to" or uses.get(id(source.result)) != 1:
+            continue
+        if isinstance(source.operands[0].ty, Scalar) and not source.result.name:
+            node.operands[1] = source.operands[0]
+
+
+def _drop_last_copies(func: Func) -> None:
+    """A result copied from an array of the function's own, which nobody else returns or changes, is that array."""
+    nodes = func.body.nodes
+    for value in func.results:
+        node = value.node
+        if node is None or node.op.name != "copy" or node not in nodes:
+            continue
+        source = node.operands[0]
+        own = roots(source)
+        ty = source.ty
+        after = nodes[nodes.index(node) + 1 :]
+        shared = any(own & roots(other) for other in func.results if other is not value)
+        local = all(r.node is not None and r.node.op.kind in (*_WHOLE, "fresh") for r in own)
+        whole = isinstance(ty, Array) and ty.layout == "C" and all(r.ty == ty for r in own)
+        if local and whole and not shared and not any(own & buffers_written(Block(nodes=[n])) for n in after):
+            node.op = TABLE["alias"]
 
 
 # --------------------------------------------------------------------------------------------- sizes
 
 
+def _use_copies_of_arguments(func: Func) -> None:
+    """Where an argument is copied on entry under its own name, sizes are asked of the copy."""
+    copies = {
+        n.operands[0]: n.result
+        for n in func.body.nodes
+        if n.op.name == "copy"
+        and n.operands[0] in func.params
+        and n.result.name == n.operands[0].name
+        and not n.loc.reverse
+    }
+    seen: set[Value] = set()
+    for node in walk_nodes(func.body):
+        if node.op.name == "copy" and node.operands[0] in copies:
+            seen.add(node.operands[0])
+        elif node.op.name == "dim" and node.operands[0] in seen:
+            node.operands = [copies[node.operands[0]]]
+
+
 def _sizes_of_params(func: Func) -> dict[Size, tuple[Value, int]]:
     """For each size, the first argument and axis that has it."""
     found: dict[Size, tuple[Value, int]] = {}
+    renamed = {
+        n.operands[0]: n.result for n in func.body.nodes if n.op.name == "copy" and n.result.name == n.operands[0].name
+    }
     for param in func.params:
         if isinstance(param.ty, Array):
             for axis, size in enumerate(param.ty.shape):
                 if not isinstance(size, int):
-                    found.setdefault(size, (param, axis))
+                    found.setdefault(size, (renamed.get(param, param), axis))
     return found
 
 

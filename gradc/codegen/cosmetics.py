@@ -11,12 +11,14 @@ Arrays are the business of `array_cosmetics`. Values that nobody uses any more a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from gradc.codegen import array_cosmetics
+from gradc.codegen.checks import drop_checks
 from gradc.codegen.python_numbers import has_only_doubles
 from gradc.ir.effects import has_effect
 from gradc.ir.nodes import Block, Func, Node, Value, clone_func, walk_blocks, walk_nodes
@@ -30,10 +32,11 @@ LET = TABLE["let"]
 def prepare(func: Func) -> Func:
     """A copy of `func` to print: rewritten, and without values that nobody uses."""
     copy = clone_func(func)
+    copy.notes["equal_sizes"] = drop_checks(copy)
     only_doubles = has_only_doubles(copy)
-    for _ in range(2):  # a conversion that goes may leave a product with 1.0
+    for rules in ((_drop_cast,), _RULES, _RULES):  # a product with 1.0 that goes may leave another one
         for block in walk_blocks(copy.body):
-            _rewrite(block, _use_counts(copy), only_doubles)
+            _rewrite(block, _Scene(_use_counts(copy), only_doubles), rules)
         drop_nameless_lets(copy)
     _drop_unused(copy)
     array_cosmetics.prepare(copy)
@@ -86,31 +89,51 @@ def _is_number(value: Value, number: int) -> bool:
     return known is not None and not isinstance(known, bool | np.bool_) and bool(known == number)
 
 
-def _rewrite(block: Block, uses: dict[int, int], only_doubles: bool) -> None:
-    made: list[Node] = []
+@dataclass(slots=True)
+class _Scene:
+    """What the rules know: how often values are used, and whether all inexact numbers are double."""
 
-    def const(value: Any, like: Node) -> Value:
+    uses: dict[int, int]
+    only_doubles: bool
+    made: list[Node] = field(default_factory=list)
+
+    def const(self, value: Any, like: Node) -> Value:
+        """A constant in front of the node that is being rewritten."""
         node = Node(TABLE["const"], [], [], {"value": value}, [], like.loc)
         node.results = [Value(WEAK_FLOAT if isinstance(value, float) else WEAK_INT, "", node)]
-        made.append(node)
+        self.made.append(node)
         return node.result
 
+    def same_type(self, a: Value, b: Value) -> bool:
+        """Whether one may stand for the other: weak and strong doubles may where there are only doubles."""
+        if isinstance(a.ty, Scalar) and isinstance(b.ty, Scalar):
+            return a.dtype == b.dtype and (a.ty.weak == b.ty.weak or (self.only_doubles and is_inexact(a.ty)))
+        return a.ty == b.ty
+
+    def is_single(self, value: Value) -> bool:
+        """Whether an unnamed value is used once: it is printed inside what uses it."""
+        return not value.name and value.node is not None and self.uses.get(id(value)) == 1
+
+
+def _rewrite(block: Block, scene: _Scene, rules: Sequence[Rule]) -> None:
+    scene.made = []
     for node in block.nodes:
-        for rule in _RULES:
-            if len(node.results) == 1 and rule(node, uses, const):
-                break
-        if only_doubles:
-            _drop_cast(node)
-        made.append(node)
-    block.nodes = made
+        if len(node.results) == 1:
+            for rule in rules:
+                if rule(node, scene):
+                    break
+        scene.made.append(node)
+    block.nodes = scene.made
 
 
-Const = Callable[[Any, Node], Value]
+Rule: TypeAlias = Callable[[Node, _Scene], bool]
 
 
-def _fold_constants(node: Node, uses: dict[int, int], const: Const) -> bool:
-    known = [constant(v) for v in node.operands]
-    if node.op.name not in ("add", "sub", "mul", "neg") or any(type(k) not in (int, float) for k in known):
+def _fold_constants(node: Node, scene: _Scene) -> bool:
+    if node.op.name not in ("add", "sub", "mul", "neg"):
+        return False
+    known = [_plain(constant(v), scene) for v in node.operands]
+    if any(type(k) not in (int, float) for k in known):
         return False
     a, *b = known
     value = {"add": lambda: a + b[0], "sub": lambda: a - b[0], "mul": lambda: a * b[0], "neg": lambda: -a}[
@@ -120,25 +143,39 @@ def _fold_constants(node: Node, uses: dict[int, int], const: Const) -> bool:
     return True
 
 
-def _multiply_by_one(node: Node, uses: dict[int, int], const: Const) -> bool:
+def _plain(value: Any, scene: _Scene) -> Any:
+    """NumPy's double as Python's, where that makes no difference."""
+    return value.item() if scene.only_doubles and isinstance(value, np.float64) else value
+
+
+def _multiply_by_one(node: Node, scene: _Scene) -> bool:
     if node.op.name != "mul":
         return False
     for one, other in ((node.operands[0], node.operands[1]), (node.operands[1], node.operands[0])):
-        if node.result.ty != other.ty or not isinstance(one.ty, Scalar):
+        if not scene.same_type(node.result, other) or not isinstance(one.ty, Scalar):
             continue
-        if _is_number(one, 1) and isinstance(other.ty, Scalar):
-            node.op, node.operands = LET, [other]
-            return True
-        if _is_number(one, 1):
-            node.op, node.operands = TABLE["copy"], [other]
-            return True
         if _is_number(one, -1):
             node.op, node.operands = TABLE["neg"], [other]
             return True
+        if not _is_number(one, 1):
+            continue
+        if isinstance(other.ty, Scalar):
+            node.op, node.operands = LET, [other]
+        elif (
+            scene.is_single(other)
+            and other.node is not None
+            and other.node.op.kind in ("elementwise", "product", "reduce")
+        ):
+            # The array that was made for this product is the product.
+            node.op, node.operands = LET, [other]
+            other.name, node.result.name = node.result.name, ""
+        else:
+            node.op, node.operands = TABLE["copy"], [other]
+        return True
     return False
 
 
-def _integer_identity(node: Node, uses: dict[int, int], const: Const) -> bool:
+def _integer_identity(node: Node, scene: _Scene) -> bool:
     if node.op.name not in ("add", "sub") or not is_integer(node.result.ty) or not isinstance(node.result.ty, Scalar):
         return False
     left, right = node.operands
@@ -149,7 +186,21 @@ def _integer_identity(node: Node, uses: dict[int, int], const: Const) -> bool:
     return False
 
 
-def _double(node: Node, uses: dict[int, int], const: Const) -> bool:
+def _size_is_natural(node: Node, scene: _Scene) -> bool:
+    """max(n, 0) is n for a size, and for a number that is not negative."""
+    if node.op.name == "maximum" and all(type(constant(v)) is int for v in node.operands):
+        value = max(constant(v) for v in node.operands)
+        node.op, node.operands, node.attrs = TABLE["const"], [], {"value": value}
+        return True
+    if node.op.name != "maximum" or not _is_number(node.operands[1], 0) or node.operands[0].node is None:
+        return False
+    if node.operands[0].node.op.name != "dim" or node.result.ty != node.operands[0].ty:
+        return False
+    node.op, node.operands = LET, node.operands[:1]
+    return True
+
+
+def _double(node: Node, scene: _Scene) -> bool:
     """`ct*x + ct*x`, which is what the derivative of `x * x` gives, as `2*x*ct`."""
     if node.op.name != "add" or not is_inexact(node.result.ty):
         return False
@@ -159,65 +210,108 @@ def _double(node: Node, uses: dict[int, int], const: Const) -> bool:
     same = all(p is q for p, q in zip(a.operands, b.operands, strict=True))
     if (
         not same
-        or uses.get(id(a.result)) != 1
-        or uses.get(id(b.result)) != 1
+        or scene.uses.get(id(a.result)) != 1
+        or scene.uses.get(id(b.result)) != 1
         or b.result.name
         or node.result.ty != a.result.ty
     ):
         return False
-    ct, x = a.operands
-    b.op, b.operands = TABLE["mul"], [const(2, node), x]
+    ct, x = a.operands if _is_cotangent(a.operands[0]) or not _is_cotangent(a.operands[1]) else a.operands[::-1]
+    b.op, b.operands = TABLE["mul"], [scene.const(2, node), x]
     b.result.ty = x.ty
     node.op, node.operands = TABLE["mul"], [b.result, ct]
     return True
 
 
-def _partial_first(node: Node, uses: dict[int, int], const: Const) -> bool:
+def _partial_first(node: Node, scene: _Scene) -> bool:
     if node.op.name != "mul" or not node.loc.reverse:
         return False
     ct, partial = node.operands
     ranks_differ = isinstance(ct.ty, Scalar) and not isinstance(partial.ty, Scalar)
-    if _is_partial(partial, uses) and constant(ct) is None and (ranks_differ or not _is_partial(ct, uses)):
+    is_partial = _is_partial(partial, scene) and (ranks_differ or not _is_partial(ct, scene))
+    if constant(ct) is None and (is_partial or (_is_cotangent(ct) and not _is_cotangent(partial))):
         node.operands = [partial, ct]
         return True
     return False
 
 
-def _is_partial(value: Value, uses: dict[int, int]) -> bool:
+def _is_cotangent(value: Value) -> bool:
+    """Whether a value is a cotangent, going by where it was made and by its name."""
+    node = value.node
+    if node is None:
+        return value.name.startswith("d")
+    if not node.loc.reverse:
+        return False
+    if value.name:
+        return value.name.startswith("d")
+    if node.op.kind in ("view", "read"):
+        return _is_cotangent(node.operands[0])
+    return node.op.name != "pop"
+
+
+def _is_partial(value: Value, scene: _Scene) -> bool:
     """Whether a value is a local derivative that is printed where it is multiplied by the cotangent, or a number."""
     node = value.node
     if node is None or value.name:
         return False
-    if node.op.name == "const":
-        return True
-    return node.loc.reverse and node.op.kind == "elementwise" and uses.get(id(value)) == 1
+    return node.op.name == "const" or (node.loc.reverse and node.op.kind == "elementwise" and scene.is_single(value))
 
 
-def _subtract(node: Node, uses: dict[int, int], const: Const) -> bool:
+def _signs(node: Node, scene: _Scene) -> bool:
+    """-(-a / b * c) is a / b * c: a sign is a bit of its own."""
+    if node.op.name != "neg" or not is_inexact(node.result.ty):
+        return False
+    value = node.operands[0]
+    while scene.is_single(value) and value.node is not None:
+        inner = value.node
+        if inner.op.name == "neg" and is_inexact(inner.operands[0].ty):
+            inner.op = LET
+            node.op = LET
+            return True
+        if inner.op.name not in ("mul", "div"):
+            return False
+        value = next((v for v in inner.operands if _leads_to_negation(v, scene)), inner.operands[0])
+    return False
+
+
+def _leads_to_negation(value: Value, scene: _Scene) -> bool:
+    node = value.node
+    if node is None or not scene.is_single(value):
+        return False
+    return node.op.name == "neg" or (
+        node.op.name in ("mul", "div") and any(_leads_to_negation(v, scene) for v in node.operands)
+    )
+
+
+def _subtract(node: Node, scene: _Scene) -> bool:
     if node.op.name not in ("add", "sub"):
         return False
     opposite = TABLE["sub" if node.op.name == "add" else "add"]
     left, right = node.operands
     inner = right.node
-    if inner is not None and inner.op.name == "neg" and not right.name and uses.get(id(right)) == 1:
+    if inner is not None and inner.op.name == "neg" and not right.name and scene.uses.get(id(right)) == 1:
         node.op, node.operands = opposite, [left, inner.operands[0]]
         return True
     known = constant(right)
     if type(known) in (int, float) and known < 0 and not right.name:
-        node.op, node.operands = opposite, [left, const(-known, node)]
+        node.op, node.operands = opposite, [left, scene.const(-known, node)]
         return True
     return False
 
 
-_RULES = (_fold_constants, _multiply_by_one, _integer_identity, _double, _partial_first, _subtract)
-
-
-def _drop_cast(node: Node) -> None:
+def _drop_cast(node: Node, scene: _Scene) -> bool:
     """float64 to float64: where everything inexact is double, Python's and NumPy's floats need no telling apart."""
     if node.op.name != "cast" or not isinstance(node.result.ty, Scalar) or not isinstance(node.operands[0].ty, Scalar):
-        return
-    if node.result.dtype == node.operands[0].dtype and node.result.dtype in ("float64", "complex128"):
+        return False
+    same = node.result.dtype == node.operands[0].dtype and node.result.dtype in ("float64", "complex128")
+    if scene.only_doubles and same:
         node.op, node.attrs = LET, {}
+    return True
+
+
+_RULES = (
+    _fold_constants, _multiply_by_one, _integer_identity, _size_is_natural, _double, _partial_first, _signs, _subtract,
+)  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------------------- views

@@ -265,6 +265,11 @@ class Expressions:
         index = self.index(node.attrs["region"], node.operands[1:], call=True)
         return f"last_writers({self.text(node.operands[0])}, {index})", ATOM
 
+    def _cast(self, node: Node) -> Text | None:
+        if not isinstance(node.result.ty, Array):
+            return None
+        return f"{self.text(node.operands[0], ATOM)}.astype({_dtype_text(node.result.dtype)})", ATOM
+
     def _pop(self, node: Node) -> Text:
         return f"{self.text(node.operands[0])}.pop()", ATOM
 
@@ -357,6 +362,7 @@ _STRUCTURAL: dict[str, Callable[[Expressions, Node], Text | None]] = {
     "undef": Expressions._undef,
     "let": Expressions._let,
     "pow": Expressions._pow,
+    "cast": Expressions._cast,
     "where": Expressions._where,
     "maximum": Expressions._extremum,
     "minimum": Expressions._extremum,

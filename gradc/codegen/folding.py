@@ -11,14 +11,16 @@ A value that the user named is always a statement. Views, sizes and index arithm
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
-from gradc.ir.effects import own_reads, own_write, roots
+from gradc.ir.effects import buffers_written, own_reads, own_write, roots
 from gradc.ir.nodes import Block, Func, Node, Value, walk_blocks, walk_nodes
 from gradc.ir.types import Scalar, Stack, is_integer
 
-# An expression of more operations than this is split: nobody reads it on one line.
-LONGEST = 11
+# An expression of about this many characters is split: nobody reads it on one line.
+LONGEST = 84
+_OWN_LENGTH = {"view": 3, "read": 2, "query": 9, "fresh": 12, "stack": 6}
 
 
 class Folding:
@@ -46,6 +48,7 @@ class Folding:
             if n.attrs.get("exits")
             for b in n.blocks[-1:]
         }
+        self._written = buffers_written(func.body)
         self._conditions = {id(n.blocks[0]) for n in walk_nodes(func.body) if n.op.name == "while"}
         self._fold_block(func.body)
         self._fold_exits()
@@ -132,7 +135,7 @@ class Folding:
                 return False
             if user.op.kind == "write" and k == 0 and node.op.kind != "view":
                 return False
-        elif id(block) not in self._conditions:
+        elif id(block) not in self._conditions and (node.op.name != "let" or block is not self.func.body):
             # A yield shares the variable of what it becomes; it is folded only where that fails (`fold_yield`).
             return False
         return self._can_move(node, block, self._printed_at(user, position))
@@ -141,6 +144,8 @@ class Folding:
         """Whether the text may be repeated: views, sizes, and index arithmetic of one step, over names."""
         if node.op.kind == "query" or (node.op.kind == "view" and node.op.name != "select_ref"):
             return all(self._is_plain(v) for v in node.operands)
+        if node.op.name == "load" and node.operands[0] in self.func.params and node.operands[0] not in self._written:
+            return all(self._is_plain(v) and not self._is_arithmetic(v) for v in node.operands[1:])
         if node.op.name in ("lt", "le", "gt", "ge", "eq", "ne") and isinstance(node.result.ty, Scalar):
             return all(self._is_fixed(v) for v in node.operands)
         if (
@@ -206,29 +211,45 @@ class Folding:
 
     def _split_long(self, block: Block) -> None:
         """Take the largest parts out of expressions that are too long."""
-        weights: dict[int, int] = {}
+        lengths: dict[int, int] = {}
 
-        def weight(value: Value) -> int:
+        def length(value: Value) -> int:
             if id(value) not in self.folded or value.node is None:
-                return 0
-            if id(value) not in weights:
-                own = 1 if value.node.op.kind in ("elementwise", "reduce", "product", "fresh") else 0
-                if value.node.op.name in ("const", "neg", "cast"):
-                    own = 0
-                weights[id(value)] = own + sum(weight(v) for v in value.node.operands)
-            return weights[id(value)]
+                return len(self._named.get(id(value), "t1"))
+            if id(value) not in lengths:
+                node = value.node
+                own = len(str(node.attrs["value"])) if node.op.name == "const" else _OWN_LENGTH.get(node.op.kind, 3)
+                if isinstance(node.op.emit, str):
+                    own = len(re.sub(r"\{\w+\}", "", node.op.emit))
+                elif node.op.emit is not None:
+                    own = len(node.op.name) + 5 + sum(len(str(k)) + 2 for k in node.attrs)
+                lengths[id(value)] = own + sum(length(v) for v in node.operands)
+            return lengths[id(value)]
 
         for node in walk_nodes(block):
-            if (len(node.results) == 1 and id(node.results[0]) not in self.folded) or not node.results:
-                while sum(weight(v) for v in node.operands) > LONGEST:
-                    part = max((v for v in node.operands), key=weight)
-                    while part.node is not None and weight(part) > LONGEST:
-                        heaviest = max(part.node.operands, key=weight)
-                        if weight(heaviest) <= LONGEST // 3:
-                            break
-                        part = heaviest
-                    self.folded.discard(id(part))
-                    weights.clear()
+            if len(node.results) == 1 and id(node.results[0]) in self.folded:
+                continue
+            while sum(length(v) for v in node.operands) > LONGEST:
+                part = max(node.operands, key=length)
+                while part.node is not None and length(part) > LONGEST // 2:
+                    heaviest = max(part.node.operands, key=lambda v: length(v) if self._is_split(v) else 0)
+                    if not self._is_split(heaviest) or length(heaviest) <= LONGEST // 3:
+                        break
+                    part = heaviest
+                if not self._is_split(part):
+                    break
+                self.folded.discard(id(part))
+                lengths.clear()
+
+    def _is_split(self, value: Value) -> bool:
+        """Whether a folded value can become a statement of its own."""
+        node = value.node
+        return (
+            id(value) in self.folded
+            and node is not None
+            and node.op.kind in ("elementwise", "reduce", "product", "fresh")
+            and (node.op.name != "const" and self.use_count(value) == 1)
+        )
 
 
 def _with_inner(node: Node) -> Iterator[Node]:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from gradc.codegen.liveness import Interference
 from gradc.ir.nodes import Value
-from gradc.ir.types import Scalar
+from gradc.ir.types import Array, Scalar
 
 RESERVED = (
     frozenset(keyword.kwlist) | frozenset(n for n in dir(builtins) if not n.startswith("_")) | {"np", "math", "scipy"}
@@ -142,8 +142,9 @@ class Variables:
         for root in roots:
             if root not in self._names:
                 ty = self._values[root].ty
-                test = isinstance(ty, Scalar) and ty.dtype == "bool"
-                self._names[root] = fresh_name("test", used) if test else _numbered("t", used, 1)
+                stem = "test" if isinstance(ty, Scalar) else "mask"
+                is_test = isinstance(ty, Scalar | Array) and ty.dtype == "bool"
+                self._names[root] = fresh_name(stem, used) if is_test else _numbered("t", used, 1)
 
     def names(self) -> set[str]:
         """Every name in use."""

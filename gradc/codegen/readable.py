@@ -49,6 +49,7 @@ from gradc.ir.types import Array, Scalar, Stack
 
 INDENT = "    "
 WIDTH = 100
+COMMENT_WIDTH = 120
 
 
 def source(
@@ -81,9 +82,12 @@ def source(
         misnamed = {
             id(n.result) for n in walk_nodes(func.body) if n.op.name == "let" and _is_misnamed(n, variables, wanted)
         }
-        if not misnamed:
-            break
         drop_lets(func, misnamed)
+        spare = _spare_names(func, folding, variables, wanted)
+        for key in spare:
+            del wanted[key]
+        if not misnamed and not spare:
+            break
     expressions = Expressions(folding, variables, kinds)
     used = _used_values(func)
     scope = Scope()
@@ -139,10 +143,11 @@ def _docstring(name: str, origin: Loc, function: str) -> str:
 
 def _imports(text: str) -> list[str]:
     found = ["import collections"] if "collections." in text else []
-    found += ["import math"] if re.search(r"\bmath\.", text) else []
+    code = re.sub(r"#.*", "", text)
+    found += ["import math"] if re.search(r"\bmath\.", code) else []
     blank = [""] if found else []
     found += [*blank, "import numpy as np"]
-    found += [f"import {module}" for module in sorted(set(re.findall(r"\bscipy\.[a-z]+\b", text)))]
+    found += [f"import {module}" for module in sorted(set(re.findall(r"\bscipy\.[a-z]+\b", code)))]
     return found
 
 
@@ -181,7 +186,7 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
         return name
 
     users = {p.name for p in func.params}
-    users |= {r.name for n in walk_nodes(func.body) if not n.loc.reverse for r in n.results}
+    users |= {r.name for n in walk_nodes(func.body) if not n.loc.reverse and n.loc != func.loc for r in n.results}
 
     def note(value: Value, reverse: bool) -> None:
         if reverse and value.name in users and value.name[:1] == "d" and value.name[1:] in users:
@@ -199,13 +204,12 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
             note(value, node.loc.reverse)
     for k, param in enumerate(func.params):
         wanted[id(param)] = leaves.names[k]
-    for value in func.results:
-        if (
-            not value.name
-            and value.node is not None
-            and not value.node.loc.reverse
-            and value.node.op.name not in ("const", "let")
-        ):
+    staged = any(n.loc.reverse for n in walk_nodes(func.body))
+    for result in func.results if staged else []:
+        let = result.node is not None and result.node.op.name == "let" and not result.name
+        value = result.node.operands[0] if let and result.node is not None else result
+        made = value.node
+        if made is not None and not value.name and not made.loc.reverse and made.op.name not in ("const", "let"):
             wanted[id(value)] = "value"
     for node in walk_nodes(func.body):
         count = trip_count(node) if node.op.name in ("for", "while") else None
@@ -220,20 +224,41 @@ def _is_misnamed(let: Node, variables: Variables, wanted: dict[int, str]) -> boo
     return let.result in variables and id(let.result) in wanted and variables[let.result] != wanted[id(let.result)]
 
 
+def _spare_names(func: Func, folding: Folding, variables: Variables, wanted: dict[int, str]) -> list[int]:
+    """Values of the reverse sweep that go without a name: used once, and the name would have got a number."""
+    return [
+        id(r)
+        for n in walk_nodes(func.body)
+        for r in n.results
+        if n.loc.reverse and not n.blocks and r in variables and id(r) in wanted and n.op.name != "let"
+        if folding.use_count(r) == 1 and variables[r] != wanted[id(r)] and r not in func.results
+    ]  # fmt: skip
+
+
 def _name_tapes(func: Func, wanted: dict[int, str]) -> None:
     """A stack is called after what is pushed on it, and what is popped is called that."""
+    counts: dict[int, int] = {}
     for node in walk_nodes(func.body):
+        for operand in node.operands:
+            counts[id(operand)] = counts.get(id(operand), 0) + 1
+    for node in walk_nodes(func.body):
+        # Regions that are saved before they are overwritten go to the tape and back without a variable.
+        held = node.operands[1] if node.op.name == "push" else node.result if node.op.name == "pop" else None
+        if held is not None and held.name.endswith("_old") and counts.get(id(held)) == 1 and held.node is not None:
+            wanted.pop(id(held), None)
         if node.op.name != "push":
             continue
         stack, value = node.operands
-        held = wanted.get(id(value), "")
+        if counts.get(id(value)) == 1 and not wanted.get(id(value)):
+            continue
+        name = wanted.get(id(value), "")
         tape = wanted.get(id(stack), "")
-        if not held and tape.endswith("_tape") and value.node is not None and value.node.op.name != "const":
-            held = wanted[id(value)] = tape.removesuffix("_tape")
-        if held and not wanted.get(id(stack)):
-            wanted[id(stack)] = f"{held}_tape"
+        if not name and tape.endswith("_tape") and value.node is not None and value.node.op.name != "const":
+            name = wanted[id(value)] = tape.removesuffix("_tape")
+        if name and not wanted.get(id(stack)):
+            wanted[id(stack)] = f"{name}_tape"
     for node in walk_nodes(func.body):
-        if node.op.name == "pop" and not wanted.get(id(node.result)):
+        if node.op.name == "pop" and not wanted.get(id(node.result)) and counts.get(id(node.result), 0) > 1:
             tape = wanted.get(id(node.operands[0]), "")
             if tape.endswith("_tape"):
                 wanted[id(node.result)] = tape.removesuffix("_tape")
@@ -301,6 +326,7 @@ def lay_out(lines: Sequence[Line], origin: Loc, shapes: ShapeComments) -> list[s
     text: list[str] = []
     last: tuple[str, int] | None = None
     section: dict[int, bool] = {}
+    together = False
     for k, line in enumerate(lines):
         indent = INDENT * line.depth
         for depth in [d for d in section if d > line.depth]:
@@ -311,16 +337,16 @@ def lay_out(lines: Sequence[Line], origin: Loc, shapes: ShapeComments) -> list[s
                 text += [""] if text else []
                 title = "backward" if reverse[k] else "forward"
                 if reverse[k] and not text and any(not line.reverse and line.loc != origin for line in lines[k:]):
-                    title = "forward and backward, in one loop"
+                    title, together = "forward and backward, in one loop", True
                 text.append(f"{indent}# {title}")
-            elif reverse[k] and line.depth in section:
+            elif together and reverse[k] and section.get(line.depth) is False:
                 text.append(f"{indent}# backward")
             section[line.depth] = reverse[k]
             last = None
         if reverse[k] and not continues and line.loc.lineno and line.loc != origin:
             key = (line.loc.filename, line.loc.lineno)
             if key != last and not _is_closing(lines, k):
-                text.append(indent + origin_comment(line.loc, WIDTH - len(indent)))
+                text.append(indent + origin_comment(line.loc, COMMENT_WIDTH - len(indent)))
                 last = key
         beside = shapes.beside(line.node) if line.node is not None and not reverse[k] else ""
         text.append(indent + line.text + (beside if len(indent + line.text + beside) <= WIDTH else ""))
@@ -343,9 +369,9 @@ def _sections(lines: Sequence[Line], origin: Loc) -> list[bool]:
             inside = not found[k]
         elif inside:
             found[k] = False
-    for k in reversed(range(len(lines) - 1)):
-        if lines[k].loc == origin and lines[k].depth <= lines[k + 1].depth and not any(found[:k]):
-            found[k] = found[k + 1]
+    for k in reversed(range(len(lines))):
+        if lines[k].loc == origin:
+            found[k] = any(found[:k]) or (k + 1 < len(lines) and found[k + 1])
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gradc.ir.nodes import Func, Node, Value
+from gradc.ir.nodes import Func, Node, Value, walk_nodes
 from gradc.ir.types import Array, Dim, Shape, Size
 
 _LETTERS = ("n", "m", "k", "p", "q", "r", "d", "h")
@@ -13,8 +13,8 @@ _LETTERS = ("n", "m", "k", "p", "q", "r", "d", "h")
 class ShapeComments:
     """Letters for the sizes of the arguments of one function.
 
-    `names` are the variables of the parameters, `taken` the names that mean something else in the text. Functions without
-    a matrix among their arguments get no comments.
+    `names` are the variables of the parameters, `taken` names that mean something else in the text. Functions without a
+    matrix among their arguments get no comments.
     """
 
     def __init__(self, func: Func, names: Iterable[str], used: Iterable[Value], taken: Iterable[str]) -> None:
@@ -27,17 +27,30 @@ class ShapeComments:
             for name, p in zip(names, func.params, strict=True)
             if isinstance(p.ty, Array) and p.ty.shape and p in shown
         ]
-        if not any(len(ty.shape) > 1 for _, ty in arrays):
+        if len(arrays) < 2 or not any(len(ty.shape) > 1 for _, ty in arrays):
             return
+        equal: dict[str, str] = {}
+        for pair in func.notes.get("equal_sizes", ()):
+            a, b = (_root(_variable(size), equal) for size in pair)
+            if a and b and a != b:
+                equal[b] = a
+        for node in walk_nodes(func.body):
+            if node.op.name == "dim" and node.result.name and isinstance(node.operands[0].ty, Array):
+                atom = _variable(node.operands[0].ty.shape[node.attrs["axis"]])
+                if atom:
+                    self._letters.setdefault(_root(atom, equal), node.result.name)
         for name, ty in arrays:
             for size in ty.shape:
                 atom = _variable(size)
+                root = _root(atom, equal)
+                if root != atom and root in self._letters:
+                    self._letters[atom] = self._letters[root]
                 if atom and atom not in self._letters:
                     if not free:
                         self._letters.clear()
                         self._shown.clear()
                         return
-                    self._letters[atom] = free.pop(0)
+                    self._letters[atom] = self._letters[root] = free.pop(0)
             self._shown.append((name, ty.shape))
 
     def heading(self) -> str:
@@ -79,6 +92,12 @@ class ShapeComments:
                 (" - " if coefficient < 0 else " + ") + product if text else ("-" if coefficient < 0 else "") + product
             )
         return text
+
+
+def _root(name: str, equal: dict[str, str]) -> str:
+    while name in equal:
+        name = equal[name]
+    return name
 
 
 def _variable(size: Size) -> str:

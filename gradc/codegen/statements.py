@@ -6,6 +6,7 @@ end of their blocks, left out where both sides are one variable already.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -55,7 +56,7 @@ class Statements:
         self._variables = variables
         self._text = expressions
         self._used = used
-        self._exits: list[Node] = []
+        self._chained = False  # the `if` that comes next may become an `elif`
 
     def block(self, block: Block, scope: Scope) -> None:
         """The statements of a block, without what becomes of its yields."""
@@ -92,7 +93,7 @@ class Statements:
         if node.op.name == "undef":
             return
         if (
-            node.op.name == "let"
+            node.op.emit == "{x}"
             and id(node.operands[0]) not in self._folding.folded
             and self._variables.same(result, node.operands[0])
         ):
@@ -216,14 +217,13 @@ class Statements:
     # ------------------------------------------------------------------------------------------- checks
 
     def _check(self, node: Node, scope: Scope) -> None:
-        # NumPy itself raises IndexError for positions out of range, and ValueError where shapes do not broadcast.
-        if node.attrs.get("error") == "IndexError" or node.op.name == "check_indices":
-            return
         condition, *carried = node.operands
         error = {"ShapeError": "ValueError", "DTypeError": "TypeError", "UnsupportedError": "TypeError",
                  "NonDifferentiableError": "ValueError"}.get(node.attrs["error"], node.attrs["error"])  # fmt: skip
         message = node.attrs["message"]
-        arguments = ([repr(message)] if message else []) + [self._text.text(v) for v in carried]
+        arguments = ([json.dumps(message, ensure_ascii=False)] if message else []) + [
+            self._text.text(v) for v in carried
+        ]
         known = (
             condition.node.attrs["value"] if condition.node is not None and condition.node.op.name == "const" else None
         )
@@ -293,13 +293,16 @@ class Statements:
 
     def _branch(self, node: Node, scope: Scope) -> None:
         then, other = self._inner(scope), self._inner(scope)
+        chained = self._chained
         for block, inner in zip(node.blocks, (then, other), strict=True):
+            self._chained = block is node.blocks[1] and len(block.nodes) > 0 and block.nodes[-1].op.name == "if"
             self.block(block, inner)
+            self._chained = False
             self.copies(node.results, block.yields, inner, node)
         condition = node.operands[0]
         if not then.lines and not other.lines:
             return
-        if self._conditional(node, then, other, scope):
+        if not chained and self._conditional(node, then, other, scope):
             return
         if not then.lines:
             scope.add(f"if {self._text.negation(condition)[0]}:", node)
@@ -310,10 +313,10 @@ class Statements:
         if not other.lines:
             return
         first = other.lines[0]
-        chained = first.text.startswith("if ") and all(
+        is_chain = first.text.startswith("if ") and all(
             line.depth > first.depth or line.text.startswith(("else:", "elif ")) for line in other.lines[1:]
         )
-        if chained:
+        if is_chain:
             for line in other.lines:
                 line.depth -= 1
             first.text = "el" + first.text
@@ -355,7 +358,7 @@ class Statements:
         index = body.params[0]
         inner = self._inner(scope)
         self._loop_body(node, body, inner, scope)
-        name = self._variables[index] if id(index) in self._used else "_"
+        name = self._variables[index] if id(index) in self._used or index.name else "_"
         scope.add(f"for {name} in {self._range(node)}:", node)
         scope.lines += inner.lines or [Line(inner.depth, "pass", node.loc, node)]
 
