@@ -135,7 +135,6 @@ class Facts:
                     self.learn(p)
 
     def _comparison(self, name: str, node: Node) -> list[Size] | None:
-        """What must not be negative for a comparison of integers to hold; None for other nodes."""
         if name not in _OPPOSITE or name == "ne" or not all(map(is_signed, node.operands)):
             return None
         a, b = (self.polynomial(v) for v in node.operands)
@@ -150,6 +149,10 @@ class Facts:
             case "lt":
                 return [add_sizes(backward, -1)]
         return [forward, backward]
+
+    def required(self, cond: Value) -> list[Size] | None:
+        """What must not be negative for a comparison of integers to hold; None for other booleans."""
+        return None if cond.node is None else self._comparison(cond.node.op.name, cond.node)
 
     def note_node(self, node: Node) -> None:
         """What a node that has run says: a check that was passed, sizes of arrays, ranges of remainders."""
@@ -273,7 +276,7 @@ class Facts:
             return False
         seen.add(p)
         own = terms(p)
-        bad = [m for m, c in own.items() if m and not (c > 0 and self._is_natural_product(m))]
+        bad = [m for m, c in own.items() if m and not (c > 0 and self.is_natural_product(m))]
         # The first bad term has to go; where only the constant is negative, a fact that bounds a good term may help.
         wanted = bad[:1] or [m for m in own if m]
         for monomial in wanted:
@@ -306,7 +309,7 @@ class Facts:
             if not candidate or len(candidate) >= len(monomial):
                 continue
             rest = list(monomial)
-            if all(a in rest and (rest.remove(a) or True) for a in candidate) and self._is_natural_product(tuple(rest)):  # type: ignore[func-returns-value]
+            if all(a in rest and (rest.remove(a) or True) for a in candidate) and self.is_natural_product(tuple(rest)):  # type: ignore[func-returns-value]
                 yield multiply_sizes(fact, Dim(((tuple(rest), 1),)))
 
     def _size_facts(self, monomial: Monomial) -> Iterator[Size]:
@@ -319,11 +322,12 @@ class Facts:
             elif atom.name in self._natural:
                 yield own
 
-    def _is_natural_product(self, monomial: Monomial) -> bool:
+    def is_natural_product(self, monomial: Monomial) -> bool:
+        """Whether a term has only factors that are not negative."""
         return all(a.inner is not None or a.name in self._natural for a in monomial)
 
     def _is_natural(self, p: Size) -> bool:
-        return all(c >= 0 and self._is_natural_product(m) for m, c in terms(p).items())
+        return all(c >= 0 and self.is_natural_product(m) for m, c in terms(p).items())
 
 
 _OPPOSITE = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt", "eq": "ne", "ne": "eq"}
@@ -339,7 +343,7 @@ def _is_atom(size: Dim) -> bool:
 
 
 def _claims(func: Func) -> tuple[set[str], set[str]]:
-    """Size variables that several unrelated scalars stand for, which no proof may use; and all that scalars stand for."""
+    """Size variables that unrelated scalars share, which no proof may use; and all that scalars stand for."""
     owners: dict[str, set[int]] = {}
     values = (v for b in walk_blocks(func.body) for v in (*b.params, *(r for n in b.nodes for r in n.results)))
     for value in values:

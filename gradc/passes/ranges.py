@@ -16,8 +16,8 @@ from __future__ import annotations
 from gradc.ir.builder import Builder
 from gradc.ir.nodes import Block, Func, Node, Value, clone_func, current_builder, walk_nodes
 from gradc.ir.opdef import TABLE
-from gradc.ir.ranges import Facts, is_signed, walk_inner
-from gradc.ir.types import Array
+from gradc.ir.ranges import Facts, is_signed, terms, walk_inner
+from gradc.ir.types import Array, Atom, Dim, Monomial
 
 _HOISTED = ("IndexError", "ShapeError", "ZeroDivisionError")
 _AFFINE = {"add", "sub", "neg", "mul", "cast", "let"}
@@ -112,20 +112,59 @@ class _Remover:
         return made.nodes
 
     def _check_ends(self, check: Node, loop: Node, step: int, shape: _Shape) -> None:
+        """Add checks of the first and of the last iteration, each of the parts of the condition that decide there."""
         start, stop = loop.operands[:2]
         emit = self.builder.emit
         empty = emit("ge" if step > 0 else "le", (start, stop))
         runs = self.facts.fails(empty)
-        ends = [start]
-        if shape.degree(check.operands[0]):
-            span = stop - start
-            last = stop - step if abs(step) == 1 else start + (span - (1 if step > 0 else -1)) // step * step
-            ends.append(last)
-        for end in ends:
-            cond = shape.instance(check.operands[0], end)
+        parts = [(part, self._ends(part, shape, step)) for part in shape.parts(check.operands[0])]
+        for end in (0, 1):
+            conds: list[Value] = []
+            index = start
+            if end and any(end in ends for _, ends in parts):
+                span = stop - start
+                whole = (span - (1 if step > 0 else -1)) // abs(step) * abs(step) if abs(step) != 1 else None
+                index = stop - step if whole is None else start + whole
+            for (guards, leaf), ends in parts:
+                if end in ends:
+                    cond = shape.instance(leaf, index)
+                    for guard in guards:
+                        cond = emit("logical_or", (shape.instance(guard, index), cond))
+                    conds.append(cond)
+            if not conds:
+                continue
+            together = conds[0]
+            for cond in conds[1:]:
+                together = emit("logical_and", (together, cond))
             if not runs:
-                cond = emit("logical_or", (empty, cond))
-            self.builder.add(TABLE["check"], (cond,), dict(check.attrs))
+                together = emit("logical_or", (empty, together))
+            self.builder.add(TABLE["check"], (together,), dict(check.attrs))
+
+    def _ends(self, part: tuple[list[Value], Value], shape: _Shape, step: int) -> tuple[int, ...]:
+        """Where a comparison is hardest to pass: in the first iteration (0), in the last (1), or either."""
+        _, leaf = part
+        if shape.degree(leaf) == 0:
+            return (0,)
+        required = self.facts.required(leaf)
+        index = self.facts.polynomial(shape.index)
+        if required is None or not isinstance(index, Dim):
+            return (0, 1)
+        atom = index.terms[0][0][0]
+        ends: set[int] = set()
+        for p in required:
+            signs = {
+                (c > 0) == (step > 0)
+                for monomial, c in terms(p).items()
+                if atom in monomial and self.facts.is_natural_product(tuple(a for a in monomial if a != atom))
+            }
+            if len(signs) != 1 or any(atom in m and not self._is_linear(m, atom) for m in terms(p)):
+                return (0, 1)
+            ends.add(0 if signs.pop() else 1)
+        return tuple(sorted(ends))
+
+    def _is_linear(self, monomial: Monomial, atom: Atom) -> bool:
+        rest = tuple(a for a in monomial if a != atom)
+        return len(rest) == len(monomial) - 1 and self.facts.is_natural_product(rest)
 
 
 class _Shape:
@@ -180,6 +219,17 @@ class _Shape:
         if node.op.name in _COMPARISONS and all(is_signed(v) for v in node.operands):
             return all(self.degree(v) is not None for v in node.operands)
         return self.degree(cond) == 0
+
+    def parts(self, cond: Value) -> list[tuple[list[Value], Value]]:
+        """A convex condition as comparisons that all hold, each unless one of its guards does, which do not change."""
+        node = self._inner.get(id(cond))
+        if node is not None and node.op.name == "logical_and":
+            return [part for v in node.operands for part in self.parts(v)]
+        if node is not None and node.op.name == "logical_or" and self.degree(cond) != 0:
+            a, b = node.operands
+            guard, other = (a, b) if self.degree(a) == 0 else (b, a)
+            return [([guard, *guards], leaf) for guards, leaf in self.parts(other)]
+        return [([], cond)]
 
     def instance(self, value: Value, index: Value) -> Value:
         """`value` for one index, made with the current builder."""

@@ -163,7 +163,7 @@ def _is_square_sum(x: Value, rewriter: Rewriter, depth: int = 6) -> bool:
             return any(_is_positive(v) and _is_square_sum(operands[1 - k], rewriter, depth - 1)
                        for k, v in enumerate(operands) if node.op.name == "mul" or k == 1)  # fmt: skip
         case "pow":
-            return const_of(operands[1]) == 2
+            return bool(const_of(operands[1]) == 2)
         case "matmul":
             return operands[0] is operands[1] and operands[0].rank == 1
         case "add":
