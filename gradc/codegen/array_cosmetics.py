@@ -20,6 +20,7 @@ from gradc.ir.opdef import TABLE, OpDef
 from gradc.ir.types import WEAK_INT, Array, Scalar, Size
 
 # Operations of the emitted text only; they are not in the table.
+SIZE = OpDef("size", "query", ("x",), emit="{x}.size", doc="x.size.")
 ZEROS_LIKE = OpDef("zeros_like", "fresh", ("x",), reads=(), doc="np.zeros_like(x).")
 EMPTY_LIKE = OpDef("empty_like", "fresh", ("x",), reads=(), doc="np.empty_like(x).")
 FULL_LIKE = OpDef("full_like", "fresh", ("x", "value"), reads=(), doc="np.full_like(x, value).")
@@ -38,6 +39,7 @@ def prepare(func: Func) -> None:
     _broadcast_numbers(func)
     _drop_last_copies(func)
     _name_copies(func)
+    _count_elements(func)
     _use_copies_of_arguments(func)
     _ask_arguments_for_sizes(func.body, _sizes_of_params(func))
     _write_like(func.body, [v for v in func.params if _is_dense(v)])
@@ -320,6 +322,42 @@ def _drop_last_copies(func: Func) -> None:
 
 
 # --------------------------------------------------------------------------------------------- sizes
+
+
+def _count_elements(func: Func) -> None:
+    """The product of all sizes of an array is its size: of a named one, by preference."""
+    uses: dict[int, int] = {}
+    for node in walk_nodes(func.body):
+        for value in node.operands:
+            uses[id(value)] = uses.get(id(value), 0) + 1
+    for node in walk_nodes(func.body):
+        sizes = _factors(node)
+        if len(sizes) < 2 or any(s.node is None or s.node.op.name != "dim" or s.name for s in sizes):
+            continue
+        dims = [s.node for s in sizes if s.node is not None]
+        base = dims[0].operands[0]
+        if any(d.operands[0] is not base for d in dims) or [d.attrs["axis"] for d in dims] != list(range(base.rank)):
+            continue
+        while (
+            base.node is not None
+            and not base.name
+            and base.node.op.kind == "elementwise"
+            and uses[id(base)] < base.rank + 2
+        ):
+            same = [v for v in base.node.operands if v.ty == base.ty]
+            if not same:
+                break
+            base = same[0]
+        node.op, node.operands = SIZE, [base]
+
+
+def _factors(node: Node) -> list[Value]:
+    """The factors of an integer product, from left to right."""
+    if node.op.name != "mul" or not isinstance(node.result.ty, Scalar) or node.result.dtype != "int64":
+        return []
+    left, right = node.operands
+    inner = _factors(left.node) if left.node is not None else []
+    return [*(inner or [left]), right]
 
 
 def _use_copies_of_arguments(func: Func) -> None:

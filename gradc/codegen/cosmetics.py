@@ -149,6 +149,8 @@ def _plain(value: Any, scene: _Scene) -> Any:
 
 
 def _multiply_by_one(node: Node, scene: _Scene) -> bool:
+    if node.op.name == "strong_mul" and constant(node.operands[0]):
+        node.op = TABLE["mul"]  # the cotangent is known not to be 0
     if node.op.name != "mul":
         return False
     for one, other in ((node.operands[0], node.operands[1]), (node.operands[1], node.operands[0])):
