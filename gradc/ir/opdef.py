@@ -65,7 +65,8 @@ class OpDef:
     lower: how reductions, products and arranged arrays are written as loops: Fold, Contraction, Cells of `ir/loops.py`.
     conditions: positions of operands that are truth values, which are not converted to the dtype of the result.
     kernel: text of one element for Numba; operands and attrs by name, which may occur more than once, so the emitter
-        fills in names or literals, already of the dtype in which the op computes (`ops/rules.py`).
+        fills in names or literals, already of the dtype in which the op computes (`ops/rules.py`). Or a function of
+        (the operands' numbers, None where they are not literals; the dtype in which it computes) that gives the text.
     """
 
     name: str

@@ -189,7 +189,7 @@ class _List:
         stmt = body[start]
         assert isinstance(stmt, Assign | Put)
         names: set[str] = set()
-        roots: set[Buffer] = set()
+        memory: set[str] = set()  # by name, since buffers may share memory by now
         size = 0
         for part in walk(stmt.expr):
             size += 1
@@ -201,7 +201,7 @@ class _List:
                 if part.buffer.scalar:
                     names.add(part.buffer.name)
                 else:
-                    roots |= part.buffer.roots
+                    memory.update(root.name for root in part.buffer.roots)
                     names.add(part.buffer.name)
                 for p in part.index:
                     if isinstance(p, Lin):
@@ -219,7 +219,7 @@ class _List:
                 return None
             if not names.isdisjoint(_names_written(other)):
                 return None
-            if isinstance(other, Put) and not roots.isdisjoint(other.buffer.roots):
+            if isinstance(other, Put) and not memory.isdisjoint(root.name for root in other.buffer.roots):
                 return None
         return None
 

@@ -67,6 +67,8 @@ class NodeLowering:
         self.allocated: set[Buffer] = set()
         self.natural: set[str] = set()
         self.results: list[Expr | Buffer] = []
+        self.last_use: dict[Value, int] = {}
+        self.position_in_block = 0
 
     # ------------------------------------------------------------------------------------- operands
 
@@ -144,11 +146,18 @@ class NodeLowering:
     def nest(self, shape: Shape, extents: Sequence[Lin], body: list[Any], **fields: Any) -> Unit:
         """A unit over a space; axes of size 1 need no loop."""
         replace = {f"@{k}": Lin() for k, size in enumerate(shape) if size == 1}
-        axes = [Axis(k, extents[k], size) for k, size in enumerate(shape) if size != 1]
+        axes = [Axis(k, extents[k], self.scopes.canonical(size)) for k, size in enumerate(shape) if size != 1]
         probe = Unit((0,), body=body)
         if replace:
             probe.bind(replace)
         return self.add(axes=_ordered(axes, probe), body=probe.body, **fields)
+
+    def learn_broadcast(self, shapes: Sequence[Shape]) -> None:
+        """Shapes that broadcast against each other (a node says so) have equal sizes where neither is 1."""
+        for k in range(1, max((len(s) for s in shapes), default=0) + 1):
+            sizes = [s[-k] for s in shapes if len(s) >= k and s[-k] != 1]
+            for other in sizes[1:]:
+                self.scopes.learn_equal(sizes[0], other)
 
     def copied(self, value: Value, ref: Ref, dtype: str = "") -> Ref:
         """A contiguous copy of a value, as a new buffer."""
@@ -244,6 +253,7 @@ class NodeLowering:
             self.units[-1].makes = {variable.name}
             self.bind_scalar(result, variable)
             return
+        self.learn_broadcast([v.shape for v in node.operands])
         operands = [self.element(v, result.rank) for v in node.operands]
         buffer = self.new_buffer(result, result.dtype, self.extents_of(result, node))
         self.fill(buffer, result.shape, self.apply(node, operands))
@@ -286,7 +296,8 @@ class NodeLowering:
         operand = self.element(x, x.rank)
         ref = self.ref(x)
         replace = {f"@{k}": Lin() for k, size in enumerate(x.shape) if size == 1}
-        loops = [Axis(k, ref.extents[k], s, summed=k in axes) for k, s in enumerate(x.shape) if s != 1]
+        sizes = [self.scopes.canonical(s) for s in x.shape]
+        loops = [Axis(k, ref.extents[k], s, summed=k in axes) for k, s in enumerate(sizes) if s != 1]
         index: list[Index] = []
         if isinstance(result.ty, Array):
             kept = [k for k in range(x.rank) if k not in axes]
@@ -381,7 +392,7 @@ class NodeLowering:
             name = self.names.take(result.name or "t")
         folding = Folding(fold, term, buffer, index, name, result.dtype)
         axes = [
-            Axis(k, extents[c][0], extents[c][1], c not in subscripts[2])
+            Axis(k, extents[c][0], self.scopes.canonical(extents[c][1]), c not in subscripts[2])
             for k, c in enumerate(letters)
             if extents[c][1] != 1
         ]
@@ -454,10 +465,8 @@ class NodeLowering:
     def is_natural(self, lin: Lin) -> bool:
         """Whether an affine integer is known not to be negative."""
         return lin.const >= 0 and all(
-            c > 0 and (n[0] == "@" or n in self.natural or n in self.scopes.top_names) for n, c in lin.terms
-        ) and not any(n in self.signed_params for n, _ in lin.terms)
-
-    signed_params: frozenset[str] = frozenset()
+            c > 0 and (n[0] == "@" or n in self.natural or n in self.scopes.natural) for n, c in lin.terms
+        )
 
     def span(
         self, span: Span, node: Node, first: int, size: Lin, wanted: Size | None
@@ -633,6 +642,7 @@ class NodeLowering:
         target = self.ref(x)
         source = self.source(value, target)
         rank = x.rank
+        self.learn_broadcast([value.shape, x.shape])
         if isinstance(source, Ref):
             extra = max(value.rank - rank, 0)
             shape = value.shape[extra:]
@@ -664,7 +674,11 @@ class NodeLowering:
     def _op_copy(self, node: Node) -> None:
         (x,) = node.operands
         if isinstance(x.ty, Array):
-            self.env[id(node.result)] = self.copied(node.result, self.ref(x))
+            ref = self.ref(x)
+            # Nobody looks at x after this: the copy may have its memory.
+            unused = self.last_use.get(x) == self.position_in_block and ref.buffer in self.local
+            taken = unused and ref.whole and not ref.buffer.of
+            self.env[id(node.result)] = ref if taken else self.copied(node.result, ref)
         else:
             self._op_broadcast_to(node)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gradc.errors import UnsupportedError
-from gradc.ir.effects import buffers_read, buffers_written, has_effect
+from gradc.ir.effects import buffers_read, buffers_written, has_effect, roots
 from gradc.ir.loops import (
     Alloc,
     Assign,
@@ -29,9 +29,10 @@ from gradc.ir.loops import (
     var,
     walk,
 )
-from gradc.ir.nodes import Block, Func, Node, Value, captured_values, walk_nodes
+from gradc.ir.nodes import Block, Func, Node, Value, captured_values, used_values, walk_nodes
 from gradc.ir.types import Array, Scalar
 from gradc.lower.arrays import Ref, whole
+from gradc.lower.buffers import reuse
 from gradc.lower.fuse import Straight, Fuser
 from gradc.lower.inline import inline
 from gradc.lower.nodes import NodeLowering, StackRef
@@ -83,18 +84,23 @@ class _Lowering(NodeLowering):
         """Statements of a block. With `results` the block's yields become the function's results."""
         outer, self.units = self.units, []
         outer_local, self.local = self.local, set()
-        for node in block.nodes:
+        outer_uses, self.last_use = self.last_use, _last_uses(block)
+        for k, node in enumerate(block.nodes):
+            self.position_in_block = k
             self.node(node)
         if results:
             self.results = self._results(block.yields)
         live = names_in([self.env[id(v)] for v in block.yields if not isinstance(v.ty, Array)])
         units = self._alive(self.units, live)
-        self.units = outer
-        self.local = outer_local
+        local = self.local
+        self.units, self.local, self.last_use = outer, outer_local, outer_uses
         fuser = Fuser(self.names.take)
         tree = fuser.level(units, 0, ())
         self._decide_storage(fuser.placed)
-        return self._emit(tree)
+        out = self._emit(tree)
+        lasting = {root for r in self.results if isinstance(r, Buffer) for root in r.roots} if results else set()
+        reuse(out, local, lasting, [out, *(scope.prelude for scope in self.scopes.stack)])
+        return out
 
     def _results(self, values: Sequence[Value]) -> list[Expr | Buffer]:
         found: list[Expr | Buffer] = []
@@ -204,8 +210,8 @@ class _Lowering(NodeLowering):
                 unit.needs |= names_in([held])
         read = {r for block in node.blocks for r in buffers_read(block)}
         written = {r for block in node.blocks for r in buffers_written(block)}
-        for roots, mode in ((read, READ), (written, WRITE)):
-            for value in roots:
+        for values, mode in ((read, READ), (written, WRITE)):
+            for value in values:
                 held = self.env.get(id(value))
                 if isinstance(held, Ref):
                     unit.effects.append(Touch(held.buffer, None, mode))
@@ -335,6 +341,20 @@ class _Lowering(NodeLowering):
         loop.body.extend(self._loop_body(node, body, carried, trips))
         self.scopes.leave()
         return [*out, *scope.prelude, loop]
+
+
+def _last_uses(block: Block) -> dict[Value, int]:
+    """For each array that a node of the block makes, the last node of the block that uses its memory, views included."""
+    last: dict[Value, int] = {}
+    for k, node in enumerate(block.nodes):
+        for value in used_values(node):
+            for root in roots(value):
+                last[root] = k
+    for value in block.yields:
+        for root in roots(value):
+            last[root] = len(block.nodes)
+    made = {id(r) for n in block.nodes for r in n.results}
+    return {root: k for root, k in last.items() if id(root) in made}
 
 
 def _is_variable(expr: Expr, name: str) -> bool:

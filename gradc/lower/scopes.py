@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from gradc.ir.loops import KERNEL_FUNCTIONS, Buffer, Int, Lin, Size, Stmt, Assign, Text, var
-from gradc.ir.types import Atom, Dim
+from gradc.ir.types import Atom, Dim, size_variables, substitute_size
 from gradc.ir.types import Size as Dimension
 
 RESERVED = frozenset(keyword.kwlist) | {
@@ -45,6 +45,8 @@ class Scope:
     prelude: list[Stmt] = field(default_factory=list)
     atoms: dict[str, Lin] = field(default_factory=dict)
     sizes: dict[Dimension, Lin] = field(default_factory=dict)
+    equal: dict[Dimension, Dimension] = field(default_factory=dict)
+    equal_atoms: dict[str, Dimension] = field(default_factory=dict)
 
 
 class Scopes:
@@ -56,6 +58,7 @@ class Scopes:
         self.depth: dict[str, int] = {}
         self.top: list[Stmt] = []
         self.top_names: set[str] = set()
+        self.natural: set[str] = set()
 
     def define(self, name: str) -> None:
         """`name` is defined in the current scope."""
@@ -82,6 +85,7 @@ class Scopes:
         self.top.append(Size(name, buffer, axis))
         self.depth[name] = 0
         self.top_names.add(name)
+        self.natural.add(name)
         self.learn(size, var(name))
         return var(name)
 
@@ -92,6 +96,32 @@ class Scopes:
             self.stack[-1].atoms.setdefault(name, value)
         elif not isinstance(size, int):
             self.stack[-1].sizes.setdefault(size, value)
+
+    def learn_equal(self, a: Dimension, b: Dimension) -> None:
+        """From here on in the current scope two dimensions are the same (the program has checked it, or would not be here)."""
+        a, b = self.canonical(a), self.canonical(b)
+        if a == b:
+            return
+        if isinstance(b, int):
+            a, b = b, a
+        # Loops over `a` came first in the program, so `b` is written as `a`; a number is better than either.
+        name = _bare(b)
+        if name is not None and name not in size_variables(a):
+            self.stack[-1].equal_atoms[name] = a
+        else:
+            self.stack[-1].equal[b] = a
+
+    def canonical(self, size: Dimension) -> Dimension:
+        """A dimension with equal ones written the same way."""
+        for _ in range(8):
+            before = size
+            for scope in self.stack:
+                size = scope.equal.get(size, size)
+                if scope.equal_atoms and not isinstance(size, int):
+                    size = substitute_size(size, scope.equal_atoms)
+            if size == before:
+                break
+        return size
 
     def resolve(self, size: Dimension) -> Lin | None:
         """`size` as a run-time integer, or None where a variable of it is not known here."""
@@ -140,6 +170,7 @@ class Scopes:
         self.top.append(Assign(name, Text(text, {k: Int(v) for k, v in args.items()}, "int64", "int64"), "int64"))
         self.depth[name] = 0
         self.top_names.add(name)
+        self.natural.add(name)
         return var(name)
 
     def _remember(self, size: Dimension, value: Lin) -> None:
