@@ -35,7 +35,8 @@ class Names:
     """The names that generated code refers to, and what they mean."""
 
     def __init__(self) -> None:
-        builtin = {"Exception": Exception, "len": len, "tuple": tuple, "float": float}
+        # `__import__`: Numba's C code looks BLAS up at the first product, with the builtins of the running frame.
+        builtin = {"Exception": Exception, "len": len, "tuple": tuple, "float": float, "__import__": __import__}
         self.space: dict[str, Any] = {"__builtins__": builtin}
 
     def of(self, value: Any, label: str) -> str:
