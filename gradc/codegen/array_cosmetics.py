@@ -13,6 +13,7 @@ dp = copy(de)                           dp = let(de)                where neithe
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from gradc.ir.effects import buffers_written, own_reads, roots
 from gradc.ir.nodes import Block, Func, Node, Value, walk_blocks, walk_nodes
@@ -36,6 +37,7 @@ def prepare(func: Func) -> None:
         _add_twice(block)
         _take_copies(block)
         _start_again_with_first_contribution(block)
+        _drop_idle_stores(block)
     _broadcast_numbers(func)
     _drop_last_copies(func)
     _name_copies(func)
@@ -92,23 +94,66 @@ def _start_with_first_contribution(block: Block) -> None:
 
 
 def _start_again_with_first_contribution(block: Block) -> None:
-    """`store(D, 0)`, then `accumulate(D, v)`: `store(D, v)`, if nothing looks at D between."""
+    """`store(D, 0)`, then `accumulate(D, v)`: `store(D, v)`, if nothing looks at that part of D between."""
+    pairs = {"store": "accumulate", "store_at": "accumulate_at"}
     for clear in list(block.nodes):
-        if clear.op.name != "store" or clear.operands[1].node is None or clear.operands[1].node.attrs.get("value") != 0:
+        if clear.op.name not in pairs or clear.operands[1].node is None:
+            continue
+        if clear.operands[1].node.op.name != "const" or clear.operands[1].node.attrs["value"] != 0:
             continue
         target = clear.operands[0]
         for node in block.nodes[block.nodes.index(clear) + 1 :]:
-            if (
-                node.op.name == "accumulate"
-                and node.operands[0] is target
-                and not roots(node.operands[1]) & roots(target)
-            ):
-                node.op = clear.op
-                block.nodes.remove(clear)
+            if node.op.name == pairs[clear.op.name] and node.operands[0] is target and _same_place(clear, node):
+                if not roots(node.operands[1]) & roots(target):
+                    node.op = clear.op
+                    block.nodes.remove(clear)
                 break
             touched = any(roots(v) & roots(target) for v in own_reads(node)) or node.blocks
             if touched or buffers_written(Block(nodes=[node])) & roots(target):
                 break
+
+
+def _place(node: Node) -> tuple[Value, Any, list[Value]] | None:
+    """The array, region and index operands of an access to one element."""
+    if node.op.name == "load":
+        return node.operands[0], node.attrs["region"], node.operands[1:]
+    if node.op.name in ("store_at", "accumulate_at"):
+        return node.operands[0], node.attrs["region"], node.operands[2:]
+    return None
+
+
+def _same_place(one: Node, other: Node) -> bool:
+    a, b = _place(one), _place(other)
+    if a is None or b is None:
+        return a is b
+    return a[1] == b[1] and all(_same_position(p, q) for p, q in zip(a[2], b[2], strict=True))
+
+
+def _same_position(a: Value, b: Value) -> bool:
+    """Whether two index operands are one number: the same value, or the same arithmetic with it."""
+    p, q = a.node, b.node
+    if a is b or p is None or q is None or p.op is not q.op or p.attrs != q.attrs:
+        return a is b
+    if p.op.name == "const":
+        return True
+    return p.op.name in ("add", "sub") and all(
+        _same_position(x, y) for x, y in zip(p.operands, q.operands, strict=True)
+    )
+
+
+def _drop_idle_stores(block: Block) -> None:
+    """A store of what was just copied from there."""
+    for node in list(block.nodes):
+        if node.op.name != "store":
+            continue
+        source = node.operands[1].node
+        if source is None or source.op.name != "copy" or source not in block.nodes:
+            continue
+        target = node.operands[0]
+        between = block.nodes[block.nodes.index(source) + 1 : block.nodes.index(node)]
+        written = any((roots(target) | {node.operands[1]}) & buffers_written(Block(nodes=[n])) for n in between)
+        if source.operands[0] is target and not written:
+            block.nodes.remove(node)
 
 
 def _same(a: Value, b: Value) -> bool:

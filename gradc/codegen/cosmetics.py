@@ -302,10 +302,10 @@ def _subtract(node: Node, scene: _Scene) -> bool:
 
 
 def _drop_cast(node: Node, scene: _Scene) -> bool:
-    """float64 to float64: where everything inexact is double, Python's and NumPy's floats need no telling apart."""
+    """float64 to float64: where everything inexact is double, Python's and NumPy's numbers need no telling apart."""
     if node.op.name != "cast" or not isinstance(node.result.ty, Scalar) or not isinstance(node.operands[0].ty, Scalar):
         return False
-    same = node.result.dtype == node.operands[0].dtype and node.result.dtype in ("float64", "complex128")
+    same = node.result.dtype == node.operands[0].dtype
     if scene.only_doubles and same:
         node.op, node.attrs = LET, {}
     return True

@@ -166,9 +166,8 @@ class _Walk:
         """Parallel assignment `targets = sources`; only targets that are needed afterwards are set."""
         pairs = [(t, s) for t, s in zip(targets, sources, strict=True) if self.bit(t) & live]
         for target, source in pairs:
-            # A target may share a variable with its own source: then nothing is copied.
-            alone = self.bit(source) if id(source) not in self._folded else 0
-            self.define(target, live, alone if alone and not alone & live else 0)
+            # A target may share a variable with its own source, which holds the same.
+            self.define(target, live, self.bit(source) if id(source) not in self._folded else 0)
         for target, _ in pairs:
             live &= ~self.bit(target)
         return live | self.uses(s for _, s in pairs)

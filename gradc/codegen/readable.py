@@ -204,6 +204,7 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
             note(value, node.loc.reverse)
     for k, param in enumerate(func.params):
         wanted[id(param)] = leaves.names[k]
+    depth = _loop_depths(func)
     staged = any(n.loc.reverse for n in walk_nodes(func.body))
     for result in func.results if staged else []:
         let = result.node is not None and result.node.op.name == "let" and not result.name
@@ -212,11 +213,22 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
         if made is not None and not value.name and not made.loc.reverse and made.op.name not in ("const", "let"):
             wanted[id(value)] = "value"
     for node in walk_nodes(func.body):
+        if node.op.name == "for" and not node.blocks[0].params[0].name:
+            wanted[id(node.blocks[0].params[0])] = "ijklpq"[min(depth.get(id(node), 0), 5)]
         count = trip_count(node) if node.op.name in ("for", "while") else None
         if count is not None and not count.name:
             wanted[id(count)] = "trips"
     _name_tapes(func, wanted)
     return wanted
+
+
+def _loop_depths(func: Func) -> dict[int, int]:
+    """How many loops are around each control node, by id."""
+    found: dict[int, int] = {}
+    for node in walk_nodes(func.body):  # owners come before what they own
+        for inner in (n for block in node.blocks for n in block.nodes if n.blocks):
+            found[id(inner)] = found.get(id(node), 0) + (node.op.name != "if")
+    return found
 
 
 def _is_misnamed(let: Node, variables: Variables, wanted: dict[int, str]) -> bool:
@@ -339,10 +351,10 @@ def lay_out(lines: Sequence[Line], origin: Loc, shapes: ShapeComments) -> list[s
                 if reverse[k] and not text and any(not line.reverse and line.loc != origin for line in lines[k:]):
                     title, together = "forward and backward, in one loop", True
                 text.append(f"{indent}# {title}")
+                last = None
             elif together and reverse[k] and section.get(line.depth) is False:
                 text.append(f"{indent}# backward")
             section[line.depth] = reverse[k]
-            last = None
         if reverse[k] and not continues and line.loc.lineno and line.loc != origin:
             key = (line.loc.filename, line.loc.lineno)
             if key != last and not _is_closing(lines, k):
@@ -384,6 +396,8 @@ def origin_comment(loc: Loc, width: int) -> str:
     """`# from model.py:12: y = np.tanh(x)`."""
     comment = f"# from {PurePath(loc.filename).name}:{loc.lineno}"
     statement = re.sub(r"\s+", " ", loc.line().strip())
+    if '"' not in statement and "'" not in statement:
+        statement = statement.partition("#")[0].rstrip()
     if not statement:
         return comment
     comment = f"{comment}: {statement}"

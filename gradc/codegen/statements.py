@@ -45,7 +45,7 @@ class Scope:
 
     def add(self, text: str, node: Node | None) -> None:
         loc = node.loc if node is not None else NOWHERE
-        self.lines.append(Line(self.depth, text, loc, node, loc.reverse))
+        self.lines.append(Line(self.depth, text, loc, node, loc.reverse and not _fills_tape(node)))
 
 
 class Statements:
@@ -336,6 +336,9 @@ class Statements:
         if not all(heads):
             return False
         a, b = (line.text[len(name) + 3 :] for line in (then.lines[0], other.lines[0]))
+        if (a, b) == ("True", "False"):
+            scope.add(f"{name} = {self._text.text(node.operands[0])}", node)
+            return True
         condition = self._text.text(node.operands[0], 1)
         if len(a) + len(b) + len(condition) > 60 or " if " in a or " if " in b:
             return False
@@ -459,6 +462,19 @@ def replace_loc(node: Node, source: Value) -> Node:
     if made is None or not made.loc.lineno or made.blocks or made.loc.reverse is not node.loc.reverse:
         return node
     return made
+
+
+def _fills_tape(node: Node | None) -> bool:
+    """Whether a node makes a tape or puts something on it: that is of the forward sweep."""
+    if node is None:
+        return False
+    if node.op.name in ("stack_new", "push"):
+        return True
+    made = node.results[0] if node.op.name in ("empty", "empty_like") else None
+    into = node.operands[0] if node.op.name in ("store", "store_at") else made
+    while into is not None and into.node is not None and into.node.op.kind == "view":
+        into = into.node.operands[0]
+    return into is not None and into.name.endswith("_tape")
 
 
 def is_simple(text: str) -> bool:

@@ -12,7 +12,7 @@ def arc_length_value_and_grad(x, y):
 
     # backward
     # from board.py:196: return np.sum(np.sqrt(dx**2 + dy**2))
-    t2 = 0.5 / t1
+    t2 = np.where(t1 == 0, 0.0, 0.5 / np.where(t1 == 0, 1.0, t1))
     ddy = 2 * dy * t2
     ddx = 2 * dx * t2
     # from board.py:195: dy = y[1:] - y[:-1]

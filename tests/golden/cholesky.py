@@ -37,27 +37,23 @@ def cholesky_value_and_grad(A):
     # from board.py:141: for i in range(n):
     for i in reversed(range(n)):
         # from board.py:146: A[i, i] = np.sqrt(A[i, i])
-        t3 = dA[i, i]
-        dA[i, i] = 0.0
         A[i, i] = A_old_tape[i]
-        dA[i, i] += strong_mul(t3, 0.5 / np.sqrt(A[i, i]))
+        dA[i, i] = strong_mul(dA[i, i], 0.5 / np.sqrt(A[i, i]))
         # from board.py:145: A[i, i] -= A[i, :i] @ A[i, :i]
         A[i, i] = A_old_tape1[i]
         dA[i, :i] += 2 * -dA[i, i] * A[i, :i]
         # from board.py:142: for j in range(i):
         for j in reversed(range(i)):
             # from board.py:144: A[i, j] /= A[j, j]
-            t4 = dA[i, j]
-            dA[i, j] = 0.0
+            t3 = dA[i, j]
             A[i, j] = A_old_tape2.pop()
-            t5 = A[j, j]
-            # from board.py:144: A[i, j] /= A[j, j]
-            dA[i, j] += (1 / t5) * t4
-            dA[j, j] += (-(A[i, j] / t5) / t5) * t4
+            t4 = A[j, j]
+            dA[i, j] = (1 / t4) * t3
+            dA[j, j] += (-(A[i, j] / t4) / t4) * t3
             # from board.py:143: A[i, j] -= A[i, :j] @ A[j, :j]
             A[i, j] = A_old_tape3.pop()
-            t6 = -dA[i, j]
-            dA[i, :j] += A[j, :j] * t6
-            dA[j, :j] += A[i, :j] * t6
+            t5 = -dA[i, j]
+            dA[i, :j] += A[j, :j] * t5
+            dA[j, :j] += A[i, :j] * t5
 
     return float(value), dA

@@ -3,17 +3,19 @@
 import numpy as np
 
 
+def sigmoid(x):
+    """1 / (1 + exp(-x)), without overflow on either side."""
+    e = np.exp(-np.abs(x))
+    return np.where(np.greater_equal(x, 0), 1 / (1 + e), e / (1 + e))[()]
+
+
 def staged_value_and_grad(x, y):
     x, y = np.float64(x), np.float64(y)  # division by zero gives inf, as in NumPy
 
     # forward
-    t1 = np.exp(-y)
-    t2 = 1.0 + t1
-    sigy = 1.0 / t2
+    sigy = sigmoid(y)
     num = x + sigy
-    t3 = np.exp(-x)
-    t4 = 1.0 + t3
-    sigx = 1.0 / t4
+    sigx = sigmoid(x)
     xpy = x + y
     xpysqr = xpy**2
     den = sigx + xpysqr
@@ -35,11 +37,11 @@ def staged_value_and_grad(x, y):
     dx = dxpy
     dy = dxpy
     # from board.py:32: return 1.0 / (1.0 + np.exp(-x))
-    dx += (sigx / t4) * dsigx * t3
+    dx += (1 - sigx) * sigx * dsigx
     # from board.py:38: num = x + sigy
     dx += dnum
     dsigy = dnum
     # from board.py:32: return 1.0 / (1.0 + np.exp(-x))
-    dy += (sigy / t2) * dsigy * t1
+    dy += (1 - sigy) * sigy * dsigy
 
     return float(f), (float(dx), float(dy))
