@@ -1,21 +1,22 @@
 """What a name is bound to while a function is interpreted, and the signals that steer the interpretation.
 
-A binding is an IR `Value`, or a Python object known while compiling: numbers written in the source, None, strings, functions,
-modules, types, slices, ranges. Tuples, lists, dicts, named tuples and dataclasses hold bindings; lists, dicts and dataclasses
-keep their identity, so that aliases of them see changes.
+A binding is an IR `Value`, or a Python object known while compiling: numbers written in the source, None, strings,
+functions, modules, types, slices, ranges. Tuples, lists, dicts, named tuples and dataclasses hold bindings; lists,
+dicts and dataclasses keep their identity, so that aliases of them see changes.
 """
 
 from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradc.errors import Loc, UnsupportedError
+from gradc.errors import UnsupportedError
 from gradc.frontends.liveness import Names
 from gradc.frontends.source import FunctionSource
 from gradc.ir.nodes import Value
@@ -135,7 +136,7 @@ class Frame:
 # -------------------------------------------------------------------------------------------- signals
 
 
-class NeedStatic(Exception):  # noqa: N818  # a signal, not an error
+class NeedStatic(Exception):  # a signal, not an error
     """The values of these leaves are needed while compiling: start again with them known."""
 
     def __init__(self, keys: frozenset[Key]) -> None:
@@ -144,7 +145,7 @@ class NeedStatic(Exception):  # noqa: N818  # a signal, not an error
         super().__init__(keys)
 
 
-class NeedUnroll(Exception):  # noqa: N818
+class NeedUnroll(Exception):
     """The index of this loop is needed while compiling: write the loop out."""
 
     def __init__(self, loop: object) -> None:
@@ -152,11 +153,11 @@ class NeedUnroll(Exception):  # noqa: N818
         super().__init__(loop)
 
 
-class PathEnds(Exception):  # noqa: N818
+class PathEnds(Exception):
     """What follows cannot be reached: an exception is raised here for certain."""
 
 
-class Unstable(Exception):  # noqa: N818
+class Unstable(Exception):
     """A name is one kind of thing before a loop and another after an iteration."""
 
     def __init__(self, name: str, before: str, after: str, needs: frozenset[Any] = frozenset()) -> None:
@@ -230,7 +231,36 @@ class KnownFetch:
         return ("object", id(self.value))
 
 
-Fetch: TypeAlias = GlobalFetch | CellFetch | AttributeFetch | KnownFetch
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemFetch:
+    """An item of something else that is fetched."""
+
+    base: Fetch
+    item: Any
+    name: str
+
+    def __call__(self) -> Any:
+        return self.base()[self.item]
+
+    def key(self) -> tuple[Any, ...]:
+        return ("item", self.base.key(), self.item)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DefaultFetch:
+    """The default of a parameter, as it is now."""
+
+    base: Fetch
+    name: str
+
+    def __call__(self) -> Any:
+        return inspect.signature(self.base(), follow_wrapped=False).parameters[self.name].default
+
+    def key(self) -> tuple[Any, ...]:
+        return ("default", self.base.key(), self.name)
+
+
+Fetch: TypeAlias = GlobalFetch | CellFetch | AttributeFetch | KnownFetch | ItemFetch | DefaultFetch
 
 
 # -------------------------------------------------------------------------------------------- questions

@@ -78,7 +78,7 @@ def length(m: Calls, b: Binding) -> Binding:
         return b.length
     if isinstance(b, list | tuple | dict | str | range | frozenset):
         return len(b)
-    m.refuse(f"{describe(b)} has no length")
+    return m.refuse(f"{describe(b)} has no length")
 
 
 @_handles(len)
@@ -146,7 +146,7 @@ def _zip(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Binding
     _only(m, "zip", args, keywords, 0, 99)
     parts = [m.iterate(a) for a in args]
     if all(isinstance(p, list) for p in parts):
-        return list(zip(*parts, strict=False))  # type: ignore[arg-type]
+        return list(zip(*parts, strict=False))
     shortest = _minimum(m, [len(p) if isinstance(p, list) else p.length for p in parts])
     if any(isinstance(p, list) for p in parts):
         # Items of a list are known one by one, so the list decides how often the loop runs.
@@ -295,7 +295,7 @@ def _extremum(name: str, ufunc: Any, reduction: Any, function: Any) -> Handler:
             return m.build(CALLS[function].build, items, {}, name)
         total = items[0]
         for b in items[1:]:
-            weak = all(is_number(x) and not isinstance(x, np.generic) or (is_scalar(x) and x.ty.weak) for x in (total, b))
+            weak = all(ty is not None and ty.weak for ty in map(m.scalar_type, (total, b)))
             op = "maximum" if name == "max" else "minimum"
             total = m.builder.add(_op(op), (m.value(total), m.value(b)), {}, weak=weak)
         return total
@@ -539,13 +539,17 @@ def _refused(name: str, why: str, hint: str) -> Handler:
     return handler
 
 
-_IO = ("a compiled function does no input or output.", "return the value and print it outside.")
-for _target in (print, input, open):
-    TABLE[_target] = _refused(_target.__name__, *_IO)
-for _target in (eval, exec, compile, globals, locals, vars, setattr, delattr, iter, next, id):
-    TABLE[_target] = _refused(_target.__name__, "what it does is not known when the function is compiled.", "")
-for _target in (set, bytearray, memoryview, object):
-    TABLE[_target] = _refused(_target.__name__, "data are numbers and arrays.", "use an array, a list or a dict.")
+_REFUSED: tuple[tuple[tuple[Any, ...], str, str], ...] = (
+    ((print, input, open), "a compiled function does no input or output.", "return the value and print it outside."),
+    (
+        (eval, exec, compile, globals, locals, vars, setattr, delattr, iter, next, id),
+        "what it does is not known when the function is compiled.", "",
+    ),
+    ((set, bytearray, memoryview, object), "data are numbers and arrays.", "use an array, a list or a dict."),
+)
+for _targets, _why, _hint in _REFUSED:
+    for _target in _targets:
+        TABLE[_target] = _refused(_target.__name__, _why, _hint)
 
 
 # -------------------------------------------------------------------------------------------- methods
@@ -636,7 +640,7 @@ def call_container_method(
         case "clear":
             base.clear()
             return None
-    m.refuse(f"dict.{name} cannot be compiled here")
+    return m.refuse(f"dict.{name} cannot be compiled here")
 
 
 __all__ = ["METHODS", "TABLE", "call_container_method", "is_instance", "length", "size_value"]

@@ -19,9 +19,11 @@ from gradc.frontends.bindings import (
     AttributeFetch,
     Binding,
     Closure,
+    DefaultFetch,
     DynamicRange,
     Frame,
     Generator,
+    ItemFetch,
     Iteration,
     KnownFetch,
     Method,
@@ -84,7 +86,7 @@ class _Renamed(ast.NodeTransformer):
     def __init__(self, names: dict[str, str]) -> None:
         self.names = names
 
-    def visit_Name(self, node: ast.Name) -> ast.Name:  # noqa: N802  # NodeTransformer's name
+    def visit_Name(self, node: ast.Name) -> ast.Name:  # NodeTransformer's name
         return ast.copy_location(ast.Name(self.names.get(node.id, node.id), node.ctx), node)
 
 
@@ -96,8 +98,9 @@ def _sum_loop(node: ast.GeneratorExp, number: int) -> tuple[str, ast.For]:
     }
     rename = _Renamed(names)
     element = rename.visit(copy.deepcopy(node.elt))
-    sum_ = ast.copy_location(ast.BinOp(ast.copy_location(ast.Name(total, ast.Load()), element), ast.Add(), element), element)
-    body: ast.stmt = ast.copy_location(ast.Assign([ast.copy_location(ast.Name(total, ast.Store()), element)], sum_), element)
+    old, new = (ast.copy_location(ast.Name(total, context), element) for context in (ast.Load(), ast.Store()))
+    added = ast.copy_location(ast.BinOp(old, ast.Add(), element), element)
+    body: ast.stmt = ast.copy_location(ast.Assign([new], added), element)
     first = node.generators[0]
     for g in reversed(node.generators):
         for test in reversed(g.ifs):
@@ -153,11 +156,11 @@ class Calls(Expressions):
             case functools.partial():
                 fetch = self.fetch_of.get(id(callee), (callee, KnownFetch(callee, "partial")))[1]
                 stored = [
-                    self.external(a, _ItemFetch(AttributeFetch(fetch, "args"), k, "argument"))
+                    self.external(a, ItemFetch(AttributeFetch(fetch, "args"), k, "argument"))
                     for k, a in enumerate(callee.args)
                 ]
                 named = {
-                    n: self.external(a, _ItemFetch(AttributeFetch(fetch, "keywords"), n, n))
+                    n: self.external(a, ItemFetch(AttributeFetch(fetch, "keywords"), n, n))
                     for n, a in callee.keywords.items()
                 }
                 return self.call(callee.func, [*stored, *args], {**named, **keywords})
@@ -196,13 +199,13 @@ class Calls(Expressions):
         module = (getattr(callee, "__module__", None) or type(callee).__module__ or "").split(".")[0]
         if isinstance(callee, np.ufunc) or module in ("numpy", "scipy"):
             self._refuse_library(callee)
-        method = getattr(type(callee), "__call__", None)
+        method = vars(type(callee)).get("__call__")
         if isinstance(method, types.FunctionType):
             return self.call(method, [callee, *args], keywords)
         name = getattr(callee, "__name__", None)
         if name is not None and not any(contains_value(a) for a in (*args, *keywords.values())) and _is_pure(callee):
             return callee(*args, **keywords)
-        self.refuse(f"{describe(callee)} cannot be called in a compiled function", "there is no rule for it.")
+        return self.refuse(f"{describe(callee)} cannot be called in a compiled function", "there is no rule for it.")
 
     def _refuse_library(self, callee: Any) -> None:
         name = getattr(callee, "__name__", type(callee).__name__)
@@ -279,7 +282,7 @@ class Calls(Expressions):
             return self.call(found.__func__, [type(base), *args], keywords)
         if isinstance(found, types.FunctionType):
             return self.call(found, [base, *args], keywords)
-        self.refuse(f"method `{name}` of {describe(base)} cannot be compiled")
+        return self.refuse(f"method `{name}` of {describe(base)} cannot be compiled")
 
     # ------------------------------------------------------------------------------------- inlining
 
@@ -300,7 +303,7 @@ class Calls(Expressions):
                 bound.arguments[name] = {}
             else:
                 fetch = self.fetch_of.get(id(function), (function, KnownFetch(function, function.__name__)))[1]
-                bound.arguments[name] = self.external(parameter.default, _DefaultFetch(fetch, name))
+                bound.arguments[name] = self.external(parameter.default, DefaultFetch(fetch, name))
         return dict(bound.arguments)
 
     def _bind_closure(self, callee: Closure, args: list[Binding], keywords: dict[str, Binding]) -> dict[str, Binding]:
@@ -310,7 +313,8 @@ class Calls(Expressions):
         defaults = dict(zip([a.arg for a in positional[len(positional) - len(callee.defaults) :]], callee.defaults,
                             strict=True))
         for k, a in enumerate(positional):
-            kind = inspect.Parameter.POSITIONAL_ONLY if k < len(spec.posonlyargs) else inspect.Parameter.POSITIONAL_OR_KEYWORD
+            only = k < len(spec.posonlyargs)
+            kind = inspect.Parameter.POSITIONAL_ONLY if only else inspect.Parameter.POSITIONAL_OR_KEYWORD
             parameters.append(inspect.Parameter(a.arg, kind))
         if spec.vararg is not None:
             parameters.append(inspect.Parameter(spec.vararg.arg, inspect.Parameter.VAR_POSITIONAL))
@@ -325,8 +329,10 @@ class Calls(Expressions):
             self.refuse(f"{callee.source.name}(): {error}")
         for p in parameters:
             if p.name not in bound.arguments:
-                empty = {p.VAR_POSITIONAL: (), p.VAR_KEYWORD: {}}.get(p.kind)
-                bound.arguments[p.name] = known[p.name] if empty is None else empty
+                if p.kind is p.VAR_POSITIONAL:
+                    bound.arguments[p.name] = ()
+                else:
+                    bound.arguments[p.name] = {} if p.kind is p.VAR_KEYWORD else known[p.name]
         return dict(bound.arguments)
 
     def inline(
@@ -349,7 +355,8 @@ class Calls(Expressions):
                     "a call is compiled as a part of its caller.", "write it as a loop.",
                 )
         code = code_of(source)
-        frame = Frame(source, function, parent, code.locals, dict(arguments), code=code, site=self.builder.loc, signature=signature)
+        frame = Frame(source, function, parent, code.locals, dict(arguments), code=code)
+        frame.site, frame.signature = self.builder.loc, signature
         self.frames.append(frame)
         before, self.builder.loc = self.builder.loc, source.loc(source.node)
         try:
@@ -382,7 +389,7 @@ class Calls(Expressions):
             if isinstance(value.ty, Array) and value.rank == 0:
                 value = self.scalar(value, "the argument")
             return self.emit("cast", value, dtype=np.dtype(cls).name, weak=False)
-        self.refuse(
+        return self.refuse(
             f"an object of class {cls.__name__} cannot be made in a compiled function",
             "structure is tuples, lists, dicts, named tuples and dataclasses.", "use a dataclass or a named tuple.",
         )
@@ -521,7 +528,7 @@ class Calls(Expressions):
                 return Iteration(size if isinstance(size, int) else size_value(b, 0), lambda k: self.row(b, k))
         if is_structure(b) and isinstance(b, tuple):
             return list(b)
-        self.refuse(f"{describe(b)} cannot be looped over")
+        return self.refuse(f"{describe(b)} cannot be looped over")
 
     def length(self, b: Binding) -> Binding:
         """len(b)."""
@@ -529,35 +536,6 @@ class Calls(Expressions):
 
 
 LEAVES: tuple[type, ...] = (Value, bool, int, float, complex, np.generic)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _ItemFetch:
-    """An item of something else that is fetched."""
-
-    base: Any
-    item: Any
-    name: str
-
-    def __call__(self) -> Any:
-        return self.base()[self.item]
-
-    def key(self) -> tuple[Any, ...]:
-        return ("item", self.base.key(), self.item)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _DefaultFetch:
-    """The default of a parameter, as it is now."""
-
-    base: Any
-    name: str
-
-    def __call__(self) -> Any:
-        return inspect.signature(self.base(), follow_wrapped=False).parameters[self.name].default
-
-    def key(self) -> tuple[Any, ...]:
-        return ("default", self.base.key(), self.name)
 
 
 def _signature(b: Any) -> Any:

@@ -57,8 +57,9 @@ _COMPARE_OP = {
     operator.lt: "lt", operator.le: "le", operator.gt: "gt", operator.ge: "ge", operator.eq: "eq", operator.ne: "ne"
 }
 _OPERATION = {
-    operator.add: "add", operator.sub: "sub", operator.mul: "mul", operator.truediv: "div", operator.floordiv: "floordiv",
-    operator.mod: "mod", operator.pow: "pow", operator.and_: "bitand", operator.or_: "bitor", operator.xor: "bitxor",
+    operator.add: "add", operator.sub: "sub", operator.mul: "mul", operator.truediv: "div",
+    operator.floordiv: "floordiv", operator.mod: "mod", operator.pow: "pow", operator.and_: "bitand",
+    operator.or_: "bitor", operator.xor: "bitxor",
     operator.lshift: "shift_left", operator.rshift: "shift_right", operator.neg: "neg",
 }
 _LOGICAL = {operator.and_: "logical_and", operator.or_: "logical_or", operator.xor: "ne"}
@@ -139,7 +140,8 @@ class Expressions(Subscripts):
             if contains_value(b):
                 text += "{" + ast.unparse(part.value) + "}"
                 continue
-            shown = {"s": str, "r": repr, "a": ascii}.get(chr(part.conversion) if part.conversion > 0 else "", lambda x: x)(b)
+            conversion = chr(part.conversion) if part.conversion > 0 else ""
+            shown = repr(b) if conversion == "r" else ascii(b) if conversion == "a" else str(b) if conversion else b
             spec = self.eval(part.format_spec) if part.format_spec is not None else ""
             text += format(shown, spec)
         return text
@@ -168,13 +170,9 @@ class Expressions(Subscripts):
             return self.fold(function, a, b)
         if not isinstance(a, Value) and not isinstance(b, Value):
             return self._binary_structure(function, a, b)
-        if isinstance(a, list | tuple) and not is_array(b) and type(a) in (list, tuple):
-            # A list and a run-time number: repetition, or an error in Python.
-            if function is operator.mul:
-                return a * self.static_int(b, "the number of repetitions")
-        if isinstance(b, list | tuple) and not is_array(a) and type(b) in (list, tuple):
-            if function is operator.mul:
-                return b * self.static_int(a, "the number of repetitions")
+        for sequence, count in ((a, b), (b, a)):
+            if type(sequence) in (list, tuple) and is_scalar(count) and function is operator.mul:
+                return sequence * self.static_int(count, "the number of repetitions")
         left, right = self.value(a), self.value(b)
         if function in _LOGICAL and is_bool(left.ty) and is_bool(right.ty):
             return self.emit(_LOGICAL[function], left, right)
@@ -213,9 +211,9 @@ class Expressions(Subscripts):
                 pass
             except ArithmeticError as error:
                 self.fail(type(error).__name__, str(error))
-        self.refuse(f"`{_SYMBOL[function]}` between {describe(a)} and {describe(b)} cannot be compiled")
+        return self.refuse(f"`{_SYMBOL[function]}` between {describe(a)} and {describe(b)} cannot be compiled")
 
-    def fold(self, function: Callable[..., Any], *args: Any) -> Any:
+    def fold(self, function: Any, *args: Any) -> Any:
         """A function of known numbers, computed now; what Python would raise is raised at run time."""
         division = function in (operator.truediv, operator.floordiv, operator.mod)
         inexact = any(isinstance(x, float | complex | np.inexact) for x in args)
@@ -223,8 +221,8 @@ class Expressions(Subscripts):
             with np.errstate(all="ignore"):
                 if division and inexact and not args[1]:
                     # Floats divide as NumPy's do: by zero gives inf or nan.
-                    ufunc = {operator.truediv: np.true_divide, operator.floordiv: np.floor_divide}.get(function, np.remainder)
-                    found = ufunc(*args)
+                    quotient = np.true_divide if function is operator.truediv else np.floor_divide
+                    found = np.remainder(*args) if function is operator.mod else quotient(*args)
                     weak = not any(isinstance(x, np.generic) for x in args)
                     return found.item() if weak and isinstance(found, np.generic) else found
                 return function(*args)
@@ -306,7 +304,7 @@ class Expressions(Subscripts):
             return True
         singletons = (None, True, False, Ellipsis)
         if any(x is s for x in (a, b) for s in singletons):
-            if isinstance(a, Value) and is_bool(a.ty) or isinstance(b, Value) and is_bool(b.ty):
+            if (isinstance(a, Value) and is_bool(a.ty)) or (isinstance(b, Value) and is_bool(b.ty)):
                 self.refuse(
                     "`is` with a run-time boolean cannot be compiled", "identity is decided while compiling.",
                     "write the condition itself, or `not` it.",
@@ -316,7 +314,8 @@ class Expressions(Subscripts):
             return False
         if isinstance(a, Value) or isinstance(b, Value):
             self.refuse(
-                "`is` between run-time values cannot be compiled", "identity is decided while compiling.", "compare with `==`."
+                "`is` between run-time values cannot be compiled", "identity is decided while compiling.",
+                "compare with `==`.",
             )
         return False
 
@@ -492,7 +491,7 @@ class Expressions(Subscripts):
         real = np.ndarray if isinstance(b.ty, Array) else np.float64
         if hasattr(real, name):
             self.refuse(f"attribute `{name}` of {describe(b)} cannot be compiled", "there is no rule for it.")
-        self.refuse(f"{describe(b)} has no attribute {name!r}")
+        return self.refuse(f"{describe(b)} has no attribute {name!r}")
 
     def _attribute_of_structure(self, b: Binding, name: str) -> Binding:
         if is_named_tuple(type(b)) and name in b._fields:
@@ -579,8 +578,10 @@ class Expressions(Subscripts):
 
 # Functions of numbers that give the same result while compiling as at run time.
 FOLDABLE: frozenset[Any] = frozenset(
-    {builtins.abs, builtins.min, builtins.max, builtins.pow, builtins.divmod, builtins.round, builtins.float, builtins.int,
-     builtins.bool, builtins.complex, builtins.sum}
+    {
+        builtins.abs, builtins.min, builtins.max, builtins.pow, builtins.divmod, builtins.round, builtins.float,
+        builtins.int, builtins.bool, builtins.complex, builtins.sum,
+    }
 ) | frozenset(f for name, f in vars(math).items() if callable(f) and not name.startswith("_"))
 
 

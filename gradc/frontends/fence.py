@@ -28,7 +28,8 @@ _REFUSED: dict[type[ast.AST], tuple[str, str, str]] = {
     ast.Global: ("`global`", *_SCOPE),
     ast.Nonlocal: ("`nonlocal`", *_SCOPE),
     ast.ClassDef: (
-        "a class definition inside a function", "classes are static structure.", "define the class outside the function."
+        "a class definition inside a function", "classes are static structure.",
+        "define the class outside the function.",
     ),
     ast.Delete: ("`del`", "names and items have a fixed place in compiled code.", "leave the name; it costs nothing."),
 }

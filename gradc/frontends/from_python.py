@@ -89,8 +89,8 @@ def parse(function: Callable[..., Any], args: Sequence[Any]) -> Program:
 
     args: one value per parameter of the signature (`bind_arguments`), as trees of numbers and arrays. A leaf
         may be `Typed`, where only the type is known.
-    Raises: GradcError at the user's line for what cannot be compiled; `NeedStatic` with keys ("leaf", position) where the
-        value of a `Typed` leaf is needed.
+    Raises: GradcError at the user's line for what cannot be compiled; `NeedStatic` with keys ("leaf", position) where
+        the value of a `Typed` leaf is needed.
     """
     plain = plain_function(function)
     flat: list[Any] = []
@@ -163,9 +163,8 @@ def _interpret(
             "a value that a loop computes must be known when the function is compiled", func.loc
         ) from None
     static = {machine.position_of[k]: frozen[k] for k in machine.used_frozen}
-    return Program(
-        func, tuple(trees), tree, tuple(machine.captures), tuple(machine.guards.values()), static, tuple(machine.rebinds)
-    )
+    captures, guards = tuple(machine.captures), tuple(machine.guards.values())
+    return Program(func, tuple(trees), tree, captures, guards, static, tuple(machine.rebinds))
 
 
 def _finish_result(machine: Interpreter, func: Func, result: Binding) -> Tree:

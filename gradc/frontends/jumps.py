@@ -91,7 +91,7 @@ class _Lowering:
         target = ast.copy_location(ast.Name(name, ast.Store()), at)
         return ast.copy_location(ast.Assign([target], value), at)
 
-    def constant(self, value: object, at: ast.AST) -> ast.expr:
+    def constant(self, value: bool | None, at: ast.AST) -> ast.expr:
         return ast.copy_location(ast.Constant(value), at)
 
     def load(self, name: str, at: ast.AST) -> ast.expr:
@@ -217,13 +217,15 @@ class _Lowering:
         new = _like(s)
         body = list(s.body)
         returns = _returns(s.body)
-        if isinstance(new, ast.While) and any(isinstance(n, ast.NamedExpr) for n in ast.walk(s.test)):
+        assert isinstance(new, ast.For | ast.While)
+        if isinstance(s, ast.While) and isinstance(new, ast.While) and any(
+            isinstance(n, ast.NamedExpr) for n in ast.walk(s.test)
+        ):
             # A condition that binds a name is the first statement of an endless loop.
             leave = ast.copy_location(ast.Break(), s.test)
             go_on = ast.copy_location(ast.Pass(), s.test)
             body.insert(0, ast.copy_location(ast.If(s.test, [go_on], [leave]), s.test))
             new.test = self.constant(True, s.test)
-            new.bound_in_test = True  # type: ignore[attr-defined]
         jumps = list(_own_jumps(body))
         exits = returns or any(isinstance(j, ast.Break) for j in jumps)
         skips = any(isinstance(j, ast.Continue) for j in jumps)

@@ -47,7 +47,7 @@ from gradc.ir.nodes import Block, Func, Value
 from gradc.ir.opdef import OpDef
 from gradc.ir.program import Capture, Guard, leaf_type
 from gradc.ir.tree import LEAF_TYPES, flatten, is_structure, leaf_names, unflatten
-from gradc.ir.types import Array, Dim, Scalar, Size, Type, clamp_size
+from gradc.ir.types import Array, Dim, Scalar, Size, Type, clamp_size, scalar_of_python
 from gradc.ops import TABLE
 from gradc.ops.memory import dim
 
@@ -59,7 +59,7 @@ class FrontBuilder(Builder):
 
     def __init__(self, func: Func) -> None:
         super().__init__(func)
-        self.owner: dict[Value, Block] = {p: func.body for p in func.params}
+        self.owner: dict[Value, Block] = dict.fromkeys(func.params, func.body)
         self.open: list[Block] = [func.body]
         self.on_write: Callable[[Value], None] | None = None
 
@@ -333,7 +333,7 @@ class Machine:
         if isinstance(b, list | tuple) and type(b) in (list, tuple):
             made: Value = self.call_table(np.array, b)
             return made
-        self.refuse(f"{describe(b)} is not a number or an array")
+        return self.refuse(f"{describe(b)} is not a number or an array")
 
     def call_table(self, target: Any, *args: Any, **keywords: Any) -> Any:
         """What the op table does for a NumPy function."""
@@ -356,7 +356,14 @@ class Machine:
                 return b
             if b.rank == 0:
                 return self.emit("load", b, region=())
-        self.refuse(f"{what} is {describe(b)}, not a number")
+        return self.refuse(f"{what} is {describe(b)}, not a number")
+
+    @staticmethod
+    def scalar_type(b: Binding) -> Scalar | None:
+        """The type of a number, known or not; None for anything else."""
+        if is_number(b):
+            return Scalar(b.dtype.name) if isinstance(b, np.generic) else scalar_of_python(b)
+        return b.ty if isinstance(b, Value) and isinstance(b.ty, Scalar) else None
 
     # ---------------------------------------------------------------------------------------- static
 
@@ -373,7 +380,7 @@ class Machine:
                 "it is computed from array contents or sizes, which differ from call to call.",
                 "use a literal, or a Python number passed as an argument.",
             )
-        self.need(needs)
+        return self.need(needs)
 
     def static_int(self, b: Binding, what: str) -> int:
         """A static integer."""
@@ -540,4 +547,4 @@ def field_names(cls: type) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(cls))
 
 
-__all__ = ["FrontBuilder", "Iteration", "Link", "Machine", "Snapshot", "TABLE", "field_names", "reads"]
+__all__ = ["TABLE", "FrontBuilder", "Iteration", "Link", "Machine", "Snapshot", "field_names", "reads"]

@@ -58,7 +58,7 @@ class Template:
         if not isinstance(other, Template) or other.base is not self.base or len(other.chain) != len(self.chain):
             return False
         return all(
-            a.op is b.op and a.attrs.get("region") == b.attrs.get("region") and a.attrs.get("perm") == b.attrs.get("perm")
+            a.op is b.op and all(a.attrs.get(name) == b.attrs.get(name) for name in ("region", "perm"))
             for a, b in zip(self.chain, other.chain, strict=True)
         )
 
@@ -156,13 +156,6 @@ class Branches(Calls):
             return value
         cast: Value = self.emit("cast", value, dtype=ty.dtype, weak=ty.weak)
         return cast
-
-    @staticmethod
-    def scalar_type(b: Binding) -> Scalar | None:
-        """The type of a number, known or not; None for anything else."""
-        if is_number(b):
-            return Scalar(b.dtype.name) if isinstance(b, np.generic) else scalar_of_python(b)
-        return b.ty if isinstance(b, Value) and isinstance(b.ty, Scalar) else None
 
     def template(self, value: Value) -> Template | None:
         """How a view that was made in a block that was left can be made again here; None where it is not a view.
@@ -310,7 +303,7 @@ class _Merger:
         return lambda: self.results[slot]
 
     def _merge_bound(self, t: Binding, e: Binding) -> Thunk:
-        if t is e or e is MISSING and _plain(t):
+        if t is e or (e is MISSING and _plain(t)):
             return lambda: t
         if t is MISSING and _plain(e):
             return lambda: e
@@ -331,7 +324,7 @@ class _Merger:
                 self.slots[key] = self._yield(t, e, ty, self.name)
             slot = self.slots[key]
             return lambda: self.results[slot]
-        if type(t) is type(e) and not isinstance(t, Value) and _equal(t, e):
+        if type(t) is type(e) and not isinstance(t, Value) and is_equal(t, e):
             return lambda: t
         return self._poison(t, e)
 
@@ -434,7 +427,7 @@ class _Merger:
             side = 1 if t is MISSING else 0
             known = self._reference(present, side) or self._store(present, side)
             return known if known is not None else self._poison(t, e, _NO_SIZE)
-        if t.rank != e.rank or any(_clash(p, q) for p, q in zip(t.shape, e.shape, strict=True)):
+        if t.rank != e.rank or any(sizes_clash(p, q) for p, q in zip(t.shape, e.shape, strict=True)):
             return self._poison(t, e, "their shapes differ.")
         dtype = promote_dtypes((Scalar(t.dtype), Scalar(e.dtype))).dtype
         same = t.dtype == e.dtype
@@ -537,13 +530,17 @@ def _propagate(b: Binding) -> Binding:
 
 
 def _same_number(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and (a == b and np.copysign(1, np.real(a)) == np.copysign(1, np.real(b)) or (a != a and b != b))
+    if type(a) is not type(b):
+        return False
+    same_sign = bool(np.copysign(1, np.real(a)) == np.copysign(1, np.real(b)))
+    return bool((a == b and same_sign) or (a != a and b != b))
 
 
-def _equal(a: Any, b: Any) -> bool:
+def is_equal(a: Any, b: Any) -> bool:
+    """Whether two objects known while compiling are equal."""
     try:
         return bool(a == b)
-    except Exception:  # noqa: BLE001  # any object's own comparison
+    except Exception:  # any object's own comparison
         return False
 
 
@@ -554,7 +551,7 @@ def _same_content(container: Any, content: Any) -> bool:
     return len(now) == len(content) and all(x is y for x, y in zip(now, content, strict=True))
 
 
-def _clash(p: Size, q: Size) -> bool:
+def sizes_clash(p: Size, q: Size) -> bool:
     """Whether two sizes are known to differ (a literal 1 is the only size that is 1)."""
     return p != q and ((isinstance(p, int) and isinstance(q, int)) or p == 1 or q == 1)
 

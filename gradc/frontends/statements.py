@@ -118,7 +118,7 @@ class Statements(Loops):
 
     def _store_attribute(self, base: Binding, name: str, b: Binding) -> None:
         if is_structure(base) and dataclasses.is_dataclass(base):
-            if base.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+            if getattr(type(base), "__dataclass_params__").frozen:  # noqa: B009  # mypy does not know it
                 self.fail("AttributeError", f"cannot assign to field {name!r} of a frozen dataclass")
             if name not in {f.name for f in dataclasses.fields(base)}:
                 self.refuse(f"{type(base).__name__} has no field {name!r}")
@@ -215,20 +215,22 @@ class Statements(Loops):
         if s.exc is None:
             self.refuse("a bare `raise` cannot be compiled")
         node = s.exc.func if isinstance(s.exc, ast.Call) else s.exc
-        cls = self.eval(node)
+        cls: Any = self.eval(node)
         if not (isinstance(cls, type) and issubclass(cls, Exception)):
             self.refuse(f"{describe(cls)} cannot be raised")
-        known = getattr(builtins, cls.__name__, None) or getattr(errors, cls.__name__, None)
+        assert isinstance(cls, type)
+        name = cls.__name__
+        known = getattr(builtins, name, None) or getattr(errors, name, None)
         if known is not cls:
             self.refuse(
-                f"{cls.__name__} cannot be raised in a compiled function", "compiled code raises Python's own exceptions.",
-                "raise ValueError, or another builtin exception.",
+                f"{cls.__name__} cannot be raised in a compiled function",
+                "compiled code raises Python's own exceptions.", "raise ValueError, or another builtin exception.",
             )
         parts = [self.eval(a) for a in s.exc.args] if isinstance(s.exc, ast.Call) else []
         texts = [str(p) for p in parts if isinstance(p, str) or is_number(p)]
         values = [p for p in parts if is_scalar(p)]
         false = self.builder.const(False)
-        self.builder.emit("check", (false, *values), error=cls.__name__, message=" ".join(texts))
+        self.builder.emit("check", (false, *values), error=name, message=" ".join(texts))
         raise PathEnds
 
     # ----------------------------------------------------------------------------------- definitions
@@ -247,11 +249,10 @@ class Statements(Loops):
             return made
         with self.at(decorator):
             wrapper = self.eval(decorator)
-            if isinstance(wrapper, types.FunctionType | Closure) and not (wrapper.__module__ or "").startswith(
-                ("functools", "gradc")
-            ):
+            module = getattr(wrapper, "__module__", None) or ""
+            if isinstance(wrapper, types.FunctionType | Closure) and module.split(".")[0] not in ("functools", "gradc"):
                 return self.call(wrapper, [made], {})
-            self.refuse(
+            return self.refuse(
                 "a decorator of a nested function cannot be compiled",
                 hint="define the function at module level, or call it without the decorator.",
             )
@@ -329,7 +330,7 @@ class Statements(Loops):
                 return self._matches_mapping(pattern, b, bound)
             case ast.MatchClass():
                 return self._matches_class(pattern, b, bound)
-        self.refuse("this pattern cannot be compiled")
+        return self.refuse("this pattern cannot be compiled")
 
     def _matches_sequence(self, pattern: ast.MatchSequence, b: Binding, bound: dict[str, Binding]) -> Binding:
         if not isinstance(b, list | tuple):

@@ -96,7 +96,7 @@ class Subscripts(Machine):
         entry = CALLS.get(base) if base.__hash__ is not None else None
         if entry is not None:
             return self.build(entry.build, (key,), {}, type(base).__name__)
-        self.refuse(f"{describe(base)} cannot be indexed", "only arrays, lists, tuples, dicts and strings are.")
+        return self.refuse(f"{describe(base)} cannot be indexed", "only arrays, lists, tuples, dicts and strings are.")
 
     def _key(self, b: Binding) -> Any:
         if isinstance(b, tuple):
@@ -109,14 +109,30 @@ class Subscripts(Machine):
             return base[slice(*bounds)]
         if isinstance(key, Value):
             key = self.scalar(key, "an index")
-        if isinstance(key, Value) and self.dependencies(key) is None and isinstance(base, list | tuple):
-            # The position depends on data: the items become an array, where they are numbers.
-            if base and all(is_number(x) or is_scalar(x) for x in base):
-                return self.item(self.call_table(np.array, list(base)), key)
+        if isinstance(key, Value) and self.dependencies(key) is None and isinstance(base, list | tuple) and base:
+            found = self._chosen_item(base, key)
+            if found is not None:
+                return found
         k = self.static_int(key, "an index into a list or tuple")
         if not -len(base) <= k < len(base):
             self.fail("IndexError", f"{type(base).__name__} index out of range")
         return self.read(f"item {k}", base[k])
+
+    def _chosen_item(self, base: Sequence[Binding], key: Value) -> Binding:
+        """An item at a position that depends on data: of numbers as an array, of arrays as a reference."""
+        if all(is_number(x) or is_scalar(x) for x in base):
+            return self.item(self.call_table(np.array, list(base)), key)
+        first = base[0]
+        if not all(is_array(x) and x.rank == first.rank and x.dtype == first.dtype for x in base):
+            return None
+        n = len(base)
+        in_range = self.emit("logical_and", self.emit("ge", key, -n), self.emit("lt", key, n))
+        self.fail("IndexError", f"{type(base).__name__} index out of range", in_range)
+        position = self.emit("where", self.emit("lt", key, 0), key + n, key)
+        found = base[-1]
+        for k in range(n - 2, -1, -1):
+            found = self.emit("select_ref", self.emit("eq", position, k), base[k], found)
+        return found
 
     def read_region(self, base: Value, index: Index) -> Binding:
         """base[index]: an element, a view, or a new array."""

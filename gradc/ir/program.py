@@ -15,7 +15,7 @@ import numpy as np
 from gradc.errors import DTypeError, Loc
 from gradc.ir.nodes import Func
 from gradc.ir.tree import Tree
-from gradc.ir.types import Array, Scalar, Size, Type, scalar_of_python, size_variable
+from gradc.ir.types import Array, Layout, Scalar, Size, Type, scalar_of_python, size_variable
 
 SUPPORTED_KINDS = "biufc"
 
@@ -89,10 +89,10 @@ class Expansion:
 
     Parameters of `func`: one per leaf of the arguments, then one per leaf of `captures`; results: leaves of `result`.
 
-    The protocol: `obj.__gradc_expand__(args, kwargs) -> Expansion`, where args and kwargs are trees whose leaves are Python
-    numbers (known) or `Typed`; the object parses its function with `parse(function, bound_args)`, which takes
-    `Typed` leaves, transforms, and answers. `obj.__gradc_function__`, where present, is instead a plain function that
-    the call means (what `jit` returns).
+    The protocol: `obj.__gradc_expand__(args, kwargs) -> Expansion`, where args and kwargs are trees whose leaves are
+    Python numbers (known) or `Typed`; the object parses its function with `parse(function, bound_args)`, which
+    takes `Typed` leaves, transforms, and answers. `obj.__gradc_function__`, where present, is instead a plain
+    function that the call means (what `jit` returns).
     """
 
     func: Func
@@ -118,7 +118,8 @@ def leaf_type(leaf: Any, name: str) -> Type:
         shape: tuple[Size, ...] = tuple(
             1 if n == 1 else size_variable(f"{name}_{axis}") for axis, n in enumerate(leaf.shape)
         )
-        return Array(leaf.dtype.name, shape, "C" if leaf.flags.c_contiguous else "F" if leaf.flags.f_contiguous else "A")
+        layout: Layout = "C" if leaf.flags.c_contiguous else "F" if leaf.flags.f_contiguous else "A"
+        return Array(leaf.dtype.name, shape, layout)
     if isinstance(leaf, np.generic):
         _require_numbers(leaf.dtype, name)
         return Scalar(leaf.dtype.name)
