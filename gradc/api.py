@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, overload
 
+from gradc.errors import UnsupportedError
 from gradc.ir.nodes import Value
 from gradc.ir.opdef import call
 from gradc.ir.tree import children, is_structure, rebuild
@@ -100,6 +101,42 @@ def stop_gradient(x: T) -> T:
     3.0
     """
     return x
+
+
+# Inside a compiled function the calls above happen while it is compiled.
+
+
+@call(jit)
+def _jit(f: Any) -> Any:
+    return jit(_known(f))
+
+
+@call(grad)
+def _grad(f: Any, argnums: Any = 0, has_aux: Any = False) -> Any:
+    return grad(_known(f), argnums, has_aux)
+
+
+@call(value_and_grad)
+def _value_and_grad(f: Any, argnums: Any = 0, has_aux: Any = False) -> Any:
+    return value_and_grad(_known(f), argnums, has_aux)
+
+
+@call(vjp)
+def _vjp(f: Any, *primals: Any) -> Any:
+    raise UnsupportedError(
+        "gradc.vjp cannot be called in a compiled function",
+        why="its pullback is an object that only Python can hold.",
+        hint="use gradc.grad of a weighted sum of the result.",
+    )
+
+
+def _known(f: Any) -> Any:
+    if callable(f):
+        return f
+    raise UnsupportedError(
+        "a function that is defined inside a compiled one cannot be differentiated there",
+        hint="define it outside, with what it needs as arguments.",
+    )
 
 
 @call(stop_gradient)

@@ -304,7 +304,7 @@ def _random_like(x: Any, random: np.random.Generator) -> Any:
 def _dot(cotangents: Sequence[Any], leaves: Sequence[Any]) -> float:
     """Sum of the products of all entries: what the pullback of `cotangents` differentiates."""
     products = [float(np.sum(np.asarray(x).real * c)) for c, x in zip(cotangents, leaves, strict=True)]
-    return sum(products)
+    return float(sum(products))
 
 
 # ------------------------------------------------------------------------------------------- the function

@@ -387,6 +387,25 @@ def test_derivatives_nest():
     assert gradc.jit(lambda x: slope(x) + gradc.stop_gradient(x))(2.0) == 14.0
 
 
+def sum_of_squares(w):
+    return (w * w).sum()
+
+
+def test_a_gradient_may_be_made_and_called_in_a_function_that_is_compiled():
+    def after_training(rate):
+        w = np.array([1.0, 2.0])
+        for _ in range(3):
+            w = w - rate * gradc.grad(sum_of_squares)(w)
+        return (w * w).sum()
+
+    assert gradc.grad(after_training)(0.1) == pytest.approx(-60 * 0.8**5)
+    gradc.check_grads(after_training, (0.1,), order=2)
+    value_and_slope = gradc.value_and_grad(helper)
+    assert gradc.jit(lambda n: value_and_slope(n))(3) == (9, 6.0)
+    with pytest.raises(gradc.UnsupportedError, match="vjp"):
+        gradc.jit(lambda x: gradc.vjp(helper, x)[0])(1.0)
+
+
 # ------------------------------------------------------------------------------------------ looking inside
 
 
@@ -411,6 +430,16 @@ def test_source_is_that_of_the_signature_called_last():
     namespace: dict[str, Any] = {}
     exec(made.source, namespace)
     assert namespace["product_grad"](3.0, 2.0) == 4.0
+
+
+def test_stages_are_dumped_and_printed(tmp_path, monkeypatch, capsys):
+    settings = read_config({"GRADC_DUMP": str(tmp_path), "GRADC_DEBUG": "reverse"})
+    monkeypatch.setattr("gradc.runtime.pipeline.config", lambda: settings)
+    gradc.grad(product)(2.0, 3.0)
+    names = sorted(p.name for p in (tmp_path / "product_grad").iterdir())
+    assert names[0] == "01-parse.ir" and any(n.endswith("-reverse.ir") for n in names) and "kernel.py" in names
+    printed = capsys.readouterr().err
+    assert "after reverse" in printed and "after cse" not in printed
 
 
 def test_pickles_by_reference():

@@ -24,6 +24,7 @@ import numpy as np
 from gradc.errors import UnsupportedError
 from gradc.ir.program import Expansion, Program, Typed
 from gradc.ir.tree import Branch, Tree, flatten
+from gradc.ir.types import WEAK_FLOAT, WEAK_INT
 from gradc.runtime import fastcall, pipeline
 from gradc.runtime.cache import cache
 from gradc.runtime.failures import explained, no_such_signature
@@ -38,6 +39,7 @@ from gradc.runtime.leaves import (
     writable_alias,
 )
 from gradc.runtime.lowered import Lowered
+from gradc.runtime.ownership import accept_ints
 from gradc.runtime.pipeline import Request, Staged
 from gradc.runtime.plan import (
     Plan,
@@ -354,20 +356,26 @@ class Compiled:
 
     def __gradc_expand__(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Expansion:
         """What a call of this object becomes inside another compiled function."""
-        staged = self._expanded(self._bind(*args, **kwargs))
-        return Expansion(staged.func, staged.result, staged.program.captures, staged.program.guards)
+        staged, ints = self._expanded(self._bind(*args, **kwargs))
+        func = accept_ints(staged.func, ints)
+        return Expansion(func, staged.result, staged.program.captures, staged.program.guards)
 
-    def _expanded(self, values: tuple[Any, ...]) -> Staged:
+    def _expanded(self, values: tuple[Any, ...]) -> tuple[Staged, list[int]]:
+        """The program for leaves of which some are types only; and which run-time ints it takes as floats."""
         leaves, tree = flatten_typed(values)
         assert isinstance(tree, Branch)
         plan = make_plan(tree.items, self._signature, self._transform, self._qualname)
+        ints: list[int] = []
         for k in plan.wrt:
             if leaves[k].__class__ is int:
                 leaves[k] = float(leaves[k])
+            elif isinstance(leaves[k], Typed) and leaves[k].ty == WEAK_INT:
+                leaves[k] = Typed(WEAK_FLOAT)
+                ints.append(k)
             if not isinstance(leaves[k], Typed):
                 check_differentiable(leaves[k], plan.names[k])
         program = program_of(self._function, rebuild_values(tree.items, leaves))
-        return self._stage(program, plan, ())
+        return self._stage(program, plan, ()), ints
 
 
 def compiled(function: Callable[..., Any], transform: Transform) -> Compiled:
@@ -381,7 +389,7 @@ def compiled(function: Callable[..., Any], transform: Transform) -> Compiled:
 def program_of(function: Callable[..., Any], values: Sequence[Any]) -> Program:
     """What the front end makes of a call of `function`; derivatives of derivatives start from the inner one's IR."""
     if isinstance(function, Compiled) and function._transform.kind != "jit":
-        staged = function._expanded(tuple(values))
+        staged, _ = function._expanded(tuple(values))
         program = staged.program
         return Program(
             staged.func, program.args, staged.result, program.captures, program.guards, program.static, program.rebinds

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from gradc.ir.builder import Builder
 from gradc.ir.effects import roots, written_params
 from gradc.ir.nodes import Block, Func, Value, clone_func, walk_blocks
-from gradc.ir.types import Array, Scalar
+from gradc.ir.types import WEAK_INT, Array, Scalar
 
 
 def substitute(func: Func, replacements: dict[int, Value], start: int = 0) -> None:
@@ -49,6 +49,23 @@ def copy_on_entry(func: Func) -> Func:
         for k in written:
             param = func.params[k]
             replacements[id(param)] = _copy(builder, param)
+    func.body.nodes[:0] = top.nodes
+    substitute(func, replacements, len(top.nodes))
+    return func
+
+
+def accept_ints(func: Func, positions: Sequence[int]) -> Func:
+    """The function whose float parameters at `positions` take Python ints."""
+    if not positions:
+        return func
+    func = clone_func(func)
+    builder = Builder(func, checks=False)
+    replacements: dict[int, Value] = {}
+    with builder, builder.into(Block()) as top:
+        for k in positions:
+            old = func.params[k]
+            func.params[k] = Value(WEAK_INT, old.name)
+            replacements[id(old)] = builder.emit("cast", (func.params[k],), dtype="float64", weak=True)
     func.body.nodes[:0] = top.nodes
     substitute(func, replacements, len(top.nodes))
     return func
