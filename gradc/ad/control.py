@@ -252,7 +252,7 @@ class ControlAdjoints(StraightAdjoints):
             return None
         if not order_is_free(node, self.activity, self.structure):
             return None
-        if any(self.structure.node_inside(w, node) and self._sweep_of(w.operands[0]) is sweep for w in self.plan.saved):
+        if any(self._saves_outside(w, node) for w in self.plan.saved):
             return None
         copy = sweep.nodes[node]
         at = sweep.target.nodes.index(copy)
@@ -280,6 +280,13 @@ class ControlAdjoints(StraightAdjoints):
         made_there = {r for n in split.moved for r in n.results}
         shadows = {s.buffer for s in self.cts.shadows.values()}
         return split if (moved.writes | moved.adds) <= made_there | shadows else None
+
+    def _saves_outside(self, write: Node, node: Node) -> bool:
+        """Whether `write` is inside `node` and into a buffer from outside."""
+        structure = self.structure
+        return structure.node_inside(write, node) and any(
+            not structure.is_inside(root, node) for root in roots(write.operands[0])
+        )
 
     def _run_together(self, node: Node, body: Block, frame: Frame) -> list[tuple[Value, Value, Value]]:
         """Put the forward part at the start of the reverse block; (parameter, yield, start) of what is carried."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gradc.ad.activity import carried_inits, carried_params, carried_results
-from gradc.ad.residuals import Plan
+from gradc.ad.residuals import Plan, induction_of
 from gradc.ad.slices import Slice
 from gradc.ad.structure import Structure
 from gradc.ad.tapes import Sizes, Tape, iteration_number, trip_count, values_before
@@ -166,6 +166,13 @@ class Primals:
             frame.provided[value] = made
             return made
         node = value.node
+        induction = induction_of(value, self.structure) if node is None and provision == "recompute" else None
+        if induction is not None:
+            init, amount, start, _, step, index = (self.primal(v) for v in induction)
+            number = iteration_number(index, start, step)
+            made = init + (number if _is_one(amount) else number * amount)
+            frame.provided[value] = made
+            return made
         if node is None or (provision != "recompute" and node.op.kind not in ("view", "query")):
             raise InternalError(f"nothing provides {value!r} in the reverse sweep", self.builder.loc)
         if frame is self.frame:
@@ -416,6 +423,10 @@ class Primals:
         frame.block.nodes[:0] = again + frame.header.nodes
         assert frame.parent is not None
         self.frame = frame.parent
+
+
+def _is_one(value: Value) -> bool:
+    return value.node is not None and value.node.op.name == "const" and bool(value.node.attrs["value"] == 1)
 
 
 def _base_name(value: Value) -> str:

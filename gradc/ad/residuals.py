@@ -21,13 +21,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from gradc.ad.activity import Activity, can_vary, carried_inits, carried_params
+from gradc.ad.activity import Activity, can_vary, carried_inits, carried_params, carried_yields
 from gradc.ad.apply import read_by_rule
 from gradc.ad.slices import slice_of, written_from_inside
 from gradc.ad.structure import Structure
 from gradc.ir.effects import own_reads, own_write, roots
 from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
-from gradc.ir.types import Array, Scalar, Stack
+from gradc.ir.types import Array, Scalar, Stack, is_integer
 
 Provision: TypeAlias = Literal["keep", "recompute", "escape", "tape"]
 
@@ -219,6 +219,13 @@ class Planner:
         if self._is_loop_index(value):
             self.plan.provision[value] = "recompute"
             return
+        induction = induction_of(value, self.structure)
+        if induction is not None:
+            self.plan.provision[value] = "recompute"
+            for part in induction:
+                for use in list(self.plan.needed[value]):
+                    self.need(part, use)
+            return
         price = self.recompute_price(value, self.plan.needed[value])
         if price is not None and price <= RECOMPUTE_LIMIT:
             self.plan.provision[value] = "recompute"
@@ -247,6 +254,8 @@ class Planner:
         if self.plan.provision.get(value) in ("tape", "escape", "keep"):
             return 1
         node = value.node
+        if node is None and induction_of(value, self.structure) is not None:
+            return 1
         if node is None or value in self.structure.writes_to:
             return None
         if node.op.name == "const":
@@ -277,7 +286,7 @@ class Planner:
             # A local array of a loop that is never written: there if it is provided itself.
             return self.recompute_price(root, uses) is not None
         writes = self.structure.writes_to.get(root, ())
-        if not any(self.structure.may_follow(w, read) for w in writes):
+        if not any(self.structure.may_follow(w, read, root) for w in writes):
             return True
         if any(self.structure.written_between(root, read, use) for use in uses):
             return False
@@ -298,7 +307,7 @@ class Planner:
             for write in self.structure.writes_to[root]:
                 if write in self.plan.saved:
                     continue
-                if any(self.structure.may_follow(write, use) for use in uses):
+                if any(self.structure.may_follow(write, use, root) for use in uses):
                     self.plan.saved.add(write)
                     self.need_place(write.operands[0], write)
                     for operand in write.operands[2:]:
@@ -370,6 +379,32 @@ class Planner:
     def seeds_inside(self, node: Node) -> list[Value]:
         """Needed values defined inside `node`."""
         return [v for v, _ in self._needed_inside(node)]
+
+
+def induction_of(value: Value, structure: Structure) -> tuple[Value, ...] | None:
+    """Start and step of an integer that a `for` carries and changes by the same amount in every iteration.
+
+    With them come the operands that number the iterations. None for any other value.
+    """
+    home = structure.def_block.get(value)
+    owner = structure.owner_of[home] if home is not None else None
+    if value.node is not None or owner is None or owner.op.name != "for" or not is_integer(value.ty):
+        return None
+    params = carried_params(owner, owner.blocks[0])
+    if value not in params:
+        return None
+    k = params.index(value)
+    step = carried_yields(owner)[k].node
+    if step is None or step.op.name != "add" or value not in step.operands:
+        return None
+    amount = step.operands[1] if step.operands[0] is value else step.operands[0]
+    if amount is value or (not _is_constant(amount) and structure.is_inside(amount, owner)):
+        return None
+    return carried_inits(owner)[k], amount, *owner.operands[:3], owner.blocks[0].params[0]
+
+
+def _is_constant(value: Value) -> bool:
+    return value.node is not None and value.node.op.name == "const"
 
 
 MEMORY_READS = frozenset({"load", "gather", "mask_select"})

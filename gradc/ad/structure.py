@@ -78,12 +78,18 @@ class Structure:
             node = owner
         return node
 
-    def may_follow(self, later: Node, earlier: Node) -> bool:
-        """Whether an execution of `later` may come after one of `earlier`."""
+    def may_follow(self, later: Node, earlier: Node, root: Value) -> bool:
+        """Whether an execution of `later` may come after one of `earlier`, while `root` is one and the same buffer.
+
+        A loop around the definition of `root` makes a new buffer in each iteration.
+        """
         if self.order[later] > self.order[earlier]:
             return True
+        home = self.def_block[root]
         around = self.owners_of(earlier)
-        return any(n.op.name != "if" and n in around for n in self.owners_of(later))
+        return any(
+            n.op.name != "if" and n in around and self.encloses(home, self.block_of[n]) for n in self.owners_of(later)
+        )
 
     def written_between(self, root: Value, definition: Node, use: Node) -> bool:
         """Whether `root` may be written after `definition`, up to the end of `use`, in one run of the former's block.
