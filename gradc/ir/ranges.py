@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from gradc.ir.nodes import Block, Func, Node, Value, walk_blocks
+from gradc.ir.region import Arg, At, NewAxis
 from gradc.ir.types import (
     Array,
     Atom,
@@ -44,6 +45,7 @@ class Facts:
 
     def __init__(self, func: Func) -> None:
         self.facts: list[Size] = []
+        self._disjunctions: list[tuple[Value, Value]] = []
         self._polynomials: dict[int, Size] = {}
         self._held: dict[int, Value] = {}
         self._unknowns = 0
@@ -60,11 +62,12 @@ class Facts:
     @contextmanager
     def scope(self) -> Iterator[None]:
         """What is learnt inside is forgotten afterwards."""
-        known = len(self.facts)
+        known, either = len(self.facts), len(self._disjunctions)
         try:
             yield
         finally:
             del self.facts[known:]
+            del self._disjunctions[either:]
 
     # -------------------------------------------------------------------------------------- polynomials
 
@@ -126,6 +129,8 @@ class Facts:
                 if (node.op.name == "logical_and") == truth:
                     for operand in node.operands:
                         self.assume(operand, truth)
+                elif truth:
+                    self._disjunctions.append((node.operands[0], node.operands[1]))
             case "logical_not":
                 self.assume(node.operands[0], not truth)
             case "cast" | "let":
@@ -138,17 +143,16 @@ class Facts:
         if name not in _OPPOSITE or name == "ne" or not all(map(is_signed, node.operands)):
             return None
         a, b = (self.polynomial(v) for v in node.operands)
-        forward, backward = subtract_sizes(a, b), subtract_sizes(b, a)
         match name:
             case "ge":
-                return [forward]
+                return [subtract_sizes(a, b)]
             case "gt":
-                return [add_sizes(forward, -1)]
+                return [add_sizes(subtract_sizes(a, b), -1)]
             case "le":
-                return [backward]
+                return [subtract_sizes(b, a)]
             case "lt":
-                return [add_sizes(backward, -1)]
-        return [forward, backward]
+                return [add_sizes(subtract_sizes(b, a), -1)]
+        return [subtract_sizes(a, b), subtract_sizes(b, a)]
 
     def required(self, cond: Value) -> list[Size] | None:
         """What must not be negative for a comparison of integers to hold; None for other booleans."""
@@ -168,6 +172,8 @@ class Facts:
                 for cond, block in ((True, node.blocks[0]), (False, node.blocks[1])):
                     if _always_raises(block):
                         self.assume(node.operands[0], not cond)
+            case "index":
+                self._note_slices(node)
             case "mod" if self._is_positive(node.operands[1]) and is_signed(node.result):
                 r = self.polynomial(node.result)
                 self.learn(r)
@@ -193,6 +199,38 @@ class Facts:
                 self.learn(r)
                 self.learn(add_sizes(subtract_sizes(node.operands[0].shape[0], r), -1))
 
+    def _note_slices(self, node: Node) -> None:
+        """The length of x[a:b] is b - a where 0 <= a <= b <= n."""
+        x, first = node.operands[0], len(node.op.operands)
+        lengths = iter(node.result.shape)
+        sizes = iter(x.shape)
+        for entry in node.attrs["region"]:
+            if isinstance(entry, NewAxis):
+                next(lengths)
+                continue
+            size = next(sizes)
+            if isinstance(entry, At):
+                continue
+            length = next(lengths)
+            if isinstance(length, int) or entry.step not in (None, 1):
+                continue
+            start, stop = (self._bound(node, first, b, size, e) for b, e in ((entry.start, 0), (entry.stop, size)))
+            if start is None or stop is None or length == subtract_sizes(stop, start):
+                continue
+            span = subtract_sizes(stop, start)
+            if self.proves(start) and self.proves(subtract_sizes(size, stop)) and self.proves(span):
+                self.learn(subtract_sizes(length, span))
+                self.learn(subtract_sizes(span, length))
+
+    def _bound(self, node: Node, first: int, bound: int | Arg | None, size: Size, default: Size) -> Size | None:
+        """A bound of a slice as a polynomial."""
+        if bound is None:
+            return default
+        if isinstance(bound, int):
+            return bound if bound >= 0 else add_sizes(size, bound)
+        value = node.operands[first + bound.k]
+        return self.polynomial(value) if is_signed(value) else None
+
     def _is_positive(self, value: Value) -> bool:
         return is_signed(value) and self.proves(add_sizes(self.polynomial(value), -1))
 
@@ -215,6 +253,7 @@ class Facts:
                 if is_signed(inner):
                     self._polynomials[id(inner)] = self.polynomial(outer)
                     self._held[id(inner)] = inner
+        self._use_disjunctions()
         for k, start_value in enumerate(initial):
             param, after = body.params[first + k], body.yields[exits + k]
             if not (is_signed(param) and is_signed(after)):
@@ -223,6 +262,14 @@ class Facts:
             if isinstance(change, int):
                 total = subtract_sizes(self.polynomial(param), self.polynomial(start_value))
                 self.learn(total if change >= 0 else negate_size(total))
+
+    def _use_disjunctions(self) -> None:
+        """Of conditions of which one holds, the one that is left where the other cannot hold."""
+        for pair in self._disjunctions[-_FACTS:]:
+            for one, other in (pair, pair[::-1]):
+                if self.fails(one):
+                    self.assume(other)
+                    break
 
     # ------------------------------------------------------------------------------------------- proofs
 

@@ -77,6 +77,10 @@ def _from_terms(terms: dict[Monomial, int]) -> Size:
 
 def add_sizes(a: Size, b: Size) -> Size:
     """a + b."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a + b
+    if b == 0:
+        return a
     terms = _terms(a)
     for atoms, c in _terms(b).items():
         terms[atoms] = terms.get(atoms, 0) + c
@@ -85,6 +89,8 @@ def add_sizes(a: Size, b: Size) -> Size:
 
 def multiply_sizes(a: Size, b: Size) -> Size:
     """a * b."""
+    if isinstance(b, int) and isinstance(a, Dim) and b:
+        return Dim(tuple((atoms, c * b) for atoms, c in a.terms))
     terms: dict[Monomial, int] = {}
     for left, c in _terms(a).items():
         for right, d in _terms(b).items():
@@ -95,7 +101,7 @@ def multiply_sizes(a: Size, b: Size) -> Size:
 
 def negate_size(a: Size) -> Size:
     """-a."""
-    return multiply_sizes(a, -1)
+    return -a if isinstance(a, int) else Dim(tuple((atoms, -c) for atoms, c in a.terms))
 
 
 def subtract_sizes(a: Size, b: Size) -> Size:

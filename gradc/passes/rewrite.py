@@ -46,7 +46,7 @@ class Rewriter:
         self.builder = Builder(self.func, checks=False)
         self._replaced: dict[int, tuple[Value, Value]] = {}
         self._round_changed = False
-        self._uses: dict[int, int] = {}
+        self._uses: dict[int, int] | None = None
         self._home: dict[int, int] = {}
         self.written: frozenset[Value] = frozenset()
         self.results: frozenset[Value] = frozenset()
@@ -58,7 +58,7 @@ class Rewriter:
                 self._round_changed = False
                 self.written = buffers_written(self.func.body)
                 self.results = frozenset(r for v in self.func.results for r in roots(v))
-                self._uses = _count_uses(self.func.body)
+                self._uses = None
                 self._block(self.func.body)
                 if not self._round_changed:
                     break
@@ -71,6 +71,8 @@ class Rewriter:
 
     def used_once(self, value: Value) -> bool:
         """Whether nothing but the node at hand uses `value`."""
+        if self._uses is None:
+            self._uses = _count_uses(self.func.body)
         return self._uses.get(id(value), 0) <= 1
 
     def same_block(self, *nodes: Node) -> bool:
@@ -210,8 +212,26 @@ class Row:
         assert isinstance(self.tree.func, ast.Name)
         return self.tree.func.id
 
+    @cached_property
+    def _heads(self) -> tuple[str, ...]:
+        """What each operand starts with: the name of an op, "const", or "" for a variable."""
+        assert isinstance(self.tree, ast.Call)
+        return tuple(_head(part) for part in self.tree.args)
+
+    def _may_match(self, node: Node) -> bool:
+        """A quick look at the makers of the operands, which rules most rows out."""
+        makers = [v.node.op.name if v.node is not None else "" for v in node.operands]
+        heads = self._heads
+        if all(not head or head == maker for head, maker in zip(heads, makers, strict=False)):
+            return True
+        if not node.op.commutative:
+            return False
+        return all(not head or head == maker for head, maker in zip(heads, reversed(makers), strict=False))
+
     def apply(self, node: Node, rewriter: Rewriter) -> Value | None:
         """The value that stands for the result of `node`, or None where the row does not apply."""
+        if not self._may_match(node):
+            return None
         for env in _match_operands(self.tree, node, {"node": node, "rewriter": rewriter}, rewriter, 0):
             if self.when is not None and not _call(self.when, env):
                 continue
@@ -232,6 +252,15 @@ class Row:
                     return existing
             del block.nodes[before:]
         return None
+
+
+def _head(part: ast.expr) -> str:
+    match part:
+        case ast.Call(ast.Name(name)):
+            return name
+        case ast.Name(name):
+            return "const" if name in ("c", "d") else ""
+    return "const"
 
 
 def index_rows(rows: Sequence[Row]) -> dict[str, list[Row]]:
