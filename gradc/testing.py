@@ -273,7 +273,7 @@ def _step(x: Any, index: tuple[int, ...] | None, eps: float | None) -> float:
     size = float(np.max(np.abs(array), initial=0.0)) if index is None else float(np.abs(array[index]))
     if not np.isfinite(size):
         size = 1.0
-    return float(np.finfo(array.dtype).eps) ** (1 / 3) * max(1.0, size)
+    return float(np.cbrt(np.finfo(array.dtype).eps)) * max(1.0, size)
 
 
 def _one_at(x: Any, index: tuple[int, ...]) -> Any:

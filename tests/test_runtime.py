@@ -617,3 +617,12 @@ def test_check_grads_passes_on_right_gradients_and_names_the_worst_entry_of_wron
         gradc.check_grads(product, (x, 3.0), modes=("fwd",))
     with pytest.raises(gradc.DTypeError):
         gradc.check_grads(product, ("a", "b"))
+
+
+def test_parameters_may_have_names_of_builtins():
+    def f(len, tuple, float, Exception, n):
+        return len["x"] * tuple[0] * float * n
+
+    made = gradc.grad(f, argnums=("len", "float"))
+    for _ in range(2):
+        assert made({"x": 2.0}, (3.0, None), 4, None, n=5.0) == {"len": {"x": 60.0}, "float": 30.0}

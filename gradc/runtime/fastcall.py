@@ -35,9 +35,9 @@ class Names:
     """The names that generated code refers to, and what they mean."""
 
     def __init__(self) -> None:
-        # `__import__`: Numba's C code looks BLAS up at the first product, with the builtins of the running frame.
-        builtin = {"Exception": Exception, "len": len, "tuple": tuple, "float": float, "__import__": __import__}
-        self.space: dict[str, Any] = {"__builtins__": builtin}
+        # All builtins, by names that parameters of the user's do not hide. Numba's C code looks BLAS up at the first
+        # product with the `__import__` of the running frame.
+        self.space: dict[str, Any] = {f"{_RESERVED}{f.__name__}": f for f in (Exception, len, tuple, float)}
 
     def of(self, value: Any, label: str) -> str:
         """A name for `value`."""
@@ -128,12 +128,12 @@ class _Conditions:
         cls = self.names.of(tree.cls, "class")
         self.tests.append(f"{expression}.__class__ is {cls}")
         if issubclass(tree.cls, dict):
-            self.tests.append(f"tuple({expression}) == {self.names.of(tree.keys, 'keys')}")
+            self.tests.append(f"{_RESERVED}tuple({expression}) == {self.names.of(tree.keys, 'keys')}")
             for key, item in zip(tree.keys, tree.items, strict=True):
                 self.item(item, f"{expression}[{self.names.of(key, 'key')}]")
         elif issubclass(tree.cls, tuple | list):
             if not is_named_tuple(tree.cls):
-                self.tests.append(f"len({expression}) == {len(tree.items)}")
+                self.tests.append(f"{_RESERVED}len({expression}) == {len(tree.items)}")
             for k, item in enumerate(tree.items):
                 self.item(item, f"{expression}[{k}]")
         else:
@@ -278,13 +278,13 @@ def fast_call(
                 conditions.tests.append(f"not {share}({conditions.leaves[w]}, {conditions.leaves[k]})")
     if not conditions.possible:
         return None
-    arguments = ", ".join(f"float({x})" if k in converted else x for k, x in enumerate(conditions.leaves))
+    arguments = ", ".join(f"{_RESERVED}float({x})" if k in converted else x for k, x in enumerate(conditions.leaves))
     call = f"{names.of(kernel, 'kernel')}({arguments})"
     result = f"{names.of(finish, 'finish')}({call})" if finish is not None else call
     this = f"{_RESERVED}self"
     run = (
         f"try:\n            return {result}\n"
-        f"        except Exception as {_RESERVED}error:\n"
+        f"        except {_RESERVED}Exception as {_RESERVED}error:\n"
         f"            return {names.of(failed, 'failed')}({this}, {values}, {_RESERVED}error)\n"
     )
     tests = " and ".join(conditions.tests) or "1"
@@ -292,7 +292,7 @@ def fast_call(
         # A name that is gone, an empty cell: the general way says what is wrong.
         check = (
             f"    try:\n        {_RESERVED}met = {tests}\n"
-            f"    except Exception:\n        {_RESERVED}met = 0\n"
+            f"    except {_RESERVED}Exception:\n        {_RESERVED}met = 0\n"
             f"    if {_RESERVED}met:\n        {run}"
         )
     else:

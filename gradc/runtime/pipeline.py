@@ -27,16 +27,20 @@ from gradc.passes.dce import dce
 from gradc.passes.expand import expand
 from gradc.passes.hoist import hoist
 from gradc.passes.privatize import privatize
+from gradc.passes.privatize import privatize
 from gradc.passes.ranges import ranges
 from gradc.passes.simplify import simplify
+from gradc.passes.stability import stability
 from gradc.passes.stability import stability
 from gradc.runtime.cache import PLACEHOLDER
 from gradc.runtime.ownership import copy_on_entry, keep_results, merge_aliases, own_results, python_floats
 
 PASSES: tuple[tuple[str, Callable[[Func], Func]], ...] = (
     ("stability", stability),
+    ("stability", stability),
     ("simplify", simplify),
     ("cse", cse),
+    ("privatize", privatize),
     ("ranges", ranges),
     ("hoist", hoist),
     ("dce", dce),
