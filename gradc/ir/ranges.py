@@ -44,7 +44,7 @@ class Facts:
     """
 
     def __init__(self, func: Func) -> None:
-        self.facts: list[Size] = []
+        self.facts: list[tuple[Size, dict[Monomial, int]]] = []
         self._disjunctions: list[tuple[Value, Value]] = []
         self._polynomials: dict[int, Size] = {}
         self._held: dict[int, Value] = {}
@@ -117,7 +117,7 @@ class Facts:
     def learn(self, p: Size) -> None:
         """p >= 0 from here on."""
         if not isinstance(p, int):
-            self.facts.append(p)
+            self.facts.append((p, terms(p)))
 
     def assume(self, cond: Value, truth: bool = True) -> None:
         """A boolean has this truth from here on."""
@@ -327,9 +327,9 @@ class Facts:
         # The first bad term has to go; where only the constant is negative, a fact that bounds a good term may help.
         wanted = bad[:1] or [m for m in own if m]
         for monomial in wanted:
-            for fact in (*reversed(self.facts[-_FACTS:]), *self._size_facts(monomial)):
-                for scaled in self._multiples(fact, monomial):
-                    c, d = own[monomial], terms(scaled)[monomial]
+            c = own[monomial]
+            for fact, parts in (*reversed(self.facts[-_FACTS:]), *self._size_facts(monomial)):
+                for scaled, d in self._multiples(fact, parts, monomial):
                     if (c > 0) != (d > 0):
                         continue
                     rest = subtract_sizes(multiply_sizes(p, abs(d)), multiply_sizes(scaled, abs(c)))
@@ -345,29 +345,29 @@ class Facts:
                     return self._search(_replace_atom(p, atom), depth - 1, seen)
         return False
 
-    def _multiples(self, fact: Size, monomial: Monomial) -> Iterator[Size]:
-        """A fact, or its product with sizes, that has `monomial` as a term."""
-        own = terms(fact)
-        if monomial in own:
-            yield fact
+    def _multiples(self, fact: Size, parts: dict[Monomial, int], monomial: Monomial) -> Iterator[tuple[Size, int]]:
+        """A fact, or its product with sizes, that has `monomial` as a term, with the coefficient."""
+        if monomial in parts:
+            yield fact, parts[monomial]
         if len(monomial) < 2:
             return
-        for candidate in own:
+        for candidate, c in parts.items():
             if not candidate or len(candidate) >= len(monomial):
                 continue
             rest = list(monomial)
             if all(a in rest and (rest.remove(a) or True) for a in candidate) and self.is_natural_product(tuple(rest)):  # type: ignore[func-returns-value]
-                yield multiply_sizes(fact, Dim(((tuple(rest), 1),)))
+                yield multiply_sizes(fact, Dim(((tuple(rest), 1),))), c
 
-    def _size_facts(self, monomial: Monomial) -> Iterator[Size]:
+    def _size_facts(self, monomial: Monomial) -> Iterator[tuple[Size, dict[Monomial, int]]]:
         """max(q, 0) >= q, and sizes >= 0, for the atoms of a term."""
         for atom in monomial:
             own: Size = Dim((((atom,), 1),))
             if atom.inner is not None:
-                yield subtract_sizes(own, atom.inner)
-                yield own
+                above = subtract_sizes(own, atom.inner)
+                yield above, terms(above)
+                yield own, terms(own)
             elif atom.name in self._natural:
-                yield own
+                yield own, terms(own)
 
     def is_natural_product(self, monomial: Monomial) -> bool:
         """Whether a term has only factors that are not negative."""

@@ -24,6 +24,9 @@ class Atom:
     name: str
     inner: Dim | None = None
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     def __str__(self) -> str:
         return self.name
 
