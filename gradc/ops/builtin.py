@@ -14,9 +14,9 @@ from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import CALLS, OpDef, call
 from gradc.ir.region import At
 from gradc.ir.types import Array, is_inexact
+from gradc.ops.elementary import pow as pow_op
 from gradc.ops.elementwise import abs as abs_op
 from gradc.ops.elementwise import as_bool, cast, floordiv, maximum, minimum, mod, rint
-from gradc.ops.elementwise import pow as pow_op
 from gradc.ops.memory import load
 from gradc.ops.reduce import sum as sum_op
 from gradc.ops.rules import as_value, convert

@@ -10,8 +10,9 @@ from gradc.errors import UnsupportedError
 from gradc.ir.nodes import Value
 from gradc.ir.opdef import call
 from gradc.ir.types import Array, is_inexact
+from gradc.ops.elementary import root, square
 from gradc.ops.elementwise import abs as abs_op
-from gradc.ops.elementwise import eq, ne, root, square, where
+from gradc.ops.elementwise import eq, ne, where
 from gradc.ops.memory import make_reshape
 from gradc.ops.reduce import max, min, sum
 from gradc.ops.rules import as_value, constant_of, convert, normal_axes

@@ -13,23 +13,10 @@ from gradc.errors import UnsupportedError
 from gradc.ir.nodes import Value
 from gradc.ir.opdef import OpDef, call
 from gradc.ir.types import Array
-from gradc.ops import elementwise as entries
-from gradc.ops.elementwise import (
-    eq,
-    exp,
-    isfinite,
-    le,
-    log,
-    log1p,
-    log_sigmoid,
-    lt,
-    sigmoid,
-    sin,
-    sqrt,
-    stop_gradient,
-    tan,
-    where,
-)
+from gradc.ops import elementary
+from gradc.ops.elementary import exp, log, log1p, log_sigmoid, sigmoid, sin, sqrt, tan
+from gradc.ops.elementwise import abs as abs_op
+from gradc.ops.elementwise import eq, isfinite, le, lt, stop_gradient, where
 from gradc.ops.reduce import max as max_over
 from gradc.ops.reduce import sum as sum_over
 from gradc.ops.rules import POSITIVE, as_value, constant_of, convert, elementwise, floating, normal_axes, numpy_call
@@ -56,7 +43,7 @@ def special(name: str, **more: Any) -> dict[str, Any]:
 for _name, _op in (("expit", sigmoid), ("log_expit", log_sigmoid)):
     call(f"scipy.special.{_name}")(numpy_call(_op, None))
 for _name in ("cbrt", "exp2", "expm1", "log1p"):
-    call(f"scipy.special.{_name}")(numpy_call(getattr(entries, _name), None))
+    call(f"scipy.special.{_name}")(numpy_call(getattr(elementary, _name), None))
 
 _TWO_OVER_ROOT_PI = 2.0 / math.sqrt(math.pi)
 _ROOT_HALF = math.sqrt(0.5)
@@ -212,7 +199,7 @@ def _kl_div(x: Any, y: Any) -> Value:
 @call("scipy.special.huber")
 def _huber(delta: Any, r: Any) -> Value:
     delta, r = as_value(delta), as_value(r)
-    size = entries.abs(r)
+    size = abs_op(r)
     return where(le(size, delta), 0.5 * (r * r), delta * (size - 0.5 * delta))
 
 

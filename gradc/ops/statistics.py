@@ -12,7 +12,8 @@ from gradc.ir.opdef import OpDef, call
 from gradc.ir.region import FULL, NEWAXIS, Arg, At
 from gradc.ir.types import Array, is_inexact
 from gradc.ops.arrange import make_array, stack
-from gradc.ops.elementwise import floor, isnan, logical_not, minimum, root, sqrt, square, where
+from gradc.ops.elementary import root, sqrt, square
+from gradc.ops.elementwise import floor, isnan, logical_not, minimum, where
 from gradc.ops.indexing import sorted_along
 from gradc.ops.memory import load, make_index, make_reshape, shape_values, size_value
 from gradc.ops.products import matmul
