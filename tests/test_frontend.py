@@ -1,4 +1,4 @@
-"""The Python front end: programs in the interpreter against Python itself, refusals, captures, static leaves, sources."""
+"""The Python front end: programs against Python itself, refusals, captures, static leaves, sources."""
 
 from __future__ import annotations
 
@@ -56,14 +56,17 @@ def assert_same(got, want):
         np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-13)
 
 
-x5=np.linspace(0.1,1,5); A=np.arange(12.).reshape(3,4)+0.5
+x5 = np.linspace(0.1, 1, 5)
+A = np.arange(12.0).reshape(3, 4) + 0.5
+
 
 @case(x5)
 def fibonacci_arrays(x):
-    a, b = x, x*2
+    a, b = x, x * 2
     for _ in range(5):
         a, b = b, a + b
     return a, b
+
 
 @case(x5, 3)
 @case(x5, 0)
@@ -73,15 +76,17 @@ def rebinding(x, n):
         h = np.tanh(h) + x
     return h.sum()
 
+
 @case(x5, 4)
 def prev_and_current(x, n):
     prev = x
     cur = x * 0.5
     for i in range(n):
-        nxt = cur*0.9 - prev*0.1
+        nxt = cur * 0.9 - prev * 0.1
         prev = cur
         cur = nxt
     return prev - cur
+
 
 @case(x5, 4)
 @case(x5, 0)
@@ -97,6 +102,7 @@ def best_of(x, n):
             fbest = f
     return best, fbest
 
+
 @case(A)
 def acc_scalar_to_array(A):
     s = 0.0
@@ -104,12 +110,14 @@ def acc_scalar_to_array(A):
         s = s + row
     return s
 
+
 @case(A)
 def acc_scalar_inplace(A):
     s = 0
     for i in range(A.shape[0]):
         s += A[i]
     return s
+
 
 @case(A)
 def none_first(A):
@@ -120,12 +128,14 @@ def none_first(A):
             best = m
     return best
 
+
 @case(x5)
 def early_return(x):
     for i in range(len(x)):
         if x[i] > 0.5:
             return x[i] * 2
     return -1.0
+
 
 @case(x5, 0.4)
 @case(x5, 7.0)
@@ -136,13 +146,16 @@ def early_return_tuple(x, t):
                 return v, i, j
     return 0.0, -1, -1
 
+
 @case(x5)
 def for_else(x):
     for i in range(5):
-        if x[i] > 2: break
+        if x[i] > 2:
+            break
     else:
         return x.sum()
     return 0.0
+
 
 @case(10)
 @case(7)
@@ -152,13 +165,14 @@ def collatz(n):
         if n % 2 == 0:
             n = n // 2
         else:
-            n = 3*n + 1
+            n = 3 * n + 1
         k += 1
     return k
 
+
 @case(x5)
 def continue_(x):
-    s = 0.
+    s = 0.0
     for v in x:
         if v < 0.3:
             continue
@@ -166,6 +180,7 @@ def continue_(x):
             break
         s += v
     return s
+
 
 @case(x5, True)
 @case(x5, False)
@@ -176,6 +191,7 @@ def flag_arrays(x, flag):
         y = x[::-1] * 2
     return y
 
+
 @case(x5, True)
 @case(x5, False)
 def flag_alias(x, flag):
@@ -183,13 +199,15 @@ def flag_alias(x, flag):
     y[0] = 5.0
     return y.sum() + x.sum()
 
+
 @case(x5, 1.0)
 @case(x5, -1.0)
 def view_choice(x, c):
-    y = x*1
+    y = x * 1
     v = y[1:] if c > 0 else y[:-1]
     v *= 2
     return y
+
 
 @case(A, 1, 2, 1.0)
 @case(A, 0, 2, -1.0)
@@ -200,8 +218,9 @@ def row_choice(A, i, j, c):
     else:
         r = B[:, j][:3]
         r = B[j]
-    r[0] = 100.
+    r[0] = 100.0
     return B
+
 
 @case(x5)
 def maybe_unbound_ok(x):
@@ -212,15 +231,17 @@ def maybe_unbound_ok(x):
         z = y
     return z
 
+
 @case(x5)
 def loop_var_after(x):
     for i in range(len(x)):
         t = x[i]
     return t * i
 
+
 @case(x5)
 def conditional_first(x):
-    d = 0.
+    d = 0.0
     for i in range(len(x)):
         if i == 0:
             prev = x[0]
@@ -229,107 +250,135 @@ def conditional_first(x):
             prev = x[i]
     return d
 
+
 @case(x5, 3)
 def list_of_layers(x, n):
-    ws = [x*k for k in range(3)]
+    ws = [x * k for k in range(3)]
     for w in ws:
         x = np.tanh(x + w)
     return x
 
-@case([x5, x5*2, x5*3], x5)
+
+@case([x5, x5 * 2, x5 * 3], x5)
 def index_params(ws, x):
     for i in range(len(ws)):
         x = np.tanh(ws[i] * x)
     return x
 
-@case([x5, x5*2, x5*3], x5, 2)
+
+@case([x5, x5 * 2, x5 * 3], x5, 2)
 def index_params_n(ws, x, n):
     for i in range(n):
         x = np.tanh(ws[i] * x)
     return x
 
-@case({'w': x5, 'b': 0.5})
+
+@case({"w": x5, "b": 0.5})
 def dict_params(p):
-    q = {k: v*2 for k, v in p.items()}
-    q['c'] = q['w'].sum()
+    q = {k: v * 2 for k, v in p.items()}
+    q["c"] = q["w"].sum()
     return q
 
-@case({'w': x5, 'b': 0.5}, 3)
+
+@case({"w": x5, "b": 0.5}, 3)
 def dict_loop(p, n):
     p = dict(p)
     for i in range(n):
-        p['w'] = p['w'] - 0.1*p['w']
-        p['b'] -= 0.5
+        p["w"] = p["w"] - 0.1 * p["w"]
+        p["b"] -= 0.5
     return p
 
-@case({'w': x5, 'b': 0.5}, 3)
+
+@case({"w": x5, "b": 0.5}, 3)
 def dict_rebind_loop(p, n):
     for i in range(n):
-        p = {k: v*0.9 for k, v in p.items()}
+        p = {k: v * 0.9 for k, v in p.items()}
     return p
 
-@case([x5, x5*2], 3)
+
+@case([x5, x5 * 2], 3)
 def list_rebind_loop(ws, n):
     for i in range(n):
-        ws = [w - 0.1*np.sin(w) for w in ws]
+        ws = [w - 0.1 * np.sin(w) for w in ws]
     return ws
 
-P = namedtuple('P', 'a b')
+
+P = namedtuple("P", "a b")
+
+
 @case(P(x5, 2.0), 3)
 def nt_loop(p, n):
     for i in range(n):
-        p = P(p.a*0.5, p.b + 1)
-    return p._replace(b=p.b*2)
+        p = P(p.a * 0.5, p.b + 1)
+    return p._replace(b=p.b * 2)
+
 
 @dataclasses.dataclass
 class D:
     a: np.ndarray
     b: float = 1.0
+
     def norm(self):
         return np.sqrt(np.sum(self.a**2)) + self.b
+
     @property
     def twice(self):
-        return self.b*2
+        return self.b * 2
+
+
 @case(D(x5, 3.0))
 def dc(d):
-    e = D(d.a*2)
+    e = D(d.a * 2)
     e.b += d.norm() + e.twice
     d = dataclasses.replace(d, b=4.0) if False else d
     return e
+
 
 @case(x5, 2)
 @case(x5, 3)
 def static_pow(x, n):
     return np.sum(x**n)
 
+
 @case(A, 0)
 @case(A, 1)
 def static_axis(A, axis):
     return A.sum(axis=axis)
 
+
 @case(0.3, 5)
 def power(x, n):
-    if n == 0: return 1.0
-    return x*power(x, n-1)
+    if n == 0:
+        return 1.0
+    return x * power(x, n - 1)
+
 
 @case(x5)
 def closures(x):
     k = 2.0
+
     def f(y, m=3.0):
-        return k*y*m
+        return k * y * m
+
     g = lambda z: f(z) + k
     k = 5.0
     return g(x).sum() + f(x, m=1.0).sum()
 
+
 @case(x5)
 def partials(x):
-    def f(a, b, c): return a*b+c
+    def f(a, b, c):
+        return a * b + c
+
     g = partial(f, 2.0, c=1.0)
     return g(x)
+
 
 def helper_mut(y, i):
     y[i] = 7.0
     y += 1
+
+
 @case(x5)
 def mutating_helper(x):
     y = x.copy()
@@ -338,12 +387,14 @@ def mutating_helper(x):
         helper_mut(y, i)
     return y
 
+
 @case(x5)
 def swap_elements(x):
     x = x.copy()
-    for i in range(len(x)//2):
-        x[i], x[-1-i] = x[-1-i], x[i]
+    for i in range(len(x) // 2):
+        x[i], x[-1 - i] = x[-1 - i], x[i]
     return x
+
 
 @case(x5)
 def chained(x):
@@ -353,39 +404,63 @@ def chained(x):
     c[0] = 9
     return a, b, d
 
+
 @case(x5, 4)
 def while_else(x, n):
     i = 0
     while i < n:
         i += 1
-        if x[i] > 3: break
+        if x[i] > 3:
+            break
     else:
         i = 100
     return i
 
-@case((x5, (x5*2, 3.0)))
+
+@case((x5, (x5 * 2, 3.0)))
 def nested_unpack(t):
     a, (b, c) = t
     (d, *e) = [a, b, c]
-    return d + e[0]*e[1]
+    return d + e[0] * e[1]
+
 
 @case(x5[:3])
 def unpack_array(p):
     a, b, c = p
-    return a*b+c
+    return a * b + c
+
 
 @case(x5, 0.5)
 def int_to_float(x, a):
     s = 0
     n = 1
     for v in x:
-        s += v*a
+        s += v * a
         n *= 2
     return s, n
 
+
 @case(3, 4)
 def ints(a, b):
-    return a//b, a%b, a/b, a**2, -a, a<b, a==b, not a, (a and b), (a or b), a & 1, a | 4, ~a, a ^ b, a << 2, a >> 1
+    return (
+        a // b,
+        a % b,
+        a / b,
+        a**2,
+        -a,
+        a < b,
+        a == b,
+        not a,
+        (a and b),
+        (a or b),
+        a & 1,
+        a | 4,
+        ~a,
+        a ^ b,
+        a << 2,
+        a >> 1,
+    )
+
 
 @case(x5, x5 > 0.4)
 def masks(x, m):
@@ -395,6 +470,7 @@ def masks(x, m):
     y[y > 1] = x[y > 1]
     return y, y[m].sum()
 
+
 @case(A, np.array([2, 0, 0]))
 def gathers(A, idx):
     B = A.copy()
@@ -403,56 +479,68 @@ def gathers(A, idx):
     B[idx, idx] = 3.0
     return B[idx][:, 0], B
 
+
 @case(A)
 def ellipsis_newaxis(A):
     return (A[..., 0] + A[..., None, 1][:, 0]).sum() + A[None, 1:, ::-1].sum() + A[-1, -1]
+
 
 @case(x5)
 def walrus_while(x):
     s = x[0]
     n = 0
-    while (t := s*s) < 10 and n < 50:
+    while (t := s * s) < 10 and n < 50:
         s = s + 0.7
         n += 1
     return t, s, n
 
+
 @case(x5)
 def gen_sum(x):
-    return sum(x[i]*x[j] for i in range(len(x)) for j in range(i) if i != j)
+    return sum(x[i] * x[j] for i in range(len(x)) for j in range(i) if i != j)
 
-@case(x5, 'b')
-@case(x5, 'a')
+
+@case(x5, "b")
+@case(x5, "a")
 def string_option(x, mode):
     match mode:
-        case 'a': return x.sum()
-        case 'b': return x.max()
-        case _: raise ValueError('mode')
+        case "a":
+            return x.sum()
+        case "b":
+            return x.max()
+        case _:
+            raise ValueError("mode")
+
 
 @case(x5, np.tanh)
 @case(x5, math.sqrt)
 def fn_arg(x, f):
     if f is np.tanh:
         return f(x)
-    return f(x[0])*x
+    return f(x[0]) * x
+
 
 @case(x5, 3, 5, scale=2.0)
 def varargs(x, *rest, scale=1.0, **kw):
-    return x*scale + sum(rest) + len(kw)
+    return x * scale + sum(rest) + len(kw)
 
-@case(np.float32(2.5)*np.ones(3, np.float32), 0.5)
+
+@case(np.float32(2.5) * np.ones(3, np.float32), 0.5)
 def f32(x, a):
     s = 0.0
     for v in x:
-        s += v*a
-    y = x*a + 1
+        s += v * a
+    y = x * a + 1
     return s, y, s.dtype == np.float32
+
 
 @case(np.array(3.0))
 def rank0(x):
-    y = x*2
-    x[...] = 5.
+    y = x * 2
+    x[...] = 5.0
     x += 1
     return y, x[()], x + 1
+
 
 @case(A)
 def inner_loops(A):
@@ -462,27 +550,30 @@ def inner_loops(A):
         for j in range(n):
             t = 0.0
             for k in range(m):
-                t += A[i, k]*A[j, k]
+                t += A[i, k] * A[j, k]
             C[i, j] = t
     return C
+
 
 @case(x5, 2)
 def local_lists(x, n):
     out = []
     for i in range(n):
-        out.append(x*i)
+        out.append(x * i)
     return out
+
 
 @case(x5)
 def zip_enum(x):
-    s = 0.
+    s = 0.0
     for i, (a, b) in enumerate(zip(x, reversed(x))):
-        s += i*a*b
+        s += i * a * b
     for k in reversed(range(3)):
-        s = s*0.5 + x[k]
+        s = s * 0.5 + x[k]
     for k in range(4, 0, -2):
         s += x[k]
     return s
+
 
 @case(x5, 1.5)
 def nested_cond(x, a):
@@ -490,25 +581,28 @@ def nested_cond(x, a):
         if a > 2:
             y = x
         elif a > 1.2:
-            y = x*2
+            y = x * 2
         else:
-            y = x*3
+            y = x * 3
         z = y.sum()
     else:
-        y = x*4
+        y = x * 4
         z = 1
-    return y*z
+    return y * z
+
 
 @case(A, True)
 @case(A, False)
 def different_return_arrays(A, c):
     if c:
         return A.T
-    return A[:, :3].T * 2 if False else (A*2).T
+    return A[:, :3].T * 2 if False else (A * 2).T
+
 
 @case(x5)
 def complex_expr(x):
     return (1 if x[0] > 0 else 2), (x[0] < x[1] < x[2]), (x[0] > 1 and x[1] > 1 or x[2] < 1)
+
 
 @case(A)
 def transposed_store(A):
@@ -519,6 +613,7 @@ def transposed_store(A):
     B -= A.T
     return B
 
+
 @case(x5)
 def overlapping(x):
     x[1:] += x[:-1]
@@ -526,43 +621,49 @@ def overlapping(x):
     x[::2] = x[::-1][::2]
     return x
 
+
 @case(x5, 3)
 def tuple_state(x, n):
     state = (x, 0.0, 0)
     for i in range(n):
         a, b, c = state
-        state = (a*0.5, b + a.sum(), c + 1)
+        state = (a * 0.5, b + a.sum(), c + 1)
     return state
+
 
 @case(x5, 3)
 def swap_three(x, n):
-    a, b, c = x*1, x*2, x*3
+    a, b, c = x * 1, x * 2, x * 3
     for i in range(n):
         a, b, c = c, a, b
         a[0] = i
     return a, b, c
 
+
 @case(A)
 def prev_row(A):
     prev = A[0]
-    s = 0.
+    s = 0.0
     for i in range(1, len(A)):
-        s += (A[i]*prev).sum()
+        s += (A[i] * prev).sum()
         prev = A[i]
     return s, prev
+
 
 @case(A)
 def row_after(A):
     for i in range(len(A)):
         r = A[i]
-    r[0] = 77.
+    r[0] = 77.0
     return A
+
 
 @case(x5, 0)
 @case(x5, 5)
 def shape_dep(x, n):
     y = x[n:]
     return y.sum() + y.size + len(y)
+
 
 @case(x5)
 def asserts(x):
@@ -572,28 +673,35 @@ def asserts(x):
         raise ValueError("too big")
     elif x[0] > 50:
         raise RuntimeError("big")
-    return x*2
+    return x * 2
+
 
 @case(x5)
 def deep_helpers(x):
     def outer(n):
         def inner(y):
-            if n == 0: return y
-            return y*n
+            if n == 0:
+                return y
+            return y * n
+
         return inner
+
     return outer(0)(x) + outer(3)(x)
+
 
 @case(x5, None)
 @case(x5, 2.0)
 def none_default(x, w):
     if w is None:
         w = 1.0
-    return x*w
+    return x * w
+
 
 @case(x5)
 def list_stack(x):
-    ys = [x[i]*2 for i in range(3)]
-    return np.array(ys), np.stack([x, x*2]), sum(ys), max(ys), min(ys)
+    ys = [x[i] * 2 for i in range(3)]
+    return np.array(ys), np.stack([x, x * 2]), sum(ys), max(ys), min(ys)
+
 
 @case(A)
 def matrix_loop(A):
@@ -603,20 +711,22 @@ def matrix_loop(A):
     for _ in range(10):
         w = M @ v
         lam = np.sqrt(w @ w)
-        v = w/lam
+        v = w / lam
     return v, lam
+
 
 @case(x5, 1e-8)
 def newton(x, tol):
-    y = x*1
+    y = x * 1
     it = 0
     err = 1.0
     while err > tol and it < 50:
-        step = (y*y - 2.0)/(2*y)
+        step = (y * y - 2.0) / (2 * y)
         y = y - step
         err = np.max(np.abs(step))
         it += 1
     return y, it
+
 
 @case(x5)
 def while_true_return(x):
@@ -626,26 +736,35 @@ def while_true_return(x):
             return i, x[i]
         i += 1
 
+
 @case(x5, 3)
 def return_in_nested_loop_array(x, n):
     y = x.copy()
     for i in range(n):
-        y = y*2
+        y = y * 2
         for j in range(n):
             if y[j] > 1.5:
-                return y*j
+                return y * j
     return y
 
-class Cfg: dt = 0.1
+
+class Cfg:
+    dt = 0.1
+
+
 cfg = Cfg()
-CONST = np.array([1., 2, 3, 4, 5]); TABLE = {'a': 2.0, 'b': [1, 2]}
+CONST = np.array([1.0, 2, 3, 4, 5])
+TABLE = {"a": 2.0, "b": [1, 2]}
+
+
 @case(x5)
 def captures(x):
-    return x*CONST + TABLE['a'] + TABLE['b'][1] + cfg.dt + Cfg.dt
+    return x * CONST + TABLE["a"] + TABLE["b"][1] + cfg.dt + Cfg.dt
+
 
 @case(x5)
 def inplace_local_list(x):
-    ys = [x*1, x*2]
+    ys = [x * 1, x * 2]
     for y in ys:
         y += 1
     ys[0] *= 3
@@ -653,33 +772,114 @@ def inplace_local_list(x):
     zs.append(x)
     return ys
 
+
 @case(x5, 2)
 def loop_list_content(x, n):
-    ys = [x*1, 0.0]
+    ys = [x * 1, 0.0]
     for i in range(n):
-        ys[0] = ys[0]*2
+        ys[0] = ys[0] * 2
         ys[1] += 1
     return ys
+
 
 @case(x5, 1.0)
 @case(x5, -1.0)
 def list_content_branch(x, c):
-    ys = [x*1, 0.0]
+    ys = [x * 1, 0.0]
     if c > 0:
-        ys[0] = x*5
+        ys[0] = x * 5
         ys[1] = 2.5
     return ys
+
 
 @case(x5, 1.0)
 @case(x5, -1.0)
 def dict_branch(x, c):
-    d = {'a': x, 'n': 0}
+    d = {"a": x, "n": 0}
     if c > 0:
-        d = {'a': x*2, 'n': 1}
+        d = {"a": x * 2, "n": 1}
     return d
 
 
-@pytest.mark.parametrize(("function", "args", "keywords"), CASES, ids=[f"{f.__name__}{k}" for k, (f, _, _) in enumerate(CASES)])
+@case(x5, 4)
+def list_over_array(x, n):
+    a = np.array([np.sin(v) * 2 for v in x])
+    b = np.array([x * i for i in range(n)])
+    return a, b, b.shape
+
+
+@case(A)
+def list_used_in_many_ways(A):
+    rows = [r.sum() for r in A]
+    m = max(rows)
+    k = min([r[0] for r in A])
+    t = sum(rows)
+    s = 0.0
+    for i, r in enumerate(rows):
+        s += i * r
+    return m, k, t, s, rows[1], len(rows), np.stack([r * 2 for r in A]), np.mean(rows), max(v for v in A[0])
+
+
+@case(x5, 3)
+def list_over_range_as_result(x, n):
+    ys = [x * i for i in range(n)]
+    return ys
+
+
+@case(x5, 3)
+def list_over_range_that_grows(x, n):
+    ys = [x * i for i in range(n)]
+    ys.append(x)
+    return sum(ys) + ys[-1]
+
+
+@case(x5, 3)
+def lists_in_a_loop(x, n):
+    t = 0.0
+    for k in range(n):
+        ys = [v * k for v in x]
+        t = t + sum(ys) + any(v > 1 for v in ys)
+    return t
+
+
+@case(A)
+def nested_lists(A):
+    n, m = A.shape
+    return np.array([[A[i, j] * i for j in range(m)] for i in range(n)])
+
+
+@case(x5)
+def list_in_product(x):
+    return np.array([x[i] for i in range(len(x) - 1)]) @ np.array([1.0, 2, 3, 4])
+
+
+@case([x5, x5 * 2])
+def lists_of_known_length(ws):
+    return [[v for v in [w.sum(), 1]] for w in ws]
+
+
+@case(A)
+def joins(A):
+    return (
+        np.concatenate([r * 2 for r in A]),
+        np.vstack([r for r in A]),
+        np.hstack([r for r in A]),
+        np.stack([r for r in A], axis=1),
+        np.concatenate([A * v for v in A[0]], axis=1),
+        np.column_stack([r for r in A]),
+    )
+
+
+@case(x5)
+def escaping_slice(x):
+    for i in range(2):
+        sl = slice(i, i + 2)
+    return x[1:3]
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "keywords"), CASES, ids=[f"{f.__name__}{k}" for k, (f, _, _) in enumerate(CASES)]
+)
 def test_program_agrees_with_python(function, args, keywords):
     theirs = copy.deepcopy(args)
     bound = bind_arguments(function, copy.deepcopy(args), keywords)
@@ -828,12 +1028,13 @@ def test_syntactic_refusals_are_reported_together():
 
 def test_columns_count_characters():
     def f(x):
-        é = "ü"; yield x  # noqa: E702
+        é = "ü"
+        yield x  # noqa: E702
 
     with pytest.raises(UnsupportedError) as caught:
         parse(f, (1.0,))
     line, caret = str(caught.value).splitlines()[2:4]
-    assert line[caret.index("^"):].startswith("yield x")
+    assert line[caret.index("^") :].startswith("yield x")
 
 
 # ------------------------------------------------------------------------------------- static leaves
@@ -950,7 +1151,7 @@ def test_rebinding_items_of_an_argument_is_noted():
 
 
 def test_lambdas_on_one_line_are_found_by_position():
-    one, two, three = (lambda x: x + 1.0), (lambda x: x * 2.0), (lambda x: (lambda y: x - y))
+    one, two, three = (lambda x: x + 1.0), (lambda x: x * 2.0), (lambda x: lambda y: x - y)
     assert evaluate(parse(one, (3.0,)), (3.0,)) == 4.0
     assert evaluate(parse(two, (3.0,)), (3.0,)) == 6.0
     inner = three(1.0)

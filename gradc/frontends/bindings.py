@@ -103,6 +103,17 @@ class Iteration:
 
 
 @dataclass(eq=False, slots=True)
+class Collected:
+    """A list comprehension over a length that is known at run time only: its items, along the first axis of an array.
+
+    needs: what must be known for it to be a list instead.
+    """
+
+    array: Value
+    needs: frozenset[Any]
+
+
+@dataclass(eq=False, slots=True)
 class Generator:
     """A generator expression that has not been run."""
 
@@ -142,6 +153,7 @@ class NeedStatic(Exception):  # a signal, not an error
     def __init__(self, keys: frozenset[Key]) -> None:
         self.keys = keys
         self.values: dict[Key, Any] = {}
+        self.leaves: list[Any] = []  # the `Typed` leaves among them
         super().__init__(keys)
 
 
@@ -288,7 +300,7 @@ def is_mutable(b: Binding) -> bool:
 
 def contains_value(b: Binding) -> bool:
     """Whether a binding holds anything that is known at run time only."""
-    if isinstance(b, Value | DynamicRange | Iteration | MaybeUnbound | Poison | Generator):
+    if isinstance(b, Value | DynamicRange | Iteration | MaybeUnbound | Poison | Generator | Collected):
         return True
     if is_structure(b):
         return any(contains_value(item) for item in children(b)[1])
@@ -315,6 +327,8 @@ def walk_binding(b: Binding, seen: set[int] | None = None) -> Iterator[Binding]:
             parts = (b.start, b.stop, b.step)
         case Method():
             parts = (b.base,)
+        case Collected():
+            parts = (b.array,)
         case Partial():
             parts = (b.callee, *b.args, *b.keywords.values())
         case Closure():
@@ -331,6 +345,19 @@ def walk_binding(b: Binding, seen: set[int] | None = None) -> Iterator[Binding]:
             parts = children(b)[1] if is_structure(b) else ()
     for part in parts:
         yield from walk_binding(part, seen)
+
+
+def carried_values(b: Binding) -> Iterator[Value]:
+    """Run-time values that a binding holds itself, without those that a function would look up when it is called."""
+    if isinstance(b, Value):
+        yield b
+    elif isinstance(b, Closure):
+        for part in (*b.defaults, *b.keyword_defaults.values()):
+            yield from carried_values(part)
+    elif not isinstance(b, MaybeUnbound | Poison):
+        for part in walk_binding(b):
+            if isinstance(part, Value):
+                yield part
 
 
 def replace_content(container: Any, items: Any) -> None:
@@ -374,6 +401,8 @@ def describe(b: Binding) -> str:
         return f"the function {b.source.name}"
     if isinstance(b, DynamicRange):
         return "a range"
+    if isinstance(b, Collected):
+        return "a list whose length is known at run time only"
     if isinstance(b, list | tuple | dict):
         return f"a {type(b).__name__} of {len(b)}"
     if callable(b):

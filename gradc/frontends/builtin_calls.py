@@ -14,6 +14,7 @@ import numpy as np
 from gradc.frontends.bindings import (
     Binding,
     Closure,
+    Collected,
     DynamicRange,
     Generator,
     Iteration,
@@ -26,7 +27,7 @@ from gradc.frontends.bindings import (
 )
 from gradc.ir.nodes import Value
 from gradc.ir.tree import is_structure
-from gradc.ir.types import Array, Scalar, is_bool, is_complex, is_float, is_integer
+from gradc.ir.types import Array, Scalar, clamp_size, is_bool, is_complex, is_float, is_integer
 from gradc.ops import CALLS
 from gradc.ops.memory import dim, size_value
 
@@ -62,11 +63,19 @@ def length(m: Calls, b: Binding) -> Binding:
             m.refuse("len() of an array without axes")
         size = m.builder.canonical_size(b.shape[0])
         return size if isinstance(size, int) else dim(b, axis=0)
+    if isinstance(b, Collected):
+        return length(m, b.array)
     if isinstance(b, DynamicRange):
         start, stop, step = b.start, b.stop, b.step
         span = m.binary(operator.sub, stop, start)
         if step == 1 and is_number(step):
-            return m.emit("maximum", m.value(span), 0)
+            span = m.value(span)
+            if span.node is not None and span.node.op.name == "dim":
+                return span
+            count = m.emit("maximum", span, 0)
+            # No array has a negative size, so where sizes are compared, the length is the span.
+            count.size = clamp_size(m.builder.size_of(span))
+            return count
         sign = 1 if not isinstance(step, Value) and step > 0 else -1
         if isinstance(step, Value):
             up = m.emit("gt", step, 0)
@@ -189,6 +198,10 @@ def _unknown_sequence(m: Calls, args: list[Binding], keywords: dict[str, Binding
 def _sequence(cls: type) -> Handler:
     def handler(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
         _only(m, cls.__name__, args, keywords, 0, 1)
+        if args and isinstance(args[0], Generator):
+            args = [m.comprehended(args[0].node)]
+        if args and isinstance(args[0], Collected):
+            return args[0]
         return cls(m.known_items(args[0], f"what {cls.__name__}() takes") if args else ())
 
     return handler
@@ -262,8 +275,8 @@ def _sum(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Binding
     _only(m, "sum", args, keywords, 1, 2)
     if isinstance(args[0], Generator):
         found = m.sum_generator(args[0], start)
-    elif is_array(args[0]):
-        total = m.call_table(np.sum, args[0], axis=0)
+    elif is_array(args[0]) or isinstance(args[0], Collected):
+        total = m.call_table(np.sum, m.as_array(args[0]), axis=0)
         found = total if is_number(start) and start == 0 else m.binary(operator.add, total, start)
     else:
         found = start
@@ -279,6 +292,7 @@ def _extremum(name: str, ufunc: Any, reduction: Any, function: Any) -> Handler:
         default = keywords.pop("default", None)
         if keywords:
             m.refuse(f"{name}() with these arguments cannot be compiled")
+        args = [m.as_array(m.comprehended(a.node) if isinstance(a, Generator) else a) for a in args]
         if len(args) == 1 and is_array(args[0]):
             if args[0].rank != 1:
                 m.refuse("the truth value of an array is ambiguous", hint=f"use np.{name}.")
@@ -316,6 +330,7 @@ TABLE[min] = _extremum("min", np.minimum, np.min, builtins.min)
 def _quantifier(name: str) -> Handler:
     def handler(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
         _only(m, name, args, keywords, 1, 1)
+        args = [m.as_array(m.comprehended(a.node) if isinstance(a, Generator) else a) for a in args]
         if is_array(args[0]):
             if args[0].rank != 1:
                 m.refuse("the truth value of an array is ambiguous", hint=f"use np.{name}.")
@@ -550,6 +565,42 @@ _REFUSED: tuple[tuple[tuple[Any, ...], str, str], ...] = (
 for _targets, _why, _hint in _REFUSED:
     for _target in _targets:
         TABLE[_target] = _refused(_target.__name__, _why, _hint)
+
+
+# ------------------------------------------------------------------------- joining the items of an array
+
+
+def _stack(m: Calls, items: Value, axis: Any = 0) -> Binding:
+    k = m.static_int(axis, "an axis")
+    return items if k == 0 else m.call_table(np.moveaxis, items, 0, k)
+
+
+def _concatenate(m: Calls, items: Value, axis: Any = 0) -> Binding:
+    k = m.static_int(axis, "an axis")
+    if items.rank < 2:
+        m.refuse("numbers cannot be joined", hint="write np.array([…]).")
+    k = k % (items.rank - 1)
+    moved = items if k == 0 else m.call_table(np.moveaxis, items, 0, k)
+    shape = list(m.attribute(moved, "shape"))
+    shape[k : k + 2] = [m.binary(operator.mul, shape[k], shape[k + 1])]
+    return m.call_table(np.reshape, moved, tuple(shape))
+
+
+def _vstack(m: Calls, items: Value) -> Binding:
+    if items.rank == 1:
+        return m.call_table(np.reshape, items, (-1, 1))
+    return items if items.rank == 2 else _concatenate(m, items)
+
+
+def _hstack(m: Calls, items: Value) -> Binding:
+    return items if items.rank == 1 else _concatenate(m, items, 0 if items.rank == 2 else 1)
+
+
+# What these do with a list whose items are already along the first axis of an array.
+JOINS: dict[Any, Callable[..., Binding]] = {
+    np.stack: _stack, np.concatenate: _concatenate, np.vstack: _vstack, np.hstack: _hstack,
+    np.column_stack: lambda m, items: _hstack(m, items) if items.rank > 2 else m.call_table(np.transpose, items),
+}
 
 
 # -------------------------------------------------------------------------------------------- methods

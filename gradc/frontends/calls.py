@@ -8,8 +8,9 @@ import dataclasses
 import functools
 import inspect
 import types
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from gradc.frontends.bindings import (
     AttributeFetch,
     Binding,
     Closure,
+    Collected,
     DefaultFetch,
     DynamicRange,
     Frame,
@@ -40,11 +42,12 @@ from gradc.frontends.fence import check_syntax
 from gradc.frontends.jumps import RETURN, lower_jumps
 from gradc.frontends.liveness import Liveness, bound_names, reads
 from gradc.frontends.source import FunctionNode, FunctionSource, function_source
-from gradc.ir.nodes import Func, Value, clone_node, walk_nodes
+from gradc.ir.nodes import Block, Func, Value, clone_node, walk_nodes
 from gradc.ir.program import Expansion, Typed
 from gradc.ir.tree import children, flatten, is_named_tuple, is_structure, unflatten
-from gradc.ir.types import Array, Dim, Size, Stack, Type, is_integer, size_variables, substitute_size
+from gradc.ir.types import WEAK_INT, Array, Dim, Size, Stack, Type, is_integer, size_variables, substitute_size
 from gradc.ops import CALLS, METHODS
+from gradc.ops.memory import make_zeros, size_value
 
 MAX_DEPTH = 64
 
@@ -90,17 +93,15 @@ class _Renamed(ast.NodeTransformer):
         return ast.copy_location(ast.Name(self.names.get(node.id, node.id), node.ctx), node)
 
 
-def _sum_loop(node: ast.GeneratorExp, number: int) -> tuple[str, ast.For]:
-    """The loop that `sum` of a generator expression means, and the name of the total."""
-    total = f"$sum{number}"
+def _generator_loop(
+    node: ast.GeneratorExp | ast.ListComp, number: int, finish: Callable[[ast.expr], ast.stmt]
+) -> ast.For:
+    """The loop that a comprehension means, with `finish(element)` as its innermost statement and names of its own."""
     names = {
         n.id: f"${n.id}{number}" for g in node.generators for n in ast.walk(g.target) if isinstance(n, ast.Name)
     }
     rename = _Renamed(names)
-    element = rename.visit(copy.deepcopy(node.elt))
-    old, new = (ast.copy_location(ast.Name(total, context), element) for context in (ast.Load(), ast.Store()))
-    added = ast.copy_location(ast.BinOp(old, ast.Add(), element), element)
-    body: ast.stmt = ast.copy_location(ast.Assign([new], added), element)
+    body = finish(rename.visit(copy.deepcopy(node.elt)))
     first = node.generators[0]
     for g in reversed(node.generators):
         for test in reversed(g.ifs):
@@ -110,7 +111,34 @@ def _sum_loop(node: ast.GeneratorExp, number: int) -> tuple[str, ast.For]:
         over = g.iter if g is first else rename.visit(copy.deepcopy(g.iter))
         body = ast.copy_location(ast.For(rename.visit(copy.deepcopy(g.target)), over, [body], []), g.iter)
     assert isinstance(body, ast.For)
-    return total, body
+    return body
+
+
+def _sum_loop(node: ast.GeneratorExp, number: int) -> tuple[str, ast.For]:
+    """The loop that `sum` of a generator expression means, and the name of the total."""
+    total = f"$sum{number}"
+
+    def finish(element: ast.expr) -> ast.stmt:
+        old, new = (ast.copy_location(ast.Name(total, context), element) for context in (ast.Load(), ast.Store()))
+        added = ast.copy_location(ast.BinOp(old, ast.Add(), element), element)
+        return ast.copy_location(ast.Assign([new], added), element)
+
+    return total, _generator_loop(node, number, finish)
+
+
+def _collecting_loop(node: ast.GeneratorExp | ast.ListComp, number: int) -> tuple[str, ast.For]:
+    """The loop that fills an array with the items of a comprehension, and the name of the array."""
+    out = f"$items{number}"
+
+    def finish(element: ast.expr) -> ast.stmt:
+        array, position = (ast.copy_location(ast.Name(n, ast.Load()), element) for n in (out, f"$at{number}"))
+        target = ast.copy_location(ast.Subscript(array, position, ast.Store()), element)
+        return ast.copy_location(ast.Assign([target], element), element)
+
+    loop = _generator_loop(node, number, finish)
+    position = ast.copy_location(ast.Name(f"$at{number}", ast.Store()), loop.target)
+    loop.target = ast.copy_location(ast.Tuple([position, loop.target], ast.Store()), loop.target)
+    return out, loop
 
 
 def _arguments(args: ast.arguments) -> list[ast.arg]:
@@ -172,13 +200,40 @@ class Calls(Expressions):
                 self.refuse(f"{describe(callee)} is not callable")
         if callee in _hashable(builtin_calls.TABLE, callee):
             return builtin_calls.TABLE[callee](self, args, keywords)
-        args = [self.generated(a) if isinstance(a, Generator) else a for a in args]
+        args = [self._run_argument(a) for a in args]
+        keywords = {n: self._run_argument(a) for n, a in keywords.items()}
         if is_foldable(callee, args, keywords):
             return self.fold(callee, *args)
+        if args and isinstance(args[0], Collected) and callee in _hashable(builtin_calls.JOINS, callee):
+            return builtin_calls.JOINS[callee](self, args[0].array, *args[1:], **keywords)
         if callee in _hashable(CALLS, callee):
+            args = [self.as_array(a) for a in args]
+            keywords = {n: self.as_array(a) for n, a in keywords.items()}
             name = getattr(callee, "__name__", type(callee).__name__)
             return self.build(CALLS[callee].build, args, keywords, name)
         return self._call_object(callee, args, keywords)
+
+    def _run_argument(self, b: Binding) -> Binding:
+        """A generator expression that is passed on is run, as a list."""
+        return self.comprehended(b.node) if isinstance(b, Generator) else b
+
+    def as_array(self, b: Binding) -> Binding:
+        """An argument of an array function: lists of a run-time length are arrays to it."""
+        if isinstance(b, Collected):
+            return b.array
+        if type(b) in (list, tuple) and any(isinstance(x, Collected) for x in b):
+            return type(b)(self.as_array(x) for x in b)
+        return b
+
+    def as_list(self, b: Collected) -> NoReturn:
+        """A list of a run-time length is needed as a list: its length must be known."""
+        if b.needs:
+            self.need(b.needs)
+        self.refuse(
+            "the length of this list is known at run time only",
+            "a list comprehension over an array or a run-time range becomes an array, and is used like a list here.",
+            "write np.array([…]), or store into an array made before.",
+        )
 
     def _call_object(self, callee: Any, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
         plain = getattr(callee, "__gradc_function__", None)
@@ -423,16 +478,16 @@ class Calls(Expressions):
 
     def _expand(self, callee: Any, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
         leaves, tree = flatten((tuple(args), dict(keywords)), LEAVES)
+        leaves = [_literal(v) for v in leaves]
         stand_ins = [Typed(v.ty) if isinstance(v, Value) else v for v in leaves]
         typed_args, typed_keywords = unflatten(tree, stand_ins)
         try:
             expansion: Expansion = callee.__gradc_expand__(typed_args, typed_keywords)
         except NeedStatic as request:
-            # Keys of the inner program name its leaves: ("leaf", position).
-            for key in request.keys:
-                if key[0] == "leaf":
-                    self.static(leaves[key[1]], "an argument of a derivative")
-            raise
+            for leaf, stand_in in zip(leaves, stand_ins, strict=True):
+                if any(stand_in is asked for asked in request.leaves):
+                    self.static(leaf, "an argument of a derivative")
+            self.refuse("a value must be known when the function is compiled", hint="use a literal, or an argument.")
         operands: list[Value] = [self.value(leaf) for leaf in leaves]
         for capture in expansion.captures:
             binding = self.external(capture.fetch(), capture.fetch)  # type: ignore[arg-type]
@@ -485,23 +540,86 @@ class Calls(Expressions):
         """sum() of a generator expression: a loop that adds, where the number of terms is known at run time only."""
         code = self.frame.code
         name, loop = code.loops.setdefault(id(g.node), _sum_loop(g.node, len(code.loops)))
-        names = bound_names([loop])
-        self.frame.locals |= names | {name}
-        self.frame.env[name] = start
-        code.liveness.block([loop], self.frame.live | {name} | reads(g.node) | frozenset(self.frame.env))
-        live = self.frame.live
-        self.run_body([loop])
-        self.frame.live = live
-        total = self.read("the sum", self.frame.env[name])
-        for n in (name, *names):
-            self.frame.env.pop(n, None)
-        return total
+        with self._own_names(name, loop, start):
+            self.run_body([loop])
+            return self.read("the sum", self.frame.env[name])
+
+    @contextmanager
+    def _own_names(self, name: str, loop: ast.For, b: Binding) -> Iterator[None]:
+        """Run a loop that a comprehension means, with `name` bound to `b`; its names go afterwards."""
+        frame = self.frame
+        names = bound_names([loop]) | {name}
+        frame.locals |= names
+        frame.env[name] = b
+        frame.code.liveness.block([loop], frame.live | {name} | reads(loop) | frozenset(frame.env))
+        live = frame.live
+        yield
+        frame.live = live
+        for n in names:
+            frame.env.pop(n, None)
+
+    def comprehended(self, node: ast.ListComp | ast.GeneratorExp) -> Binding:
+        """A list comprehension: a list where the length is known, else an array of its items."""
+        first = node.generators[0]
+        over: Any = None
+        if len(node.generators) == 1 and not first.ifs:
+            with self.at(first.iter):
+                over = self.eval(first.iter)
+                found = self.iterate(over)
+            if isinstance(found, Iteration) and isinstance(found.length, Value):
+                return self._collect(node, found)
+        return self.listed(node, over)
+
+    def _collect(self, node: ast.ListComp | ast.GeneratorExp, over: Iteration) -> Collected:
+        code = self.frame.code
+        name, loop = code.loops.setdefault(id(node), _collecting_loop(node, len(code.loops)))
+        assert isinstance(over.length, Value)
+        needs = self.dependencies(over.length) or frozenset()
+        sample = self.as_array(self._sample(node, over))
+        if not isinstance(sample, Value) and not is_number(sample):
+            if needs:
+                self.need(needs)
+            self.refuse(
+                f"a list of {describe(sample)}, of a length that is known at run time only, cannot be compiled",
+                "its items become an array, so they are numbers or arrays of one shape.",
+                "make one list for each part.",
+            )
+        item = self.value(sample) if is_number(sample) else sample
+        sizes: list[int | Value] = [over.length]
+        for size in item.shape:
+            n = self.materialise(size, self.sources())
+            if n is None:
+                self.refuse("the items of this list have a size that is not known before", hint="store into an array.")
+            sizes.append(n)
+        array = make_zeros(sizes, item.dtype, filled=False)
+        with self._own_names(name, loop, array):
+            self.run_collecting(loop, over)
+        return Collected(array, needs)
+
+    def _sample(self, node: ast.ListComp | ast.GeneratorExp, over: Iteration) -> Binding:
+        """An item of a comprehension, interpreted for its type only."""
+        before = self.take()
+        block = Block(params=[Value(WEAK_INT)])
+        target = node.generators[0].target
+        names = {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+        with self.builder.into(block):
+            self.frame.overlays.append(dict.fromkeys(names))
+            self.assign(target, over.item(block.params[0]))
+            b = self.eval(node.elt)
+        self.restore(before)
+        return b
+
+    def run_collecting(self, loop: ast.For, over: Iteration) -> None:
+        """Run the loop that fills an array with items."""
+        raise NotImplementedError
 
     def known_items(self, b: Binding, what: str) -> list[Binding]:
         """The items of something whose length is known while compiling."""
         found = self.iterate(b)
         if isinstance(found, list):
             return found
+        if isinstance(b, Collected):
+            self.as_list(b)
         length = self.static(found.length, f"the length of {what}")
         return [found.item(k) for k in range(int(length))]
 
@@ -509,9 +627,11 @@ class Calls(Expressions):
         """What a loop over `b` goes through: items, or a run-time iteration."""
         match b:
             case Generator():
-                return self.generated(b)
+                return self.iterate(self.comprehended(b.node))
             case Iteration():
                 return b
+            case Collected():
+                return self.iterate(b.array)
             case DynamicRange():
                 length = self.length(b)
                 return Iteration(length, lambda k: self.item(b, k))
@@ -522,8 +642,6 @@ class Calls(Expressions):
             case frozenset():
                 return sorted(b, key=repr)
             case Value() if is_array(b) and b.rank:
-                from gradc.ops.memory import size_value
-
                 size = self.builder.canonical_size(b.shape[0])
                 return Iteration(size if isinstance(size, int) else size_value(b, 0), lambda k: self.row(b, k))
         if is_structure(b) and isinstance(b, tuple):
@@ -536,6 +654,12 @@ class Calls(Expressions):
 
 
 LEAVES: tuple[type, ...] = (Value, bool, int, float, complex, np.generic)
+
+
+def _literal(v: Any) -> Any:
+    """The Python number that a value is by its definition, or the value."""
+    constant = isinstance(v, Value) and v.node is not None and v.node.op.name == "const"
+    return v.node.attrs["value"] if constant else v
 
 
 def _signature(b: Any) -> Any:

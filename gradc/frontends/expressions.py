@@ -8,7 +8,7 @@ import math
 import operator
 import types
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from gradc.frontends.bindings import (
     NUMBERS,
     Binding,
     Closure,
+    Collected,
     DynamicRange,
     Generator,
     Iteration,
@@ -168,6 +169,10 @@ class Expressions(Subscripts):
         """a op b, in Python where both are known."""
         if is_number(a) and is_number(b):
             return self.fold(function, a, b)
+        if isinstance(a, Collected) and isinstance(b, Value):
+            a = a.array
+        elif isinstance(b, Collected) and isinstance(a, Value):
+            b = b.array
         if not isinstance(a, Value) and not isinstance(b, Value):
             return self._binary_structure(function, a, b)
         for sequence, count in ((a, b), (b, a)):
@@ -198,6 +203,9 @@ class Expressions(Subscripts):
             self.fail("ZeroDivisionError", "division by zero", self.emit("ne", right, 0))
 
     def _binary_structure(self, function: Callable[[Any, Any], Any], a: Binding, b: Binding) -> Binding:
+        for part in (a, b):
+            if isinstance(part, Collected):
+                self.as_list(part)
         sequences = (list, tuple, str)
         plain = type(a) is type(b) and isinstance(a, sequences)
         repeated = function is operator.mul and (
@@ -357,7 +365,7 @@ class Expressions(Subscripts):
                     )
                 b = self.element(b, [0] * b.rank)
             return b if is_bool(b.ty) else self.emit("ne", b, 0)
-        if isinstance(b, DynamicRange):
+        if isinstance(b, DynamicRange | Collected):
             return self.truth(self.length(b))
         if isinstance(b, Iteration | Generator):
             return True
@@ -459,6 +467,8 @@ class Expressions(Subscripts):
         """b.name."""
         if isinstance(b, Value):
             return self._attribute_of_value(b, name)
+        if isinstance(b, Collected):
+            self.as_list(b)
         if isinstance(b, Closure | Generator | Iteration | DynamicRange | Partial | Method):
             self.refuse(f"{describe(b)} has no attribute {name!r} that can be compiled")
         if is_structure(b):
@@ -510,7 +520,7 @@ class Expressions(Subscripts):
     # -------------------------------------------------------------------------------- comprehensions
 
     def _eval_ListComp(self, node: ast.ListComp) -> Binding:
-        return list(self._comprehension(node.generators, lambda: self.eval(node.elt)))
+        return self.comprehended(node)
 
     def _eval_SetComp(self, node: ast.SetComp) -> Binding:
         return frozenset(self._comprehension(node.generators, lambda: self.key(self.eval(node.elt))))
@@ -524,20 +534,29 @@ class Expressions(Subscripts):
     def _eval_GeneratorExp(self, node: ast.GeneratorExp) -> Binding:
         return Generator(node, self.frame, tuple(self.frame.overlays))
 
-    def generated(self, g: Generator) -> list[Binding]:
-        """What a generator expression gives, over static lengths."""
-        return self._comprehension(g.node.generators, lambda: self.eval(g.node.elt))
+    def listed(self, node: ast.ListComp | ast.GeneratorExp, over: Binding = None) -> list[Binding]:
+        """What a comprehension gives, over known lengths. `over`: the first iterable, where it has been evaluated."""
+        return self._comprehension(node.generators, lambda: self.eval(node.elt), over)
 
-    def _comprehension(self, generators: list[ast.comprehension], element: Callable[[], Any]) -> list[Any]:
-        return list(self._run_generators(generators, element))
+    def comprehended(self, node: ast.ListComp | ast.GeneratorExp) -> Binding:
+        """A list comprehension: a list where the length is known, else an array of its items."""
+        raise NotImplementedError
 
-    def _run_generators(self, generators: list[ast.comprehension], element: Callable[[], Any]) -> Iterator[Any]:
+    def _comprehension(
+        self, generators: list[ast.comprehension], element: Callable[[], Any], over: Binding = None
+    ) -> list[Any]:
+        return list(self._run_generators(generators, element, over))
+
+    def _run_generators(
+        self, generators: list[ast.comprehension], element: Callable[[], Any], over: Binding = None
+    ) -> Iterator[Any]:
         if not generators:
             yield element()
             return
         first, rest = generators[0], generators[1:]
         with self.at(first.iter):
-            items = self.known_items(self.eval(first.iter), "what a comprehension goes through")
+            b = self.eval(first.iter) if over is None else over
+            items = self.known_items(b, "what a comprehension goes through")
         for item in items:
             names = {n.id for n in ast.walk(first.target) if isinstance(n, ast.Name)}
             self.frame.overlays.append(dict.fromkeys(names))
@@ -558,6 +577,10 @@ class Expressions(Subscripts):
         return bool(found)
 
     # ------------------------------------------------------------------------------------- forwards
+
+    def as_list(self, b: Collected) -> NoReturn:
+        """A list of a run-time length is needed as a list."""
+        raise NotImplementedError
 
     def assign(self, target: ast.expr, b: Binding) -> None:
         """Assign to a target."""

@@ -20,6 +20,7 @@ from gradc.errors import UnsupportedError
 from gradc.frontends.bindings import (
     Binding,
     Closure,
+    Collected,
     DynamicRange,
     Frame,
     Generator,
@@ -112,7 +113,9 @@ def parse(function: Callable[..., Any], args: Sequence[Any]) -> Program:
         except NeedStatic as request:
             unknown = frozenset(k for k in request.keys if k[0] == "leaf" and isinstance(flat[k[1]], Typed))
             if unknown:
-                raise NeedStatic(unknown) from None
+                again = NeedStatic(unknown)
+                again.leaves = [flat[k[1]] for k in unknown]
+                raise again from None
             new = request.values
             if new.keys() <= frozen.keys():
                 raise
@@ -181,6 +184,8 @@ def _plain_result(machine: Interpreter, b: Binding) -> Binding:
         match part:
             case Poison() | MaybeUnbound():
                 machine.read("the result", part)
+            case Collected():
+                machine.as_list(part)
             case Closure() | Partial() | Method() | DynamicRange() | Iteration() | Generator():
                 machine.refuse(
                     f"{describe(part)} cannot be a result", "results are numbers, arrays and structures of them.",

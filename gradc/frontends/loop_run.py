@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gradc.errors import UnsupportedError
 from gradc.frontends.bindings import (
     MISSING,
     Binding,
@@ -14,6 +15,7 @@ from gradc.frontends.bindings import (
     PathEnds,
     Poison,
     Unstable,
+    carried_values,
     content_of,
     describe,
     is_array,
@@ -428,9 +430,22 @@ class LoopRun:
             self.plan.set(path, Carried(promote_dtypes((old, Scalar(last.dtype))), flagged))
         elif first is MISSING and not isinstance(last, Value):
             if path[0] == "name":
-                self.statics[path] = last
-        elif isinstance(last, Value) or isinstance(first, Value) or not is_equal(first, last):
+                self.statics[path] = last if self._survives(last) else self._lost(path, last)
+        elif (
+            isinstance(last, Value) or isinstance(first, Value) or not is_equal(first, last) or not self._survives(last)
+        ):
             raise self._unstable(path, b0, describe(b1))
+
+    def _survives(self, b: Binding) -> bool:
+        """Whether a binding can be used after the loop."""
+        return all(self.m.builder.in_scope(v) for v in carried_values(b))
+
+    def _lost(self, path: Path, b: Binding) -> Poison:
+        error = UnsupportedError(
+            f"`{self._name_of(path)}` is {describe(b)} that the loop made, and is used after it", self.m.builder.loc,
+            "what it is made of exists inside an iteration only.", "make it again after the loop.",
+        )
+        return Poison(error)
 
     def _discover_array(self, path: Path, first: Binding, last: Value, flagged: bool) -> None:
         if first is MISSING:

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradc.frontends.bindings import Binding, DynamicRange, NeedUnroll, Unstable
+from gradc.frontends.bindings import Binding, DynamicRange, Iteration, NeedUnroll, Unstable
 from gradc.frontends.liveness import Names
 from gradc.frontends.loop_plan import ForHeader, Plan
 from gradc.frontends.loop_run import LoopRun
@@ -59,6 +59,12 @@ class Loops(Branches):
                 bounds = [self.static_int(b, what) for b in (start, stop, step)]
             self.plans[key] = "unroll"
             self._unroll(s, [item(k) for k in self._static_range(*bounds)])
+
+    def run_collecting(self, loop: ast.For, over: Iteration) -> None:
+        """Run the loop that fills an array with items."""
+        token = object()
+        header = ForHeader(0, over.length, 1, lambda k: (k, over.item(k)), loop.target)
+        self._run(loop, self._loop_key(loop), token, header)
 
     def exec_while(self, s: ast.While) -> None:
         """A `while` statement."""

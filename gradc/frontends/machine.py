@@ -22,6 +22,7 @@ from gradc.frontends.bindings import (
     AttributeFetch,
     Binding,
     CellFetch,
+    Collected,
     Fetch,
     Frame,
     GlobalFetch,
@@ -330,6 +331,8 @@ class Machine:
             return b
         if is_number(b):
             return self.builder.const(b)
+        if isinstance(b, Collected):
+            return b.array
         if isinstance(b, list | tuple) and type(b) in (list, tuple):
             made: Value = self.call_table(np.array, b)
             return made

@@ -21,6 +21,7 @@ from gradc.frontends.bindings import (
     MaybeUnbound,
     PathEnds,
     Poison,
+    carried_values,
     content_of,
     describe,
     is_array,
@@ -303,9 +304,9 @@ class _Merger:
         return lambda: self.results[slot]
 
     def _merge_bound(self, t: Binding, e: Binding) -> Thunk:
-        if t is e or (e is MISSING and _plain(t)):
+        if t is e or (e is MISSING and self._is_plain(t)):
             return lambda: t
-        if t is MISSING and _plain(e):
+        if t is MISSING and self._is_plain(e):
             return lambda: e
         if is_structure(t) or is_structure(e):
             return self._merge_structure(t, e)
@@ -327,6 +328,12 @@ class _Merger:
         if type(t) is type(e) and not isinstance(t, Value) and is_equal(t, e):
             return lambda: t
         return self._poison(t, e)
+
+    def _is_plain(self, b: Binding) -> bool:
+        """A binding that is no number, and whose parts can be used after the branch."""
+        if isinstance(b, Value) or is_structure(b):
+            return False
+        return all(self.m.builder.in_scope(v) for v in carried_values(b))
 
     def _yield(self, t: Binding, e: Binding, ty: Scalar, name: str) -> int:
         for b, block in zip((t, e), self.blocks, strict=True):
@@ -514,11 +521,6 @@ def _once(thunk: Thunk) -> Thunk:
 
 def _inner(b: Binding) -> Binding:
     return b.inner if isinstance(b, MaybeUnbound) else b
-
-
-def _plain(b: Binding) -> bool:
-    """A binding without run-time parts that is not a number."""
-    return not (isinstance(b, Value) or is_structure(b))
 
 
 def _propagate(b: Binding) -> Binding:

@@ -13,6 +13,7 @@ import numpy as np
 from gradc.errors import DTypeError
 from gradc.frontends.bindings import (
     Binding,
+    Collected,
     DynamicRange,
     describe,
     is_array,
@@ -83,6 +84,9 @@ class Subscripts(Machine):
                 array = self.call_table(np.array, base)
                 return self.read_region(array, self.parse_index(array, key))
             self.refuse(f"{describe(base)} cannot be indexed")
+        if isinstance(base, Collected):
+            found = self.item(base.array, key)
+            return Collected(found, base.needs) if isinstance(key, slice) else found
         if isinstance(base, dict):
             found = self._key(key)
             if found not in base:
@@ -205,6 +209,8 @@ class Subscripts(Machine):
         return out
 
     def _index_part(self, key: Binding) -> Binding:
+        if isinstance(key, Collected):
+            return key.array
         if isinstance(key, list) or (isinstance(key, tuple) and type(key) is tuple):
             if not key:
                 self.refuse("an empty list cannot be an index")
