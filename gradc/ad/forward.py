@@ -71,6 +71,7 @@ class Forward:
         self.guarded = guarded_nodes(func)
         self.new = Func(f"{func.name}_jvp", Block(), func.loc, dict(func.notes))
         self.builder = Builder(self.new, checks=False)
+        self.builder.avoid_sizes_of(func)
         self.pairs = Pairs()
 
     def run(self) -> Func:

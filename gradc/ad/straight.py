@@ -28,6 +28,7 @@ class StraightAdjoints(Primals):
         self, func: Func, new: Func, structure: Structure, plan: Plan, activity: Activity, guarded: set[Node]
     ) -> None:
         super().__init__(func, new, Builder(new, checks=False), structure, plan)
+        self.builder.avoid_sizes_of(func)
         self.activity = activity
         self.guarded = guarded
         self.cts = Cotangents(self.builder, self.primal, self.shape)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradc.errors import NOWHERE, DTypeError, GradcError, InternalError, Loc
-from gradc.ir.nodes import Block, Func, Node, Value, clone_node, pop_builder, push_builder
+from gradc.ir.nodes import Block, Func, Node, Value, clone_node, pop_builder, push_builder, walk_nodes
 from gradc.ir.opdef import TABLE, OpDef
 from gradc.ir.types import (
     Array,
@@ -26,6 +26,7 @@ from gradc.ir.types import (
     promote_dtypes,
     scalar_of_python,
     size_variable,
+    size_variables,
     substitute_size,
     subtract_sizes,
 )
@@ -45,6 +46,7 @@ class Builder:
         self.loc = func.loc
         self._equal: list[dict[str, Size]] = [{}]
         self._next_size = 0
+        self.avoid_sizes_of(func)
 
     def __enter__(self) -> Builder:
         push_builder(self)
@@ -76,6 +78,18 @@ class Builder:
             self.block = before
 
     # ------------------------------------------------------------------------------------------- sizes
+
+    def avoid_sizes_of(self, func: Func) -> None:
+        """New size variables get other names than those of `func` have: nodes of it may come into this function."""
+        types = [p.ty for p in func.params]
+        types += [r.ty for node in walk_nodes(func.body) for r in node.results]
+        for ty in types:
+            item = ty.item if isinstance(ty, Stack) else ty
+            for size in item.shape:
+                if not isinstance(size, int):
+                    for name in size_variables(size):
+                        number = name[len(name.rstrip("0123456789")) :]
+                        self._next_size = max(self._next_size, int(number or 0))
 
     def new_size(self, name: str = "") -> Size:
         """A size variable that no other value has."""
