@@ -13,7 +13,7 @@ outer loops while each `+=` keeps an inner loop of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gradc.ir.loops import Assign, Buffer, For, Int, Lin, Lit, Load, Put, Stmt, Text, Var, axis, var
@@ -135,8 +135,7 @@ class _Schedule:
                 break
         if chosen is None:
             chosen = Group(unit.axes[0].size if loop else None, loop and unit.axes[0].summed)
-            late = (loop or unit.emit is not None) and not unit.early
-            at = len(self.groups) if late else lowest
+            at = len(self.groups) if loop or unit.emit is not None else lowest
             self.groups.insert(at, chosen)
             for k in range(at, len(self.groups)):
                 self.groups[k].position = k
@@ -198,6 +197,19 @@ class _Schedule:
             not mine.isdisjoint(t.buffer.roots) for member in group.members for t in member.touches()
         )
 
+    def start(self, unit: Unit, update: Unit) -> None:
+        """Place what starts accumulators right before the loop that adds to them."""
+        group = self.group_of[id(update)]
+        at = group.position
+        size = unit.axes[0].size if unit.axes else None
+        before = self.groups[at - 1] if at else None
+        if before is not None and before.size == size and (size is None or all(m.starts is not None for m in before.members)):
+            before.members.append(unit)
+            return
+        self.groups.insert(at, Group(size, False, [unit]))
+        for k in range(at, len(self.groups)):
+            self.groups[k].position = k
+
     def sink(self) -> None:
         """Move a unit whose value one later group alone reads into that group, where it is computed in passing."""
         for group in reversed(self.groups):
@@ -248,9 +260,15 @@ class Fuser:
         if not any(u.axes for u in units):
             return self._straight(sorted(units, key=lambda u: u.order), path)
         schedule = _Schedule()
+        here = {id(u) for u in units}
+        starts = [u for u in units if u.starts is not None and id(u.starts) in here]
         for unit in units:
-            schedule.place(unit)
+            if unit not in starts:
+                schedule.place(unit)
         schedule.sink()
+        for unit in starts:
+            assert unit.starts is not None
+            schedule.start(unit, unit.starts)
         out: list[Stmt] = []
         for group in schedule.groups:
             members = sorted(group.members, key=lambda u: u.order)
@@ -338,10 +356,16 @@ class Fuser:
         elif not (alone and f.fold.result == f"{{{f.fold.state[0][0]}}}"):
             finish.append(Put(f.result, f.index, value))
         names = names_in([f.operand, *(a.extent for a in unit.axes)]) | unit.needs
-        parts = [
-            Unit((*unit.order, 0), rest, start, guarded=False, needs=names_in([*extents]), early=True),
-            Unit((*unit.order, 1), unit.axes, step, guarded=unit.guarded, needs=set(names)),
-        ]
+        update = Unit((*unit.order, 1), unit.axes, step, guarded=unit.guarded, needs=set(names))
+        # The accumulators' own sizes, since a check that the operand's are the same may come in between.
+        sized = rest
+        if alone and f.result is not None:
+            own = {f"@{a.k}": a for a in rest}
+            for p, extent in zip(f.index, f.result.extents, strict=True):
+                if isinstance(p, Lin) and p.terms and p.terms[0][0] in own:
+                    own[p.terms[0][0]] = replace(own[p.terms[0][0]], extent=extent)
+            sized = tuple(own.values())
+        parts = [Unit((*unit.order, 0), sized, start, needs=names_in([*extents]), starts=update), update]
         if finish:
             parts.append(
                 Unit((*unit.order, 2), rest, finish, guarded=unit.guarded, needs=set(names), makes=makes)

@@ -451,7 +451,7 @@ class NodeLowering:
             source += 1
         return index, tuple(extents)
 
-    def position(self, entry: At, node: Node, first: int, size: Lin) -> Index:
+    def position(self, entry: At, node: Node, first: int, size: Lin) -> Lin:
         """A position along an axis, counted from the front."""
         if isinstance(entry.position, int):
             return Lin(entry.position) if entry.position >= 0 else size + entry.position
@@ -460,7 +460,8 @@ class NodeLowering:
             return lin
         if lin.is_const:
             return size + lin.const
-        return Text("{k} if {k} >= 0 else {k} + {n}", {"k": Int(lin), "n": Int(size)}, "int64", "int64")
+        wrapped = Text("{k} if {k} >= 0 else {k} + {n}", {"k": Int(lin), "n": Int(size)}, "int64", "int64")
+        return self.set_integer("k", wrapped)
 
     def is_natural(self, lin: Lin) -> bool:
         """Whether an affine integer is known not to be negative."""
@@ -600,9 +601,7 @@ class NodeLowering:
         """The buffer element of `load` and its like."""
         ref = self.ref(node.operands[0])
         position = [self.position(e, node, first, n) for e, n in zip(node.attrs["region"], ref.extents, strict=True)]
-        if all(isinstance(p, Lin) for p in position):
-            return ref, ref.at([p for p in position if isinstance(p, Lin)]).index
-        return ref, _composed(ref.index, position)
+        return ref, ref.at(position).index
 
     def _op_load(self, node: Node) -> None:
         ref, index = self.element_index(node, 1)

@@ -177,9 +177,8 @@ class _Lowering(NodeLowering):
         for stmt in tree:
             if isinstance(stmt, Straight):
                 assert stmt.unit.emit is not None
-                made = stmt.unit.emit()
                 self._allocate([t.buffer for t in stmt.unit.touches()], out)
-                out.extend(made)
+                out.extend(stmt.unit.emit())
                 continue
             self._allocate(list(_buffers(stmt)), out)
             out.append(stmt)

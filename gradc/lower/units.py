@@ -50,7 +50,7 @@ class Unit:
     axes: remaining loops in order; body: statements of the innermost iteration, with "@k" in indices; folding: set
     where the unit reduces (body is then empty); emit: straight code made at emission, for everything else.
     effects: touches beyond those of the body. needs, makes: scalar variables. raises: ordered like a check.
-    early: goes as far to the front as it may (what starts accumulators, so that adding to them can join a loop).
+    starts: the unit that adds to the accumulators which this one starts.
     guarded: must not run before an earlier check. made: the buffer that the unit fills, where it does nothing else.
     """
 
@@ -66,7 +66,7 @@ class Unit:
     guarded: bool = True
     made: Buffer | None = None
     keep: bool = False
-    early: bool = False
+    starts: Unit | None = None
     path: tuple[str, ...] = ()
     _touches: list[Touch] | None = None
 
