@@ -206,6 +206,19 @@ def test_partials_at_edges_are_not_nan(op: OpDef) -> None:
 # ------------------------------------------------------------------------------------------ calls
 
 
+class UfuncCalls:
+    """A ufunc with its methods, as the front ends see them."""
+
+    def __init__(self, ufunc: np.ufunc) -> None:
+        self.ufunc = ufunc
+
+    def __call__(self, *args: Any) -> Any:
+        return CALLS[self.ufunc].build(*args)
+
+    def outer(self, *args: Any) -> Any:
+        return CALLS[self.ufunc.outer].build(*args)
+
+
 class Calls:
     """NumPy as the front ends see it: `np.sum(x)` adds nodes."""
 
@@ -214,6 +227,8 @@ class Calls:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.module, name)
+        if isinstance(found, np.ufunc) and name in ("subtract", "multiply"):
+            return UfuncCalls(found)
         if found in CALLS:
             return CALLS[found].build
         return Calls(found) if isinstance(found, np.ufunc) or type(found).__name__ == "module" else found
@@ -239,6 +254,17 @@ def sp(namespace: Any) -> Any:
 
 def namespace_is_numpy(namespace: Any) -> bool:
     return namespace is np
+
+
+def linalg(namespace: Any) -> Any:
+    """scipy.linalg, or the calls for it."""
+    import scipy.linalg
+
+    return scipy.linalg if namespace is np else Calls(scipy.linalg)
+
+
+def symmetric(np: Any, x: Any) -> Any:
+    return np.matmul(x, np.transpose(x)) + np.eye(4)
 
 
 m, a = method, attribute
@@ -439,6 +465,17 @@ PROGRAMS: list[tuple[Any, tuple[tuple[int, ...], ...]]] = [
     (lambda np, x: np.linalg.norm(x, 3) + np.linalg.norm(x, 1) + np.linalg.norm(x, -np.inf), (V,)),
     (lambda np, x: np.linalg.norm(x, axis=(0, 2)) + np.linalg.norm(x, ord=-1, axis=(0, 2)), (T,)),
     (lambda np, x: np.linalg.vector_norm(x, ord=4) + np.linalg.matrix_norm(x), (M,)),
+    (lambda np, x, b: np.linalg.solve(x + np.eye(4), b), (S, (4,))),
+    (lambda np, x, b: np.linalg.solve(x + np.eye(4), b), (S, (4, 2))),
+    (lambda np, x: np.linalg.inv(x) + np.linalg.matrix_power(x, 3) + np.linalg.matrix_power(x, -1), (S,)),
+    (lambda np, x: np.linalg.det(x) + np.linalg.slogdet(x)[1] * np.linalg.slogdet(x)[0], (S,)),
+    (lambda np, x: np.linalg.cholesky(symmetric(np, x)), (S,)),
+    (lambda np, x: np.linalg.cholesky(symmetric(np, x), upper=True), (S,)),
+    (lambda np, x, b: linalg(np).solve_triangular(x, b, lower=True), (S, (4,))),
+    (lambda np, x, b: linalg(np).solve_triangular(x, b, trans="T", unit_diagonal=True), (S, (4, 2))),
+    (lambda np, x, b: linalg(np).cho_solve(linalg(np).cho_factor(symmetric(np, x)), b), (S, (4,))),
+    (lambda np, x, y, z: np.linalg.multi_dot([x, y, z]), (M, S, (4, 2))),
+    (lambda np, x, y: np.subtract.outer(x, y) * np.multiply.outer(x, y), (V, M)),
     (lambda np, x: sp(np).logsumexp(x, axis=1) * sp(np).logsumexp(x), (M,)),
     (lambda np, x, b: sp(np).logsumexp(x, axis=0, b=b, keepdims=True), (M, M)),
     (lambda np, x: sp(np).softmax(x, axis=-1) + sp(np).log_softmax(x, axis=0) + sp(np).softmax(x), (M,)),
@@ -564,6 +601,11 @@ RULES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("cumprod", (M,), {"axis": 1}),
     ("recurrence", (M, M), {"axis": 1, "reverse": True}),
     ("shift", (M,), {"axis": 0, "by": -1}),
+    ("solve", (S, S), {}),
+    ("solve_triangular", (S, S), {"lower": True}),
+    ("det", (S,), {}),
+    ("logabsdet", (S,), {}),
+    ("convolve", ((5,), V), {}),
     ("roll", (M, 2), {"axis": 1}),
     ("tril", (S,), {"k": 1}),
     ("triu", (S,), {"k": 0}),

@@ -11,9 +11,10 @@ import numpy as np
 from gradc.errors import DTypeError, ShapeError
 from gradc.ir.loops import Contraction
 from gradc.ir.nodes import Node, Value, current_builder
-from gradc.ir.opdef import OpDef, call, define
+from gradc.ir.opdef import TABLE, OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, At
 from gradc.ir.types import Array, Shape, broadcast_sizes, format_shape, promote_dtypes, with_shape
+from gradc.ops import elementary  # noqa: F401  # its ops are in the table
 from gradc.ops.elementwise import mul
 from gradc.ops.memory import make_broadcast, make_index, make_reshape, shape_values, transpose
 from gradc.ops.reduce import sum as sum_over
@@ -241,3 +242,18 @@ def _tensordot_call(a: Any, b: Any, axes: Any = 2) -> Value:
 
 
 __all__ = ["contract", "dot", "flat", "matmul", "swap_last"]
+
+
+def _outer_of(target: Any, op: Any) -> None:
+    def build(a: Any, b: Any, /) -> Value:
+        x, y = as_value(a), as_value(b)
+        if not x.rank or not y.rank:
+            return op(x, y)
+        return op(make_index(x, (*(FULL,) * x.rank, *(NEWAXIS,) * y.rank)), y)
+
+    call(target)(build)
+
+
+for _ufunc, _name in ((np.add, "add"), (np.subtract, "sub"), (np.multiply, "mul"), (np.divide, "div"),
+                      (np.maximum, "maximum"), (np.minimum, "minimum"), (np.power, "pow"), (np.hypot, "hypot")):
+    _outer_of(_ufunc.outer, TABLE[_name])
