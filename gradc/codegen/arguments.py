@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -201,6 +202,23 @@ class Results:
         names = [f.name for f in dataclasses.fields(tree.cls)]  # type: ignore[arg-type]  # neither tuple nor dict: a dataclass
         pairs = zip(names, items, strict=True)
         return f"{self._class(tree)}({', '.join(f'{f}={item}' for f, item in pairs)})"
+
+    def lines(self, tree: Tree, indent: str, start: str, width: int) -> list[str]:
+        """`start` and the expression, over several lines where one does not hold it."""
+        text = self.text(tree, outermost=start == "return ")
+        last = "" if start == "return " else ","
+        if len(indent) + len(start) + len(text) + len(last) <= width or not isinstance(tree, Branch) or not tree.items:
+            return [f"{indent}{start}{text}{last}"]
+        if issubclass(tree.cls, dict):
+            heads, brackets = [json.dumps(k) + ": " if isinstance(k, str) else f"{k!r}: " for k in tree.keys], "{}"
+        elif tree.cls in (tuple, list):
+            heads, brackets = [""] * len(tree.items), "()" if tree.cls is tuple else "[]"
+        else:
+            return [f"{indent}{start}{text}{last}"]
+        found = [f"{indent}{start}{brackets[0]}"]
+        for head, item in zip(heads, tree.items, strict=True):
+            found += self.lines(item, indent + "    ", head, width)
+        return [*found, f"{indent}{brackets[1]}{last}"]
 
     def _class(self, tree: Branch) -> str:
         """The class of a structure, by way of an argument that is one; else a named tuple of its own."""

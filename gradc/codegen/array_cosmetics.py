@@ -18,7 +18,7 @@ from typing import Any
 from gradc.ir.effects import buffers_written, own_reads, roots
 from gradc.ir.nodes import Block, Func, Node, Value, walk_blocks, walk_nodes
 from gradc.ir.opdef import TABLE, OpDef
-from gradc.ir.types import WEAK_INT, Array, Scalar, Size
+from gradc.ir.types import WEAK_INT, Array, Dim, Scalar, Size
 
 # Operations of the emitted text only; they are not in the table.
 SIZE = OpDef("size", "query", ("x",), emit="{x}.size", doc="x.size.")
@@ -43,7 +43,10 @@ def prepare(func: Func) -> None:
     _name_copies(func)
     _count_elements(func)
     _use_copies_of_arguments(func)
-    _ask_arguments_for_sizes(func.body, _sizes_of_params(func))
+    lengths: dict[Size, Value] = {
+        p.size: p for p in func.params if isinstance(p.ty, Scalar) and isinstance(p.size, Dim)
+    }
+    _ask_arguments_for_sizes(func.body, _sizes_of_params(func), lengths)
     _write_like(func.body, [v for v in func.params if _is_dense(v)])
 
 
@@ -156,19 +159,24 @@ def _drop_idle_stores(block: Block) -> None:
             block.nodes.remove(node)
 
 
-def _same(a: Value, b: Value) -> bool:
-    """Whether two values are one by construction: equal views, numbers and negations of the same things."""
+def _same(a: Value, b: Value, written: frozenset[Value] | None = None) -> bool:
+    """Whether two values are one by construction: equal views, numbers, and elements of arrays other than `written`."""
     if a is b:
         return True
     p, q = a.node, b.node
-    if p is None or q is None or p.op is not q.op or (p.op.kind != "view" and p.op.name not in ("const", "dim")):
+    if p is None or q is None or p.op is not q.op:
         return False
-    return p.attrs == q.attrs and all(_same(x, y) for x, y in zip(p.operands, q.operands, strict=True))
+    element = p.op.name == "load" and written is not None and not roots(p.operands[0]) & written
+    if p.op.kind != "view" and p.op.name not in ("const", "dim") and not element:
+        return False
+    return p.attrs == q.attrs and all(
+        _same(x, y) or _same_position(x, y) for x, y in zip(p.operands, q.operands, strict=True)
+    )
 
 
 def _add_twice(block: Block) -> None:
     """The same added twice in a row is twice that, added once."""
-    adds = [n for n in block.nodes if n.op.name == "accumulate" and n.loc.reverse]
+    adds = [n for n in block.nodes if n.op.name in ("accumulate", "accumulate_at") and n.loc.reverse]
     for one, other in pairwise(adds):
         first, second = one.operands[1].node, other.operands[1].node
         if (
@@ -179,15 +187,19 @@ def _add_twice(block: Block) -> None:
             or first not in block.nodes
         ):
             continue
-        if second not in block.nodes or not _same(one.operands[0], other.operands[0]):
+        target = roots(one.operands[0])
+        if second not in block.nodes or one.op is not other.op or one.attrs != other.attrs:
             continue
-        if not all(_same(a, b) for a, b in zip(first.operands, second.operands, strict=True)):
+        places = [(one.operands[0], other.operands[0]), *zip(one.operands[2:], other.operands[2:], strict=True)]
+        if not all(_same(a, b) or _same_position(a, b) for a, b in places):
+            continue
+        if not all(_same(a, b, target) for a, b in zip(first.operands, second.operands, strict=True)):
             continue
         between = block.nodes[block.nodes.index(one) + 1 : block.nodes.index(other)]
         single = _only_user(block, first.result, one) and _only_user(block, second.result, other)
         if not single or any(n.op.kind in ("write", "control", "stack", "check") for n in between):
             continue
-        if any(roots(v) & roots(one.operands[0]) for v in first.operands):
+        if any(roots(v) & target for v in first.operands):
             continue
         two = Node(TABLE["const"], [], [], {"value": 2}, [], first.loc)
         two.results = [Value(WEAK_INT, "", two)]

@@ -177,6 +177,24 @@ def _multiply_by_one(node: Node, scene: _Scene) -> bool:
     return False
 
 
+def _exact_quotient(node: Node, scene: _Scene) -> bool:
+    """n * m // m is n."""
+    if node.op.name != "floordiv" or node.operands[0].node is None or not isinstance(node.result.ty, Scalar):
+        return False
+    product = node.operands[0].node
+    if product.op.name != "mul" or not _same_size(product.operands[1], node.operands[1]):
+        return False
+    node.op, node.operands = LET, [product.operands[0]]
+    return True
+
+
+def _same_size(a: Value, b: Value) -> bool:
+    p, q = a.node, b.node
+    if a is b or p is None or q is None:
+        return a is b
+    return p.op.name == q.op.name == "dim" and p.operands[0] is q.operands[0] and p.attrs == q.attrs
+
+
 def _integer_identity(node: Node, scene: _Scene) -> bool:
     if node.op.name not in ("add", "sub") or not is_integer(node.result.ty) or not isinstance(node.result.ty, Scalar):
         return False
@@ -312,7 +330,8 @@ def _drop_cast(node: Node, scene: _Scene) -> bool:
 
 
 _RULES = (
-    _fold_constants, _multiply_by_one, _integer_identity, _size_is_natural, _double, _partial_first, _signs, _subtract,
+    _fold_constants, _multiply_by_one, _integer_identity, _exact_quotient,
+    _size_is_natural, _double, _partial_first, _signs, _subtract,
 )  # fmt: skip
 
 
@@ -322,6 +341,10 @@ _RULES = (
 def _merge_views(func: Func) -> None:
     """`A[i][1:]` becomes `A[i, 1:]` where the first index only takes single positions and whole axes."""
     for node in walk_nodes(func.body):
+        if node.op.name == "reshape":
+            inner = node.operands[0].node
+            if inner is not None and inner.op.name == "reshape" and not node.operands[0].name:
+                node.operands[0] = inner.operands[0]
         if node.op.name not in ("index", "load", "store_at", "accumulate_at"):
             continue
         first = 2 if node.op.kind == "write" else 1

@@ -40,7 +40,7 @@ from gradc.codegen.liveness import (
 from gradc.codegen.naming import Variables
 from gradc.codegen.python_numbers import NumberKinds
 from gradc.codegen.shapes import ShapeComments
-from gradc.codegen.statements import Line, Scope, Statements
+from gradc.codegen.statements import Line, Scope, Statements, is_tape_read, view_base
 from gradc.errors import Loc
 from gradc.ir.nodes import Func, Node, Value, walk_nodes
 from gradc.ir.program import Capture
@@ -93,7 +93,7 @@ def source(
     scope = Scope()
     Statements(folding, variables, expressions, used).block(func.body, scope)
     returned = Results([_result_text(v, expressions, kinds) for v in func.results], trees)
-    answer = returned.text(result, outermost=True)
+    answer = returned.lines(result, INDENT, "return ", WIDTH)
     needed = {id(v) for v in func.params if id(v) in used}
     head = unpack_lines(leaves, trees, lambda k: id(func.params[k]) in needed)
     if kinds.converted:
@@ -104,8 +104,7 @@ def source(
         head[-1] += "  # division by zero gives inf, as in NumPy"
     shown = [v for v in func.params if id(v) in needed]
     shapes = ShapeComments(func, leaves.names, shown, variables.names() | set(trees))
-    if shapes.heading():
-        head.insert(0, shapes.heading())
+    head[:0] = shapes.heading(WIDTH - len(INDENT))
     body = [INDENT + line for line in head]
     staged = lay_out(scope.lines, origin, shapes)
     if body and staged:
@@ -113,7 +112,7 @@ def source(
     body += staged
     if len(body) > 1 and body[-1]:
         body.append("")
-    body.append(f"{INDENT}return {answer}")
+    body += answer
     definitions = returned.definitions + leaves.constants
     header = f"def {name}{signature_text(signature, leaves.extra)}:"
     preludes = [text.strip("\n") for _, text in sorted(expressions.preludes.items())]
@@ -188,14 +187,21 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
     users = {p.name for p in func.params}
     users |= {r.name for n in walk_nodes(func.body) if not n.loc.reverse and n.loc != func.loc for r in n.results}
 
+    arrays = {  # tapes of arrays
+        id(n.operands[0] if n.op.name == "push" else view_base(n.operands[0]))
+        for n in walk_nodes(func.body)
+        if n.op.name in ("push", "store") and isinstance(n.operands[1].ty, Array)
+    }
+
     def note(value: Value, reverse: bool) -> None:
         if reverse and value.name in users and value.name[:1] == "d" and value.name[1:] in users:
             # The user has an x and a dx: the cotangent of x is called x_ct, whatever dx is.
-            restored = value.node is not None and value.node.op.name in ("pop", "load")
+            restored = value.node is not None and is_tape_read(value.node)
             wanted[id(value)] = value.name if restored else f"{value.name[1:]}_ct"
         elif value.name == "value_tape" and isinstance(value.ty, Stack | Array):
             held = value.ty.item if isinstance(value.ty, Stack) else value.ty
-            wanted[id(value)] = "test_tape" if held.dtype == "bool" else "t_tape"
+            stem = "mask" if id(value) in arrays else "test"
+            wanted[id(value)] = f"{stem}_tape" if held.dtype == "bool" else "t_tape"
         elif value.name:
             wanted[id(value)] = adapt(value.name)
 
@@ -347,9 +353,8 @@ def lay_out(lines: Sequence[Line], origin: Loc, shapes: ShapeComments) -> list[s
         if any(reverse) and section.get(line.depth) is not reverse[k] and not continues:
             if line.depth == 1:
                 text += [""] if text else []
-                title = "backward" if reverse[k] else "forward"
-                if reverse[k] and not text and any(not line.reverse and line.loc != origin for line in lines[k:]):
-                    title, together = "forward and backward, in one loop", True
+                title = _title(lines, reverse, k, origin)
+                together = title.startswith("forward and")
                 text.append(f"{indent}# {title}")
                 last = None
             elif together and reverse[k] and section.get(line.depth) is False:
@@ -366,25 +371,28 @@ def lay_out(lines: Sequence[Line], origin: Loc, shapes: ShapeComments) -> list[s
 
 
 def _sections(lines: Sequence[Line], origin: Loc) -> list[bool]:
-    """For each line whether it belongs to the reverse sweep.
-
-    Whatever stands in a loop of the forward sweep is of that sweep (it fills tapes for a backward statement), and so
-    are the tapes made before such a loop. Lines without a place of their own (seeds) go with the line that follows.
-    """
+    """For each line whether it belongs to the reverse sweep. Lines without a place go with their neighbours."""
     found = [line.reverse for line in lines]
-    ends = [k for k, line in enumerate(lines) if line.depth == 1 and not line.reverse and line.loc != origin]
-    for k in range(ends[-1] if ends else 0):
-        found[k] = False
     inside = False
     for k, line in enumerate(lines):
         if line.depth == 1:
-            inside = not found[k]
+            inside = not found[k] and line.loc != origin
         elif inside:
             found[k] = False
     for k in reversed(range(len(lines))):
         if lines[k].loc == origin:
-            found[k] = any(found[:k]) or (k + 1 < len(lines) and found[k + 1])
+            found[k] = found[k + 1] if k + 1 < len(lines) else any(found[:k])
     return found
+
+
+def _title(lines: Sequence[Line], reverse: Sequence[bool], start: int, origin: Loc) -> str:
+    """The title of the section that starts at a line: a loop may run both sweeps, if it only accumulates."""
+    if not reverse[start]:
+        return "forward"
+    end = next((k for k in range(start, len(lines)) if lines[k].depth == 1 and not reverse[k]), len(lines))
+    both = any(not reverse[k] and lines[k].loc != origin for k in range(start, end))
+    before = any(not flag for flag in reverse[:start])
+    return "forward and backward, in one loop" if both and (end < len(lines) or not before) else "backward"
 
 
 def _is_closing(lines: Sequence[Line], k: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 
 from gradc.ir.nodes import Func, Node, Value, walk_nodes
@@ -53,11 +54,15 @@ class ShapeComments:
                     self._letters[atom] = self._letters[root] = free.pop(0)
             self._shown.append((name, ty.shape))
 
-    def heading(self) -> str:
-        """The comment that says the shapes of the arguments; "" where there is nothing to say."""
+    def heading(self, width: int) -> list[str]:
+        """The comment that says the shapes of the arguments, in lines; none where there is nothing to say."""
         if not self._shown:
-            return ""
-        return "# shapes: " + ", ".join(f"{name} {self._text(shape)}" for name, shape in self._shown)
+            return []
+        text = ", ".join(f"{name}\0{self._text(shape)}".replace(" ", "\0") for name, shape in self._shown)
+        return [
+            line.replace("\0", " ")
+            for line in textwrap.wrap(text, width, initial_indent="# shapes: ", subsequent_indent="#         ")
+        ]
 
     def beside(self, node: Node) -> str:
         """The comment beside a statement that makes a new array: `  # (n, k)`; "" where it would not help."""

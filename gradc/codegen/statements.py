@@ -464,17 +464,35 @@ def replace_loc(node: Node, source: Value) -> Node:
     return made
 
 
+def view_base(value: Value) -> Value:
+    """The array that a chain of views starts from."""
+    while value.node is not None and value.node.op.kind == "view":
+        value = value.node.operands[0]
+    return value
+
+
+def is_tape_read(node: Node) -> bool:
+    """Whether a node takes back what the forward sweep put on a tape."""
+    if node.op.name == "copy":
+        inner = node.operands[0].node
+        return inner is not None and is_tape_read(inner)
+    return node.op.name == "pop" or (
+        node.op.kind in ("view", "read") and view_base(node.operands[0]).name.endswith("_tape")
+    )
+
+
 def _fills_tape(node: Node | None) -> bool:
-    """Whether a node makes a tape or puts something on it: that is of the forward sweep."""
+    """Whether a node makes a tape or saves something: that is of the forward sweep."""
     if node is None:
         return False
     if node.op.name in ("stack_new", "push"):
         return True
-    made = node.results[0] if node.op.name in ("empty", "empty_like") else None
-    into = node.operands[0] if node.op.name in ("store", "store_at") else made
-    while into is not None and into.node is not None and into.node.op.kind == "view":
-        into = into.node.operands[0]
-    return into is not None and into.name.endswith("_tape")
+    if node.op.name in ("store", "store_at"):
+        return view_base(node.operands[0]).name.endswith("_tape")
+    saved = [r.name for r in node.results]
+    return any(name.endswith("_tape") for name in saved) or (
+        node.op.name != "pop" and any(name.endswith("_old") for name in saved) and not is_tape_read(node)
+    )
 
 
 def is_simple(text: str) -> bool:
