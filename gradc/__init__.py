@@ -1,6 +1,6 @@
 """gradc compiles derivatives: plain NumPy functions in, staged and readable backward code out, run by Numba."""
 
-from gradc.api import grad, jit, stop_gradient, value_and_grad, vjp
+from gradc.api import grad, jit, jvp, stop_gradient, value_and_grad, vjp
 from gradc.errors import (
     DTypeError,
     GradcError,
@@ -27,6 +27,7 @@ __all__ = [
     "check_grads",
     "grad",
     "jit",
+    "jvp",
     "numerical_grad",
     "stop_gradient",
     "value_and_grad",

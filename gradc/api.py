@@ -93,6 +93,18 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, _pullback.Pullback]:
     return _pullback.vjp(f, primals)
 
 
+def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """`(out, tangent_out)`: what `f` returns for `primals`, and its derivative along `tangents`.
+
+    Integers are data: their tangent may be None, and so is that of integers in the result.
+
+    >>> import numpy as np, gradc
+    >>> gradc.jvp(lambda x, y: x * y, (np.array([1.0, 2.0]), 3.0), (np.array([1.0, 0.0]), 1.0))
+    (array([3., 6.]), array([4., 2.]))
+    """
+    return _pullback.jvp(f, tuple(primals), tuple(tangents))
+
+
 def stop_gradient(x: T) -> T:
     """`x` itself, through which no derivative passes.
 
@@ -121,11 +133,11 @@ def _value_and_grad(f: Any, argnums: Any = 0, has_aux: Any = False) -> Any:
     return value_and_grad(_known(f), argnums, has_aux)
 
 
-@call(vjp)
+@call(vjp, jvp)
 def _vjp(f: Any, *primals: Any) -> Any:
     raise UnsupportedError(
-        "gradc.vjp cannot be called in a compiled function",
-        why="its pullback is an object that only Python can hold.",
+        "gradc.vjp and gradc.jvp cannot be called in a compiled function",
+        why="a pullback is an object that only Python can hold, and a jvp has no rule yet.",
         hint="use gradc.grad of a weighted sum of the result.",
     )
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from gradc.api import Argnums, Function
-from gradc.errors import DTypeError, GradientMismatch, ShapeError, UnsupportedError
+from gradc.errors import DTypeError, GradientMismatch, ShapeError
 from gradc.ir.tree import Branch, Tree, flatten, unflatten
 from gradc.runtime.dispatch import Compiled, compiled, plain_function, signature_of
 from gradc.runtime.leaves import check_differentiable, plain_leaf
 from gradc.runtime.plan import Transform, check_argnums, leaf_paths, make_plan
-from gradc.runtime.pullback import vjp_of_leaves
+from gradc.runtime.pullback import jvp_of_leaves, vjp_of_leaves
 
 _PER_LEAF = 64  # entries of an array that are looked at one by one; more are drawn at random
 
@@ -55,7 +55,7 @@ def check_grads(
     f: Function,
     args: Sequence[Any],
     order: int = 1,
-    modes: Sequence[str] = ("rev",),
+    modes: Sequence[str] = ("fwd", "rev"),
     atol: float | None = None,
     rtol: float | None = None,
     eps: float | None = None,
@@ -64,7 +64,7 @@ def check_grads(
 
     Every floating-point argument is looked at: along random directions, and entry by entry (64 random ones of a
     larger array). Integers are data; where there are no floats, Python ints count as floats. `f` may return
-    anything that `vjp` takes. modes: "rev".
+    numbers, arrays and structures of them. modes: "fwd" (`jvp`), "rev" (`vjp`).
 
     Raises: GradientMismatch that names the worst entry; NaN and infinities always mismatch.
 
@@ -74,17 +74,13 @@ def check_grads(
     if isinstance(modes, str):
         modes = (modes,)
     for mode in modes:
-        if mode == "fwd":
-            raise UnsupportedError(
-                "check_grads cannot check mode 'fwd'", why="there is no forward mode yet.", hint='pass modes=("rev",).'
-            )
-        if mode != "rev":
+        if mode not in _MODES:
             raise ValueError(f"modes are 'fwd' and 'rev', not {mode!r}")
     if order < 1:
         raise ValueError(f"order is 1 or more, not {order}")
     leaves, tree = flatten(tuple(args))
     wrt = _chosen_leaves(leaves)
-    _check_reverse(f, tree, leaves, wrt, (atol, rtol, eps))
+    _check(f, tree, leaves, wrt, modes, (atol, rtol, eps))
     if order > 1:
         out = _runnable(f)(*unflatten(tree, _copies(leaves, True)))
         slope = compiled(_weighted(f, out), Transform("grad", leaves=wrt))
@@ -94,47 +90,91 @@ def check_grads(
 # ------------------------------------------------------------------------------------------ the comparison
 
 
-def _check_reverse(
-    f: Function, tree: Tree, leaves: list[Any], wrt: tuple[int, ...], options: Sequence[float | None]
+class _Reverse:
+    """The slope of <cotangents, f> along directions, from the pullback."""
+
+    mode = "rev"
+
+    def __init__(self, f: Function, args: tuple[Any, ...], wrt: tuple[int, ...], cotangents: Sequence[Any]) -> None:
+        _, pullback = vjp_of_leaves(f, args, wrt)
+        self.gradients = dict(zip(wrt, pullback.of_leaves(cotangents), strict=True))
+
+    def __call__(self, directions: dict[int, Any]) -> Any:
+        return sum(np.sum(np.asarray(self.gradients[k]) * d) for k, d in directions.items())
+
+
+class _Forward:
+    """The slope of <cotangents, f> along directions, from tangents."""
+
+    mode = "fwd"
+
+    def __init__(self, f: Function, args: tuple[Any, ...], wrt: tuple[int, ...], cotangents: Sequence[Any]) -> None:
+        self.f, self.args, self.wrt, self.cotangents = f, args, wrt, cotangents
+        self.leaves = flatten(args)[0]
+
+    def __call__(self, directions: dict[int, Any]) -> Any:
+        tangents = [directions.get(k, np.zeros(np.shape(self.leaves[k]))) for k in self.wrt]
+        tangents = [np.asarray(t).astype(_float_dtype(self.leaves[k])) for k, t in zip(self.wrt, tangents, strict=True)]
+        out, moved = jvp_of_leaves(self.f, self.args, self.wrt, tangents)
+        floats = [c for c, x in zip(self.cotangents, flatten(out)[0], strict=True) if np.asarray(x).dtype.kind in "fc"]
+        return _dot(floats, flatten(moved)[0])
+
+
+def _float_dtype(x: Any) -> Any:
+    dtype = np.asarray(x).dtype
+    return dtype if dtype.kind in "fc" else np.float64
+
+
+_MODES: dict[str, type[_Reverse] | type[_Forward]] = {"rev": _Reverse, "fwd": _Forward}
+
+
+def _check(
+    f: Function,
+    tree: Tree,
+    leaves: list[Any],
+    wrt: tuple[int, ...],
+    modes: Sequence[str],
+    options: Sequence[float | None],
 ) -> None:
     atol, rtol, eps = options
     random = np.random.default_rng(0)
     name = getattr(f, "__qualname__", repr(f))
     names = list(leaf_paths(tree, "args"))
-    out, pullback = vjp_of_leaves(f, unflatten(tree, leaves), wrt)
-    results, _ = flatten(out)
-    cotangents = [_random_like(x, random) for x in results]
-    found = pullback.of_leaves(cotangents)
     function = _runnable(f)
+    results, _ = flatten(function(*unflatten(tree, _copies(leaves, True))))
+    cotangents = [_random_like(x, random) for x in results]
     point = _Point.of(lambda *v: _dot(cotangents, flatten(function(*v))[0]), tree, leaves, names, wrt)
     tolerance = _Tolerance.of([*(point.leaves[k] for k in wrt), *results], atol, rtol)
-    worst: _Entry | None = None
-    for k, gradient in zip(wrt, found, strict=True):
-        for index in _entries(np.shape(gradient), random):
-            numerical = point.difference({k: _one_at(point.leaves[k], index)}, _step(point.leaves[k], index, eps))
-            entry = _Entry(names[k], index, complex(np.asarray(gradient)[index]), numerical, tolerance)
-            if worst is None or not entry.excess <= worst.excess:
-                worst = entry
-                if np.isnan(entry.excess):
-                    break
-    if worst is not None and not worst.excess <= 0:
-        raise GradientMismatch(
-            f"the gradient of {name} disagrees with central differences\n{worst}",
-            why=f"it is more than atol={tolerance.atol:g} plus rtol={tolerance.rtol:g} times its size away.",
-            hint="a kink at this point, or a step (eps=) that is too large or too small, can be the reason too.",
-        )
-    for _ in range(2):
-        directions = {k: _random_like(point.leaves[k], random) for k in wrt}
-        step = min((_step(point.leaves[k], None, eps) for k in wrt), default=1e-6)
-        numerical = point.difference(directions, step)
-        given = sum(float(np.sum(np.asarray(g) * directions[k])) for k, g in zip(wrt, found, strict=True))
-        size = sum(float(np.sum(np.abs(np.asarray(g) * directions[k]))) for k, g in zip(wrt, found, strict=True))
-        if not abs(given - numerical) <= 10 * (tolerance.atol + tolerance.rtol * max(size, abs(numerical))):
+    rows = [(k, index) for k in wrt for index in _entries(np.shape(point.leaves[k]), random)]
+    steps = [_step(point.leaves[k], index, eps) for k, index in rows]
+    basis = [{k: _one_at(point.leaves[k], index)} for k, index in rows]
+    numerical = [point.difference(direction, step) for direction, step in zip(basis, steps, strict=True)]
+    directions = [{k: _random_like(point.leaves[k], random) for k in wrt} for _ in range(2)]
+    step = min(_step(point.leaves[k], None, eps) for k in wrt)
+    along = [point.difference(direction, step) for direction in directions]
+    for mode in modes:
+        slope = _MODES[mode](f, unflatten(tree, point.leaves), wrt, cotangents)
+        table = [
+            _Entry(names[k], index, complex(slope(direction)), quotient, tolerance)
+            for (k, index), direction, quotient in zip(rows, basis, numerical, strict=True)
+        ]
+        # NaN first, then the largest disagreement.
+        worst = max(table, key=lambda entry: float("inf") if np.isnan(entry.excess) else entry.excess, default=None)
+        if worst is not None and not worst.excess <= 0:
             raise GradientMismatch(
-                f"the gradient of {name} disagrees with central differences\n"
-                f"  along a random direction of all arguments: {given:.10g}, by differences {numerical:.10g}",
-                why="the entries that were looked at one by one agree.",
+                f"the derivative of {name} (mode {mode!r}) disagrees with central differences\n{worst}",
+                why=f"it is more than atol={tolerance.atol:g} plus rtol={tolerance.rtol:g} times its size away.",
+                hint="a kink at this point, or a step (eps=) that is too large or too small, can be the reason too.",
             )
+        size = sum(abs(entry.given) for entry in table)
+        for direction, quotient in zip(directions, along, strict=True):
+            given = float(np.real(slope(direction)))
+            if not abs(given - quotient) <= 10 * (tolerance.atol + tolerance.rtol * max(size, abs(quotient))):
+                raise GradientMismatch(
+                    f"the derivative of {name} (mode {mode!r}) disagrees with central differences\n"
+                    f"  along a random direction of all arguments: {given:.10g}, by differences {quotient:.10g}",
+                    why="the entries that were looked at one by one agree.",
+                )
 
 
 @dataclass(frozen=True)

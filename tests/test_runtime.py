@@ -613,8 +613,12 @@ def test_check_grads_passes_on_right_gradients_and_names_the_worst_entry_of_wron
         gradc.check_grads(wrong, (x,))
     with pytest.raises(gradc.GradientMismatch, match="nan"):
         gradc.check_grads(lambda x: x * np.nan, (x,))
-    with pytest.raises(gradc.UnsupportedError, match="fwd"):
-        gradc.check_grads(product, (x, 3.0), modes=("fwd",))
+    for mode in ("fwd", "rev"):
+        gradc.check_grads(product, (x, 3.0), modes=mode)
+        with pytest.raises(gradc.GradientMismatch, match=rf"mode '{mode}'"):
+            gradc.check_grads(wrong, (x,), modes=mode)
+    with pytest.raises(ValueError, match="modes"):
+        gradc.check_grads(product, (x, 3.0), modes=("forward",))
     with pytest.raises(gradc.DTypeError):
         gradc.check_grads(product, ("a", "b"))
 
@@ -626,3 +630,17 @@ def test_parameters_may_have_names_of_builtins():
     made = gradc.grad(f, argnums=("len", "float"))
     for _ in range(2):
         assert made({"x": 2.0}, (3.0, None), 4, None, n=5.0) == {"len": {"x": 60.0}, "float": 30.0}
+
+
+def test_jvp_gives_the_result_and_its_tangent():
+    out, tangent = gradc.jvp(lambda p, n: {"y": p["w"] ** n, "n": n}, ({"w": 2.0}, 3), ({"w": 1.0}, None))
+    assert out == {"y": 8.0, "n": 3} and tangent == {"y": 12.0, "n": None}
+    x = np.arange(1.0, 4.0)
+    assert gradc.jvp(scale_first, (x, x), (np.ones(3), np.ones(3))) == (17.0, 18.0)
+    np.testing.assert_array_equal(x, [1.0, 2.0, 3.0])
+    for a in (np.ones((2, 3)), np.asfortranarray(np.ones((2, 3))), np.ones((4, 6))[::2, ::2]):
+        np.testing.assert_array_equal(gradc.jvp(lambda a: a.T * a.T, (a,), (np.ones((2, 3)),))[1], np.full((3, 2), 2.0))
+    with pytest.raises(gradc.ShapeError, match="shape"):
+        gradc.jvp(total, (x,), (np.ones(4),))
+    with pytest.raises(gradc.ShapeError, match="structure"):
+        gradc.jvp(total, (x,), ({"x": x},))

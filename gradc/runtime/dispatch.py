@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from gradc.errors import UnsupportedError
+from gradc.ir.nodes import Value
 from gradc.ir.program import Expansion, Program, Typed
 from gradc.ir.tree import Branch, Tree, flatten
-from gradc.ir.types import WEAK_FLOAT, WEAK_INT
+from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array
 from gradc.runtime import fastcall, pipeline
 from gradc.runtime.cache import cache
 from gradc.runtime.failures import explained, no_such_signature
@@ -179,11 +180,11 @@ class Compiled:
 
     # ---------------------------------------------------------------------------------------- general way
 
-    def _call(self, values: tuple[Any, ...], cotangents: Sequence[Any] = ()) -> Any:
-        return self._run(values, cotangents)[1]
+    def _call(self, values: tuple[Any, ...], seeds: Sequence[Any] = ()) -> Any:
+        return self._run(values, seeds)[1]
 
-    def _run(self, values: tuple[Any, ...], cotangents: Sequence[Any] = ()) -> tuple[Kernel, Any]:
-        """The kernel for these values of the parameters, and what the call returns."""
+    def _run(self, values: tuple[Any, ...], seeds: Sequence[Any] = ()) -> tuple[Kernel, Any]:
+        """The kernel for these values of the parameters, and what the call returns. seeds: cotangents or tangents."""
         leaves, plan, trees, keys, converted = self._prepare(values)
         entry, captured = self._entry(leaves, plan, trees, keys)
         full = [*leaves, *captured]
@@ -191,14 +192,14 @@ class Compiled:
         kernel = entry.variants.get(aliases) or self._kernel(entry, plan, aliases)
         if self._last is None or self._last[0] is not kernel or self._last[1] != converted:
             self._last = kernel, converted
-            if not cotangents and not aliases:
+            if not seeds and not aliases:
                 self._install(kernel, entry, trees, keys, converted)
         mutates = self._transform.kind == "jit"
         for k, x in enumerate(full):
             if x.__class__ is np.ndarray:
                 full[k] = self._lend(x, mutates and k in entry.written)
         try:
-            result = kernel.call(*full, *cotangents)
+            result = kernel.call(*full, *as_laid_out(seeds, kernel.staged.func.params[len(full) :]))
         except Exception as error:
             raise explained(error, kernel.staged.func) from None
         return kernel, kernel.finish(result) if kernel.finish is not None else result
@@ -376,6 +377,14 @@ class Compiled:
                 check_differentiable(leaves[k], plan.names[k])
         program = program_of(self._function, rebuild_values(tree.items, leaves))
         return self._stage(program, plan, ()), ints
+
+
+def as_laid_out(seeds: Sequence[Any], params: Sequence[Value]) -> list[Any]:
+    """Seeds with the layout that the kernel takes."""
+    return [
+        np.asarray(x, order="F" if p.ty.layout == "F" else "C") if isinstance(p.ty, Array) else x
+        for x, p in zip(seeds, params, strict=True)
+    ]
 
 
 def compiled(function: Callable[..., Any], transform: Transform) -> Compiled:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from gradc.ad.forward import jvp
+from gradc.ad.reverse import reverse
 from gradc.codegen.kernel import kernel_source
 from gradc.codegen.readable import source
 from gradc.config import config
@@ -18,7 +20,7 @@ from gradc.ir.effects import written_params
 from gradc.ir.nodes import Func, walk_nodes
 from gradc.ir.printer import print_func
 from gradc.ir.program import Program
-from gradc.ir.tree import Branch, Leaf, Tree, shift_leaves, tree_leaves
+from gradc.ir.tree import Branch, Leaf, Static, Tree, shift_leaves, tree_leaves
 from gradc.ir.types import Array, Scalar, format_shape, is_float, is_inexact
 from gradc.ir.verifier import verify
 from gradc.lower.program import lower
@@ -27,20 +29,16 @@ from gradc.passes.dce import dce
 from gradc.passes.expand import expand
 from gradc.passes.hoist import hoist
 from gradc.passes.privatize import privatize
-from gradc.passes.privatize import privatize
 from gradc.passes.ranges import ranges
 from gradc.passes.simplify import simplify
-from gradc.passes.stability import stability
 from gradc.passes.stability import stability
 from gradc.runtime.cache import PLACEHOLDER
 from gradc.runtime.ownership import copy_on_entry, keep_results, merge_aliases, own_results, python_floats
 
 PASSES: tuple[tuple[str, Callable[[Func], Func]], ...] = (
     ("stability", stability),
-    ("stability", stability),
     ("simplify", simplify),
     ("cse", cse),
-    ("privatize", privatize),
     ("ranges", ranges),
     ("hoist", hoist),
     ("dce", dce),
@@ -48,7 +46,7 @@ PASSES: tuple[tuple[str, Callable[[Func], Func]], ...] = (
 )
 READABLE = frozenset(("stability", "dce", "privatize"))  # passes that leave apart what the user wrote apart
 
-Kind: TypeAlias = Literal["jit", "grad", "value_and_grad", "vjp", "pullback"]
+Kind: TypeAlias = Literal["jit", "grad", "value_and_grad", "vjp", "pullback", "jvp"]
 
 
 NOTHING = Branch(tuple, (), ())
@@ -114,7 +112,7 @@ def transform(program: Program, request: Request, readable: bool = False) -> Sta
     else:
         func, result = differentiate(func, program, request, stages)
         func = optimise(func, stages, readable)
-    if request.kind in ("vjp", "value_and_grad"):
+    if request.kind in ("vjp", "value_and_grad", "jvp"):
         values = result.items[0] if request.kind == "value_and_grad" and isinstance(result, Branch) else result
         primal = values.items[0] if request.has_aux and isinstance(values, Branch) else values
         func = stages.run("floats", func, lambda f: python_floats(f, tree_leaves(primal)))
@@ -163,8 +161,6 @@ def written_leaves(program: Program) -> tuple[int, ...]:
 
 def differentiate(func: Func, program: Program, request: Request, stages: Stages) -> tuple[Func, Tree]:
     """The derivative that `request` asks for, and the tree of its results."""
-    from gradc.ad.reverse import reverse
-
     _check_wrt(func, program, request)
     values, count = program.result, len(func.results)
     func = stages.run("entry", func, copy_on_entry)
@@ -172,6 +168,9 @@ def differentiate(func: Func, program: Program, request: Request, stages: Stages
     if request.kind == "pullback":
         derived = stages.run("reverse", func, lambda f: reverse(f, wrt, keep_value=False, seeds="params"))
         return derived, request.gradient
+    if request.kind == "jvp":
+        derived = stages.run("forward", func, lambda f: jvp(f, wrt, keep_value=True))
+        return derived, Branch(tuple, (0, 1), (values, _tangents(values, func)))
     values, scalar = _scalar_result(func, program.result, request)
     keep = request.kind == "value_and_grad" or request.has_aux
     func = stages.run("reverse", func, lambda f: reverse(f, wrt, keep_value=keep, seeds="ones", outputs=[scalar]))
@@ -259,6 +258,16 @@ def _scalar_result(func: Func, result: Tree, request: Request) -> tuple[Tree, in
             hint="return the real part." if ty.dtype.startswith("complex") else "return a float.",
         )
     return result, value.k
+
+
+def _tangents(values: Tree, func: Func) -> Tree:
+    """The structure of the results' tangents, which follow the results: None where a result has none."""
+    floats = [k for k, r in enumerate(func.results) if is_inexact(r.ty)]
+    if isinstance(values, Leaf):
+        return Leaf(len(func.results) + floats.index(values.k)) if values.k in floats else Static(None)
+    if isinstance(values, Branch):
+        return Branch(values.cls, values.keys, tuple(_tangents(item, func) for item in values.items))
+    return values
 
 
 def _without_leaf(tree: Tree, gone: int) -> Tree:

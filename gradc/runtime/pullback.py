@@ -1,20 +1,23 @@
-"""`vjp`: a primal run now, and a pullback that can be called later and more than once."""
+"""`vjp`: a primal run now, and a pullback that can be called later and more than once. `jvp`: both runs at once."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from gradc.errors import DTypeError, GradcError, ShapeError
+from gradc.ir.program import leaf_type
 from gradc.ir.tree import LEAF_TYPES, Branch, Leaf, Tree, children, flatten, is_structure, tree_leaves, unflatten
 from gradc.ir.types import Array, Scalar, Type, is_inexact
 from gradc.runtime.dispatch import Compiled, compiled
 from gradc.runtime.leaves import memory_of
+from gradc.runtime.pipeline import Kind
 from gradc.runtime.plan import Transform, leaf_paths
 
+T = TypeVar("T")
 Out: TypeAlias = tuple[Type, tuple[int, ...]]  # of a leaf of the result: its type, and its shape when it was computed
 
 
@@ -39,7 +42,8 @@ class Pullback:
 
     def __call__(self, cotangent: Any) -> tuple[Any, ...]:
         """Raises: ShapeError or DTypeError where the cotangent is not like the result."""
-        found = self.of_leaves(list(self._leaves_of(cotangent, self._result, "the cotangent")))
+        has_derivative = [is_inexact(ty) for ty, _ in self._outs]
+        found = self.of_leaves(list(_leaves_like(cotangent, self._result, has_derivative, "cotangent", "result")))
         gradients: list[Any] = [None] * len(list(tree_leaves(self._primals)))
         for k, gradient in zip(self._wrt, found, strict=True):
             gradients[k] = gradient
@@ -49,47 +53,51 @@ class Pullback:
         """The cotangents of the differentiated leaves, for a cotangent that is given leaf by leaf."""
         names = leaf_paths(self._result, "cotangent")
         given = [
-            _as_cotangent(leaf, ty, shape, name)
+            seed_like(leaf, ty, shape, name, "result")
             for leaf, (ty, shape), name in zip(leaves, self._outs, names, strict=True)
             if is_inexact(ty)
         ]
         return self._backward._call(self._values, given)  # type: ignore[no-any-return]
 
-    def _leaves_of(self, cotangent: Any, tree: Tree, name: str) -> Iterator[Any]:
-        """The leaves of a cotangent, which has the structure of the result, or None where that has integers."""
-        if isinstance(tree, Leaf):
-            if not isinstance(cotangent, LEAF_TYPES) and is_inexact(self._outs[tree.k][0]):
-                raise self._mismatch(name)
-            yield cotangent
-        elif isinstance(tree, Branch):
-            if not is_structure(cotangent) or type(cotangent) is not tree.cls:
-                raise self._mismatch(name)
-            keys, items = children(cotangent)
-            if keys != tree.keys:
-                raise self._mismatch(name)
-            for key, item, inner in zip(keys, items, tree.items, strict=True):
-                yield from self._leaves_of(item, inner, f"{name}[{key!r}]")
-
-    def _mismatch(self, name: str) -> ShapeError:
-        result = unflatten(self._result, [str(ty) for ty, _ in self._outs])
-        return ShapeError(
-            f"{name} has another structure than the result",
-            why=f"{self._backward._qualname} returned {result}.",
-            hint="pass a cotangent with the structure of the result.",
-        )
-
     def __repr__(self) -> str:
         return f"<pullback of {self._backward._qualname}>"
 
 
+def _leaves_like(seed: Any, tree: Tree, has_derivative: Sequence[bool], name: str, other: str) -> Iterator[Any]:
+    """The leaves of a cotangent or tangent, which has the structure of another thing, or None where that has integers.
+
+    Raises: ShapeError where it has not.
+    """
+    mismatch = ShapeError(
+        f"{name} has another structure than the {other}", hint=f"pass one with the structure of the {other}."
+    )
+    if isinstance(tree, Leaf):
+        if not isinstance(seed, LEAF_TYPES) and has_derivative[tree.k]:
+            raise mismatch
+        yield seed
+    elif isinstance(tree, Branch):
+        if not is_structure(seed) or type(seed) is not tree.cls:
+            raise mismatch
+        keys, items = children(seed)
+        if keys != tree.keys:
+            raise mismatch
+        for key, item, inner in zip(keys, items, tree.items, strict=True):
+            yield from _leaves_like(item, inner, has_derivative, f"{name}[{key!r}]", other)
+
+
 @functools.lru_cache(maxsize=256)
-def _directions(function: Callable[..., Any], leaves: tuple[int, ...]) -> tuple[Compiled, Compiled]:
-    """The objects that run the primal and the pullback of a function."""
-    return compiled(function, Transform("vjp", leaves=leaves)), compiled(function, Transform("pullback", leaves=leaves))
+def _made(function: Callable[..., Any], kind: Kind, leaves: tuple[int, ...]) -> Compiled:
+    """The object that computes a derivative in these leaves."""
+    return compiled(function, Transform(kind, leaves=leaves))
 
 
 def vjp(function: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Any, Pullback]:
-    """The result of `function` for `primals`, and the pullback there.
+    """The result of `function` for `primals`, and the pullback there."""
+    return _with_ints_as_floats(primals, lambda wrt: vjp_of_leaves(function, primals, wrt))
+
+
+def _with_ints_as_floats(primals: tuple[Any, ...], run: Callable[[tuple[int, ...]], T]) -> T:
+    """`run` for the leaves to differentiate.
 
     A Python int counts as a float unless the function needs it to be an int: a count, an index, an option.
     """
@@ -98,24 +106,53 @@ def vjp(function: Callable[..., Any], primals: tuple[Any, ...]) -> tuple[Any, Pu
     with_ints = tuple(k for k, x in enumerate(leaves) if k in floats or type(x) is int)
     if with_ints != floats:
         try:
-            return vjp_of_leaves(function, primals, with_ints)
+            return run(with_ints)
         except (GradcError, TypeError):
             if not floats:
                 raise
-    return vjp_of_leaves(function, primals, floats)
+    return run(floats)
 
 
 def vjp_of_leaves(
     function: Callable[..., Any], primals: tuple[Any, ...], wrt: tuple[int, ...]
 ) -> tuple[Any, Pullback]:
     """`vjp` with respect to these leaves of the primals."""
-    forward, backward = _directions(function, wrt)
+    forward, backward = _made(function, "vjp", wrt), _made(function, "pullback", wrt)
     values = forward._bind(*_detached(primals))
     kernel, out = forward._run(values)
     leaves, tree = flatten(out)
     types = [kernel.staged.func.results[k].ty for k in tree_leaves(kernel.staged.result)]
     outs = [(ty, np.shape(leaf)) for ty, leaf in zip(types, leaves, strict=True)]
     return out, Pullback(backward, values, flatten(primals)[1], wrt, tree, outs)
+
+
+def jvp(function: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    """The result of `function` for `primals`, and its tangent for `tangents`.
+
+    Raises: ShapeError or DTypeError where a tangent is not like its primal.
+    """
+    leaves, tree = flatten(primals)
+
+    def run(wrt: tuple[int, ...]) -> tuple[Any, Any]:
+        given = list(_leaves_like(tangents, tree, [k in wrt for k in range(len(leaves))], "tangents", "primals"))
+        return jvp_of_leaves(function, primals, wrt, [given[k] for k in wrt])
+
+    return _with_ints_as_floats(primals, run)
+
+
+def jvp_of_leaves(
+    function: Callable[..., Any], primals: tuple[Any, ...], wrt: tuple[int, ...], tangents: Sequence[Any]
+) -> tuple[Any, Any]:
+    """`jvp` where the tangents are those of these leaves of the primals."""
+    made = _made(function, "jvp", wrt)
+    values = made._bind(*primals)
+    leaves, tree = flatten(primals)
+    names = list(leaf_paths(tree, "tangents"))
+    seeds: list[Any] = []
+    for k, tangent in zip(wrt, tangents, strict=True):
+        x = float(leaves[k]) if type(leaves[k]) is int else leaves[k]
+        seeds.append(seed_like(tangent, leaf_type(x, "x"), np.shape(x), names[k], "primal"))
+    return made._call(values, seeds)  # type: ignore[no-any-return]
 
 
 def _detached(primals: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -131,16 +168,16 @@ def _detached(primals: tuple[Any, ...]) -> tuple[Any, ...]:
     return unflatten(tree, leaves)  # type: ignore[no-any-return]
 
 
-def _as_cotangent(leaf: Any, ty: Type, shape: tuple[int, ...], name: str) -> Any:
-    """A leaf of a cotangent as the kernel takes it: a number, or a C-contiguous array of the result's dtype."""
+def seed_like(leaf: Any, ty: Type, shape: tuple[int, ...], name: str, other: str) -> Any:
+    """A leaf of a seed as the kernel takes it: a number, or an array with the dtype of the other thing."""
     assert isinstance(ty, Scalar | Array)
     dtype = np.dtype(ty.dtype)
     array = np.asarray(leaf)
     if not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise DTypeError(f"{name} has dtype {array.dtype}, and the result has dtype {dtype}")
+        raise DTypeError(f"{name} has dtype {array.dtype}, and the {other} has dtype {dtype}")
     if array.shape != shape:
-        raise ShapeError(f"{name} has shape {array.shape}, and the result has shape {shape}")
+        raise ShapeError(f"{name} has shape {array.shape}, and the {other} has shape {shape}")
     if isinstance(ty, Array):
-        return np.array(array, dtype, order="C")
+        return np.array(array, dtype)
     number = dtype.type(array[()])
     return number.item() if ty.weak else number
