@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -455,13 +455,17 @@ class NodeLowering:
         """A position along an axis, counted from the front."""
         if isinstance(entry.position, int):
             return Lin(entry.position) if entry.position >= 0 else size + entry.position
-        lin = self.integer(node.operands[first + entry.position.k])
-        if self.is_natural(lin):
+        value = node.operands[first + entry.position.k]
+        lin = self.integer(value)
+        if (id(node), id(value)) in self.from_front or self.is_natural(lin):
             return lin
         if lin.is_const:
             return size + lin.const
         wrapped = Text("{k} if {k} >= 0 else {k} + {n}", {"k": Int(lin), "n": Int(size)}, "int64", "int64")
         return self.set_integer("k", wrapped)
+
+    # Ids of nodes with those of positions that are known not to be negative there.
+    from_front: Set[tuple[int, int]] = frozenset()
 
     def is_natural(self, lin: Lin) -> bool:
         """Whether an affine integer is known not to be negative."""

@@ -30,6 +30,7 @@ from gradc.ir.loops import (
     walk,
 )
 from gradc.ir.nodes import Block, Func, Node, Value, captured_values, used_values, walk_nodes
+from gradc.ir.ranges import nonnegative_positions
 from gradc.ir.types import Array, Scalar
 from gradc.lower.arrays import Ref, whole
 from gradc.lower.buffers import reuse
@@ -52,6 +53,7 @@ class _Lowering(NodeLowering):
         names = Names()
         super().__init__(names, Scopes(names))
         self.func = func
+        self.from_front = nonnegative_positions(func)
         self.escaping: set[Buffer] = set()
 
     def run(self) -> Kernel:
