@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import textwrap
 from collections.abc import Callable
 
@@ -10,10 +11,14 @@ import pytest
 from hypothesis import given, settings
 
 import gradc.ops  # noqa: F401  # loads the table
+from gradc.errors import InternalError
+from gradc.frontends.from_python import bind_arguments
+from gradc.frontends.from_python import parse as parse_python
 from gradc.ir.nodes import Func, walk_nodes
 from gradc.ir.parser import parse_func
 from gradc.ir.printer import print_func
 from gradc.ir.ranges import nonnegative_positions
+from gradc.ir.tree import flatten
 from gradc.ir.verifier import verify
 from gradc.passes.cse import cse
 from gradc.passes.dce import dce
@@ -21,6 +26,7 @@ from gradc.passes.hoist import hoist
 from gradc.passes.ranges import ranges
 from gradc.passes.simplify import ROWS, simplify
 from gradc.passes.stability import NAMES, stability
+from tests.programs import PROGRAMS, Program
 from tests.random_ir import Example, programs
 from tests.test_ir import outcome, run
 
@@ -765,3 +771,51 @@ def test_stability_leaves_a_shifted_sum_and_work_outside_loops() -> None:
 def test_unknown_rewrites_are_refused() -> None:
     with pytest.raises(ValueError, match="no rewrite is named"):
         stability(parse(body("return")), off=("nothing",))
+
+
+# --------------------------------------------------------------------------------------- real programs
+
+IN_ORDER = (stability, simplify, cse, ranges, hoist, dce)
+
+
+def _close(got: object, wanted: object) -> bool:
+    a, b = np.asarray(got), np.asarray(wanted)
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if a.dtype.kind not in "fc":
+        return bool(np.array_equal(a, b))
+    rtol = 1e-3 if a.dtype.name in ("float32", "complex64") else 1e-9
+    return np.allclose(a, b, rtol=rtol, atol=rtol * 1e-3, equal_nan=True)
+
+
+def _effect(func: Func, args: list) -> tuple:
+    args = copy.deepcopy(args)
+    try:
+        return "values", [*run(func, args), *args]
+    except InternalError:
+        raise
+    except Exception as error:  # whatever the program raises, it has to go on raising
+        return "error", type(error).__name__
+
+
+def _leaves(values: object) -> list:
+    return [leaf for value in values for leaf in flatten(value)[0]]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.name)
+def test_passes_keep_programs(program: Program) -> None:
+    if program.refused:
+        pytest.skip("refused by the front end")
+    bound = bind_arguments(program.function, program.inputs[0], {})
+    parsed = parse_python(program.function, bound)
+    args = [*_leaves(bound), *_leaves(capture.fetch() for capture in parsed.captures)]
+    func = verify(parsed.func)
+    text = print_func(func)
+    assert print_func(verify(parse_func(text))) == text
+    kind, expected = _effect(func, args)
+    for run_pass in (*IN_ORDER, *IN_ORDER[1:]):
+        func = verify(run_pass(func), run_pass.__name__)
+        assert run_pass(func) is func, f"{run_pass.__name__} has more to do"
+        now, values = _effect(func, args)
+        assert now == kind
+        assert values == expected if kind == "error" else all(map(_close, values, expected)), run_pass.__name__

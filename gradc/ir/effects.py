@@ -27,10 +27,21 @@ def roots(value: Value) -> frozenset[Value]:
     node = value.node
     if node is None or node.op.kind != "view":
         return frozenset((value,))
-    found: frozenset[Value] = frozenset()
-    for k in view_operands(node.op):
-        found |= roots(node.operands[k])
-    return found
+    # Each view is followed once: choices of choices would double the way at every step.
+    found: set[Value] = set()
+    seen: set[Value] = set()
+    waiting = [value]
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        node = current.node
+        if node is None or node.op.kind != "view":
+            found.add(current)
+        else:
+            waiting.extend(node.operands[k] for k in view_operands(node.op))
+    return frozenset(found)
 
 
 def view_chain(value: Value) -> list[Node]:
