@@ -44,13 +44,15 @@ while_ = define(
     OpDef(
         "while", "control", (),
         doc="Operands: initial carried scalars. blocks: [cond, body], both with the carried values as parameters; cond "
-        "yields one boolean, body yields [exit,] carried...; results: carried..., trips (always last). {exits} as in `for`.",
+        "yields one boolean, body yields [exit,] carried...; results: carried..., trips (always last). {exits} as in "
+        "`for`.",
     )
 )
 
 let = define(
     OpDef(
-        "let", "elementwise", ("x",), infer=lambda types, attrs, require: [types[0]], run=lambda x: x, emit="{x}", kernel="{x}",
+        "let", "elementwise", ("x",), infer=lambda types, attrs, require: [types[0]], run=lambda x: x, emit="{x}",
+        kernel="{x}",
         partials=lambda y, x: [1], linear=("x",), cost=0,
         doc="Another name for a scalar: `dx = dz` where a stage hands its cotangent on. Passes replace it by x.",
     )
@@ -59,8 +61,10 @@ let = define(
 check = define(
     OpDef(
         "check", "check", ("cond",), infer=lambda types, attrs, require: [],
-        doc="Raise where cond is False. {error}: name of a gradc error or builtin exception; {message}; further operands "
-        "are values that the exception carries (a user's own `raise ValueError('...', x)`). A bare raise has cond=False.",
+        doc="Raise where cond is False. {error}: name of a gradc error or builtin exception; {message}; further "
+        "operands "
+        "are values that the exception carries (a user's own `raise ValueError('...', x)`). A bare raise has "
+        "cond=False.",
     )
 )
 

@@ -79,7 +79,8 @@ index = define(
         "index", "view", ("x",), infer=_with_known_shape,
         # The ellipsis keeps a view of rank 0 a view.
         run=lambda x, *k, region, type: x[(*python_index(region, k), ...)],
-        doc="Basic indexing, x[1:-1, None, i]: a view. {region} of At, Span, NewAxis; {type}: the result's. Arguments out "
+        doc="Basic indexing, x[1:-1, None, i]: a view. {region} of At, Span, NewAxis; {type}: the result's. "
+        "Arguments out "
         "of range for an At are the business of a `check` before it.",
     )
 )
@@ -87,7 +88,8 @@ load = define(
     OpDef(
         "load", "read", ("x",), infer=lambda types, attrs, require: [Scalar(types[0].dtype)], reads=(0,),
         run=lambda x, *k, region: x[python_index(region, k)],
-        doc="One element, x[i, j]. {region}: an At for every axis; negative positions count from the end; out of range is "
+        doc="One element, x[i, j]. {region}: an At for every axis; negative positions count from the end; out of "
+        "range is "
         "undefined here, a `check` stands before it.",
     )
 )
@@ -229,7 +231,7 @@ def _quotient(total: Size, known: Size) -> Size:
             rest = list(atoms)
             if d and c % d == 0 and all(a in rest and (rest.remove(a) or True) for a in known_atoms):  # type: ignore[func-returns-value]
                 quotient: Size = c // d
-                from_atoms = [a for a in rest]
+                from_atoms = list(rest)
                 for atom in from_atoms:
                     quotient = multiply_sizes(quotient, _atom_size(atom))
                 return quotient
@@ -341,7 +343,8 @@ def zeros_like(x: Value, dtype: str | None = None) -> Value:
 
 copy = define(
     OpDef(
-        "copy", "fresh", ("x",), infer=lambda types, attrs, require: [Array(types[0].dtype, types[0].shape)], reads=(0,),
+        "copy", "fresh", ("x",), infer=lambda types, attrs, require: [Array(types[0].dtype, types[0].shape)],
+        reads=(0,),
         run=lambda x: np.array(x, order="C"), emit="{x}.copy()", linear=("x",), vjp=lambda ct, y, x: [ct],
         doc="A new C-contiguous array with the content of x.",
     )
@@ -351,7 +354,8 @@ broadcast_to = define(
         "broadcast_to", "fresh", ("x",), infer=_with_known_shape, reads=(0,),
         run=lambda x, *k, shape, type: np.array(np.broadcast_to(x, _allocated(shape, k)), dtype=type.dtype),
         linear=("x",), vjp=lambda ct, y, x, *k, **attrs: [ct, *(None for _ in k)],
-        doc="A new array of {shape} that repeats x along axes of size 1 and new leading axes; the maker has checked that "
+        doc="A new array of {shape} that repeats x along axes of size 1 and new leading axes; the maker has checked "
+        "that "
         "it fits. The cotangent is summed back by the driver.",
     )
 )
@@ -384,7 +388,8 @@ mask_select = define(
 check_indices = define(
     OpDef(
         "check_indices", "check", ("indices", "x"), infer=lambda types, attrs, require: [], reads=(0,),
-        doc="Raise IndexError where an entry of the integer array is outside [-n, n), n the size of {axis} of x. {message}",
+        doc="Raise IndexError where an entry of the integer array is outside [-n, n), n the size of {axis} of x. "
+        "{message}",
     )
 )
 
@@ -456,7 +461,8 @@ def _run_accumulate_mask(x: Any, value: Any, mask: Any) -> None:
 store = define(
     OpDef(
         "store", "write", ("x", "value"), infer=_fits, run=_run_store, reads=(1,),
-        doc="x[...] = value: every element of x, which is usually a view; value (scalar or array) broadcasts and is cast. "
+        doc="x[...] = value: every element of x, which is usually a view; value (scalar or array) broadcasts and is "
+        "cast. "
         "value is read in full before anything is written, also where it overlaps x.",
     )
 )
@@ -518,7 +524,8 @@ last_writers = define(
     OpDef(
         "last_writers", "fresh", ("x",), infer=_with_known_shape, zero_derivative=True,
         run=lambda x, *k, region, type: _last_writers(x, python_index(region, k)),
-        doc="Boolean, shaped like x[region] (integer arrays): whether an entry is the last one that names its position, so "
+        doc="Boolean, shaped like x[region] (integer arrays): whether an entry is the last one that names its "
+        "position, so "
         "the one whose value `scatter` keeps.",
     )
 )

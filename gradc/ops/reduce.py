@@ -387,14 +387,14 @@ def _extremum_call(
     return result if out is None else write_out(result, out)
 
 
-@call(np.max, np.maximum.reduce, method="max")
+@call(np.max, np.amax, np.maximum.reduce, method="max")
 def _max_call(
     a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
 ) -> Value:
     return _extremum_call(max, maximum, a, axis, out, keepdims, initial, where)
 
 
-@call(np.min, np.minimum.reduce, method="min")
+@call(np.min, np.amin, np.minimum.reduce, method="min")
 def _min_call(
     a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
 ) -> Value:

@@ -145,6 +145,11 @@ gamma: OpDef = elementwise(
 )
 
 
+@call("scipy.special.rgamma")
+def _rgamma(x: Any) -> Value:
+    return 1.0 / gamma(as_value(x))
+
+
 @call("scipy.special.betaln")
 def betaln(a: Any, b: Any) -> Value:
     """log of the beta function."""
