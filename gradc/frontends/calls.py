@@ -41,6 +41,7 @@ from gradc.frontends.expressions import Expressions, is_foldable
 from gradc.frontends.fence import check_syntax
 from gradc.frontends.jumps import RETURN, lower_jumps
 from gradc.frontends.liveness import Liveness, bound_names, reads
+from gradc.frontends.local_functions import LocalFunction
 from gradc.frontends.source import FunctionNode, FunctionSource, function_source
 from gradc.ir.nodes import Block, Func, Value, clone_node, walk_nodes
 from gradc.ir.program import Expansion, Typed
@@ -61,6 +62,14 @@ class Code:
     locals: frozenset[str]
     liveness: Liveness
     loops: dict[int, tuple[str, ast.For]] = dataclasses.field(default_factory=dict)  # of generators, by id of the node
+    bound: dict[int, frozenset[str]] = dataclasses.field(default_factory=dict)
+
+    def bound_in(self, s: ast.stmt) -> frozenset[str]:
+        """Names that a statement of this function may bind."""
+        found = self.bound.get(id(s))
+        if found is None:
+            found = self.bound[id(s)] = bound_names([s])
+        return found
 
 
 _codes: dict[FunctionNode, Code] = {}
@@ -177,6 +186,8 @@ class Calls(Expressions):
             case Closure():
                 bound = self._bind_closure(callee, args, keywords)
                 return self.inline(callee.source, callee.frame.function, callee.frame, bound)
+            case LocalFunction():
+                return self.call(callee.closure, args, keywords)
             case Method():
                 return self._call_method(callee, args, keywords)
             case Partial():
@@ -209,6 +220,8 @@ class Calls(Expressions):
         if callee in _hashable(CALLS, callee):
             args = [self.as_array(a) for a in args]
             keywords = {n: self.as_array(a) for n, a in keywords.items()}
+            if getattr(CALLS[callee].build, "takes_functions", False):
+                args = [LocalFunction(self, a) if isinstance(a, Closure) else a for a in args]
             name = getattr(callee, "__name__", type(callee).__name__)
             return self.build(CALLS[callee].build, args, keywords, name)
         return self._call_object(callee, args, keywords)
@@ -492,6 +505,7 @@ class Calls(Expressions):
         for capture in expansion.captures:
             binding = self.external(capture.fetch(), capture.fetch)  # type: ignore[arg-type]
             operands += [self.value(leaf) for leaf in flatten(binding, LEAVES)[0]]
+        operands += expansion.outer
         for guard in expansion.guards:
             self.guards.setdefault(guard.fetch.key(), guard)  # type: ignore[attr-defined]
         results = self.splice_func(expansion.func, operands)

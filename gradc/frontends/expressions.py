@@ -310,9 +310,9 @@ class Expressions(Subscripts):
     def _is(self, a: Binding, b: Binding) -> bool:
         if a is b:
             return True
-        singletons = (None, True, False, Ellipsis)
-        if any(x is s for x in (a, b) for s in singletons):
-            if (isinstance(a, Value) and is_bool(a.ty)) or (isinstance(b, Value) and is_bool(b.ty)):
+        if any(x is s for x in (a, b) for s in (None, True, False, Ellipsis)):
+            flags = any(isinstance(x, bool) for x in (a, b))
+            if flags and any(isinstance(x, Value) and is_bool(x.ty) for x in (a, b)):
                 self.refuse(
                     "`is` with a run-time boolean cannot be compiled", "identity is decided while compiling.",
                     "write the condition itself, or `not` it.",

@@ -23,7 +23,6 @@ from gradc.frontends.bindings import (
     is_number,
     replace_content,
 )
-from gradc.frontends.liveness import bound_names
 from gradc.frontends.loop_plan import BOUND, Carried, Choice, ForHeader, Group, Path, Plan, Slots, Storage
 from gradc.frontends.machine import Snapshot
 from gradc.frontends.merge import Template, is_equal, sizes_clash
@@ -50,7 +49,8 @@ class LoopRun:
         self.plan = plan
         self.before = before
         self.head, self.after = m._live(s)
-        names = bound_names([s]) & (self.head | self.after)
+        self.bound = m.frame.code.bound_in(s)
+        names = self.bound & (self.head | self.after)
         # The target is bound at the top of every iteration.
         self.names = sorted(names)
         self.entry: dict[str, Binding] = {n: m.frame.env.get(n, MISSING) for n in self.names}
@@ -729,7 +729,7 @@ class LoopRun:
                 flag = results[self.slots.flags[path]]
                 b = MaybeUnbound(b, lambda flag=flag: flag)  # type: ignore[misc]
             final[path] = b
-        for n in bound_names([self.s]):
+        for n in self.bound:
             if n not in self.names:
                 m.frame.env.pop(n, None)
         for n in self.names:

@@ -250,6 +250,8 @@ class Subscripts(Machine):
 
     def _check_one(self, index: Index, base: Value, axis: int, span: Span) -> None:
         """A slice that is taken to have one item (`x[:1]`, `x[i:i + 1]`) must have it: sizes of 1 broadcast."""
+        if isinstance(span.start, Arg) is not isinstance(span.stop, Arg) or span.step not in (None, 1):
+            return
         size = self.builder.canonical_size(base.shape[axis])
 
         def size_of(arg: Arg) -> Size:
