@@ -188,7 +188,7 @@ class Results:
         items = [self.text(item) for item in tree.items]
         if tree.cls is tuple:
             inner = ", ".join(items) + ("," if len(items) == 1 else "")
-            return inner if outermost and items else f"({inner})"
+            return inner if outermost and len(items) > 1 else f"({inner})"
         if tree.cls is list:
             return f"[{', '.join(items)}]"
         if issubclass(tree.cls, dict):

@@ -69,6 +69,11 @@ def _pairs(node: Node) -> Iterator[tuple[Size, Size]]:
         if a and b:
             yield a[-1], b[-2 if len(b) > 1 else 0]
             yield from _aligned(a[:-2], b[:-2])
+    elif node.op.name in ("gather", "scatter", "scatter_add"):
+        used = [node.operands[-1 - k].shape for k in range(len(node.operands) - (1 if node.op.name == "gather" else 2))]
+        for k, a in enumerate(used):
+            for b in used[k + 1 :]:
+                yield from _aligned(a, b)
     elif node.op.kind == "elementwise" or node.op.name in ("store", "accumulate"):
         for k, a in enumerate(shapes):
             for b in shapes[k + 1 :]:

@@ -47,8 +47,10 @@ def prepare(func: Func) -> Func:
 
 
 def drop_lets(func: Func, gone: set[int]) -> None:
-    """Replace the `let` values with these ids by what they name."""
-    mapping = {id(n.result): n.operands[0] for n in walk_nodes(func.body) if n.op is LET and id(n.result) in gone}
+    """Replace the `let` and `alias` values with these ids by what they name."""
+    mapping = {
+        id(n.result): n.operands[0] for n in walk_nodes(func.body) if len(n.results) == 1 and id(n.result) in gone
+    }
 
     def resolve(value: Value) -> Value:
         while id(value) in mapping:
@@ -56,7 +58,7 @@ def drop_lets(func: Func, gone: set[int]) -> None:
         return value
 
     for block in walk_blocks(func.body):
-        block.nodes = [n for n in block.nodes if not (n.op is LET and id(n.result) in gone)]
+        block.nodes = [n for n in block.nodes if not (len(n.results) == 1 and id(n.result) in gone)]
         for node in block.nodes:
             node.operands = [resolve(v) for v in node.operands]
         block.yields = [resolve(v) for v in block.yields]

@@ -97,6 +97,7 @@ class Expressions:
         self._variables = variables
         self._kinds = kinds
         self.preludes: dict[str, str] = {}
+        self._assumed: dict[str, bool] = {}  # tests that are decided where the text is evaluated
 
     def text(self, value: Value, minimum: int = 0) -> str:
         """The text of a value: its variable, or the expression where it is folded; parenthesised below `minimum`."""
@@ -314,7 +315,21 @@ class Expressions:
         if not isinstance(node.result.ty, Scalar):
             return None
         condition, a, b = node.operands
-        return f"{self.text(a, 1)} if {self.text(condition, 1)} else {self.text(b)}", 0
+        test = self.text(condition, 1)
+        if test in self._assumed:
+            # Inside a side of a conditional on the same test, of which Python evaluates the side that is taken only.
+            return self._side(a if self._assumed[test] else b)
+        self._assumed[test] = True
+        first = self.text(a, 1)
+        self._assumed[test] = False
+        second = self.text(b)
+        del self._assumed[test]
+        return f"{first} if {test} else {second}", 0
+
+    def _side(self, value: Value) -> Text:
+        if id(value) in self._folded and value.node is not None:
+            return self.node(value.node)
+        return self.text(value), ATOM
 
     def _boolean(self, node: Node) -> Text | None:
         """`and`, `or`, `not` where everything is a scalar boolean."""

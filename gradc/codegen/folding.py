@@ -49,6 +49,7 @@ class Folding:
             for b in n.blocks[-1:]
         }
         self._written = buffers_written(func.body)
+        self._staged = any(n.loc.reverse for n in walk_nodes(func.body))
         self._conditions = {id(n.blocks[0]) for n in walk_nodes(func.body) if n.op.name == "while"}
         self._fold_block(func.body)
         self._fold_exits()
@@ -127,6 +128,7 @@ class Folding:
         uses = self._uses.get(id(value), [])
         if len(uses) != 1:
             return False
+        plain = not self._staged
         user_block, position, user, k = uses[0]
         if user_block is not block:
             return False
@@ -135,7 +137,7 @@ class Folding:
                 return False
             if user.op.kind == "write" and k == 0 and node.op.kind != "view":
                 return False
-        elif id(block) not in self._conditions and (node.op.name != "let" or block is not self.func.body):
+        elif id(block) not in self._conditions and not (block is self.func.body and (plain or node.op.name == "let")):
             # A yield shares the variable of what it becomes; it is folded only where that fails (`fold_yield`).
             return False
         return self._can_move(node, block, self._printed_at(user, position))

@@ -80,7 +80,9 @@ def source(
         variables = _assign_variables(func, folding, wanted)
         variables.name_all(fixed, reserved)
         misnamed = {
-            id(n.result) for n in walk_nodes(func.body) if n.op.name == "let" and _is_misnamed(n, variables, wanted)
+            id(n.result)
+            for n in walk_nodes(func.body)
+            if n.op.name in ("let", "alias") and _is_misnamed(n, variables, wanted)
         }
         drop_lets(func, misnamed)
         spare = _spare_names(func, folding, variables, wanted)
@@ -212,12 +214,14 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
         wanted[id(param)] = leaves.names[k]
     depth = _loop_depths(func)
     staged = any(n.loc.reverse for n in walk_nodes(func.body))
-    for result in func.results if staged else []:
+    for result in func.results:
         let = result.node is not None and result.node.op.name == "let" and not result.name
         value = result.node.operands[0] if let and result.node is not None else result
         made = value.node
-        if made is not None and not value.name and not made.loc.reverse and made.op.name not in ("const", "let"):
-            wanted[id(value)] = "value"
+        if made is None or value.name or made.loc.reverse or made.op.name in ("const", "let"):
+            continue
+        if staged or made.blocks:
+            wanted[id(value)] = "value" if staged else "result"
     for node in walk_nodes(func.body):
         if node.op.name == "for" and not node.blocks[0].params[0].name:
             wanted[id(node.blocks[0].params[0])] = "ijklpq"[min(depth.get(id(node), 0), 5)]
