@@ -819,3 +819,14 @@ def test_passes_keep_programs(program: Program) -> None:
         now, values = _effect(func, args)
         assert now == kind
         assert values == expected if kind == "error" else all(map(_close, values, expected)), run_pass.__name__
+
+
+def test_ranges_bear_long_chains_and_large_products() -> None:
+    lines = ["%0: int64~ = add(%k, %k)"]
+    for i in range(1, 3000):
+        lines.append(f"%{i}: int64~ = add(%{i - 1}, %k)")
+    for i in range(3000, 3020):
+        lines.append(f"%{i}: int64~ = mul(%{i - 1}, %{i - 2})")
+    lines += ["%c: bool~ = lt(%3019, %k)", 'check(%c) {error="IndexError", message=""}', "return"]
+    func = parse(body("\n".join(lines)))
+    assert ranges(func) is func

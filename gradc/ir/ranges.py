@@ -24,11 +24,15 @@ from gradc.ir.types import (
     multiply_sizes,
     negate_size,
     size_variable,
+    size_variables,
     subtract_sizes,
 )
 
+# Limits of the search for a proof, and of what is searched: steps in a row and in all, facts, terms of a polynomial.
 _DEPTH = 5
+_STEPS = 400
 _FACTS = 60
+_TERMS = 12
 
 
 def terms(p: Size) -> dict[Monomial, int]:
@@ -49,6 +53,7 @@ class Facts:
         self._polynomials: dict[int, Size] = {}
         self._held: dict[int, Value] = {}
         self._unknowns = 0
+        self._budget = 0
         self._distrusted, claimed = _claims(func)
         sizes = {s for p in func.params if isinstance(p.ty, Array) for s in p.ty.shape}
         self._natural = {a.name for s in sizes if isinstance(s, Dim) and _is_atom(s) for a in s.terms[0][0][:1]}
@@ -73,12 +78,21 @@ class Facts:
 
     def polynomial(self, value: Value) -> Size:
         """An integer scalar as a polynomial."""
-        found = self._polynomials.get(id(value))
-        if found is None:
-            found = self._derive(value)
-            self._polynomials[id(value)] = found
-            self._held[id(value)] = value
-        return found
+        known = self._polynomials
+        waiting = [value]
+        while id(value) not in known:
+            current = waiting[-1]
+            # Operands first, without recursion: chains of additions may be long.
+            maker = current.node
+            missing = [v for v in maker.operands if id(v) not in known] if maker and _is_arithmetic(current) else []
+            if missing:
+                waiting += missing
+                continue
+            waiting.pop()
+            if id(current) not in known:
+                known[id(current)] = self._derive(current)
+                self._held[id(current)] = current
+        return known[id(value)]
 
     def _derive(self, value: Value) -> Size:
         if value.size is not None and not (isinstance(value.size, Dim) and self._mentions_distrusted(value.size)):
@@ -97,12 +111,11 @@ class Facts:
                 return self.polynomial(operands[0])
             case "neg":
                 return negate_size(self.polynomial(operands[0]))
-            case "add" if all(map(is_signed, operands)):
-                return add_sizes(*map(self.polynomial, operands))
-            case "sub" if all(map(is_signed, operands)):
-                return subtract_sizes(*map(self.polynomial, operands))
-            case "mul" if all(map(is_signed, operands)):
-                return multiply_sizes(*map(self.polynomial, operands))
+            case "add" | "sub" | "mul" if all(map(is_signed, operands)):
+                combine = {"add": add_sizes, "sub": subtract_sizes, "mul": multiply_sizes}[node.op.name]
+                combined = combine(*map(self.polynomial, operands))
+                if isinstance(combined, int) or len(combined.terms) <= _TERMS:
+                    return combined
         return self._unknown()
 
     def _unknown(self) -> Size:
@@ -110,7 +123,7 @@ class Facts:
         return size_variable(f"%{self._unknowns}")
 
     def _mentions_distrusted(self, size: Dim) -> bool:
-        return any(a.name in self._distrusted for atoms, _ in size.terms for a in atoms)
+        return bool(self._distrusted) and not self._distrusted.isdisjoint(size_variables(size))
 
     # -------------------------------------------------------------------------------------------- facts
 
@@ -312,6 +325,7 @@ class Facts:
         """Whether p >= 0 follows from the facts. False means that no proof was found."""
         if isinstance(p, int):
             return p >= 0
+        self._budget = _STEPS
         return self._search(p, _DEPTH, set())
 
     def _search(self, p: Size, depth: int, seen: set[Size]) -> bool:
@@ -319,8 +333,9 @@ class Facts:
             return p >= 0
         if self._is_natural(p):
             return True
-        if depth == 0 or p in seen:
+        if depth == 0 or self._budget == 0 or p in seen:
             return False
+        self._budget -= 1
         seen.add(p)
         own = terms(p)
         bad = [m for m, c in own.items() if m and not (c > 0 and self.is_natural_product(m))]
@@ -383,6 +398,13 @@ _OPPOSITE = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt", "eq": "ne", "ne": "
 def is_signed(value: Value) -> bool:
     """Whether a value is an integer scalar that is as good as a mathematical integer (64 bits, with a sign)."""
     return isinstance(value.ty, Scalar) and value.ty.dtype == "int64"
+
+
+def _is_arithmetic(value: Value) -> bool:
+    """Whether a polynomial is made from those of the operands."""
+    if value.node is None or not is_signed(value):
+        return False
+    return value.node.op.name in ("cast", "let", "neg", "add", "sub", "mul")
 
 
 def _is_atom(size: Dim) -> bool:
