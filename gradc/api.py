@@ -120,17 +120,21 @@ def stop_gradient(x: T) -> T:
 
 @call(jit)
 def _jit(f: Any) -> Any:
-    return jit(_known(f))
+    return jit(f)
 
 
 @call(grad)
 def _grad(f: Any, argnums: Any = 0, has_aux: Any = False) -> Any:
-    return grad(_known(f), argnums, has_aux)
+    return grad(f, argnums, has_aux)
 
 
 @call(value_and_grad)
 def _value_and_grad(f: Any, argnums: Any = 0, has_aux: Any = False) -> Any:
-    return value_and_grad(_known(f), argnums, has_aux)
+    return value_and_grad(f, argnums, has_aux)
+
+
+for _build in (_jit, _grad, _value_and_grad):
+    _build.takes_functions = True  # type: ignore[attr-defined]  # also those defined in the compiled function
 
 
 @call(vjp, jvp)
@@ -139,15 +143,6 @@ def _vjp(f: Any, *primals: Any) -> Any:
         "gradc.vjp and gradc.jvp cannot be called in a compiled function",
         why="a pullback is an object that only Python can hold, and a jvp has no rule yet.",
         hint="use gradc.grad of a weighted sum of the result.",
-    )
-
-
-def _known(f: Any) -> Any:
-    if callable(f):
-        return f
-    raise UnsupportedError(
-        "a function that is defined inside a compiled one cannot be differentiated there",
-        hint="define it outside, with what it needs as arguments.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import os
 import pickle
@@ -404,6 +405,60 @@ def test_a_gradient_may_be_made_and_called_in_a_function_that_is_compiled():
     assert gradc.jit(lambda n: value_and_slope(n))(3) == (9, 6.0)
     with pytest.raises(gradc.UnsupportedError, match="vjp"):
         gradc.jit(lambda x: gradc.vjp(helper, x)[0])(1.0)
+
+
+def test_a_function_defined_inside_may_be_differentiated_there():
+    def residual(w, points):
+        def u(x):
+            return np.tanh(w[0] * x) * w[1]
+
+        total = 0.0
+        for x in points:
+            total += (gradc.grad(u)(x) - u(x)) ** 2
+        return total
+
+    def residual_by_hand(w, points):
+        t = np.tanh(w[0] * points)
+        return (((1 - t * t) * w[0] * w[1] - t * w[1]) ** 2).sum()
+
+    w, points = np.array([0.5, 1.5]), np.linspace(0.0, 1.0, 4)
+    value, gradient = gradc.value_and_grad(residual)(w, points)
+    assert value == pytest.approx(residual_by_hand(w, points))
+    np.testing.assert_allclose(gradient, gradc.numerical_grad(residual_by_hand)(w, points), rtol=1e-6)
+
+    def second(x, c):
+        return gradc.grad(gradc.grad(lambda y: c * y**3))(x)
+
+    assert gradc.grad(second, (0, 1))(2.0, 3.0) == (18.0, 12.0)
+
+    def writes(w, x):
+        def f(v):
+            w[0] = v
+            return v * v
+
+        return gradc.grad(f)(x) + w[0]
+
+    with pytest.raises(gradc.UnsupportedError, match="writes into an array"):
+        gradc.jit(writes)(w, 2.0)
+
+
+@gradc.grad
+def ordered(x, y=3.0, *, z=2):
+    return x * y**2 * z
+
+
+def test_arguments_of_inner_derivatives_are_bound_as_python_binds_them():
+    assert gradc.jit(lambda a, b: ordered(y=a, x=b))(2.0, 5.0) == ordered(y=2.0, x=5.0) == 8.0
+    assert gradc.jit(lambda a, b: ordered(a, z=b))(2.0, 5) == 45.0
+
+
+def test_a_wrapper_keeps_its_own_signature():
+    @functools.wraps(product)
+    def wrapper(*args, **kwargs):
+        return product(*args, **kwargs) * 2
+
+    assert gradc.grad(wrapper, argnums=(0, 1))(3.0, 2.0) == (8.0, 24.0)
+    assert gradc.grad(wrapper, argnums="y")(3.0, y=2.0) == 24.0
 
 
 # ------------------------------------------------------------------------------------------ looking inside

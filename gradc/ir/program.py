@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradc.errors import DTypeError, Loc
-from gradc.ir.nodes import Func
+from gradc.ir.nodes import Func, Value
 from gradc.ir.tree import Tree
 from gradc.ir.types import Array, Layout, Scalar, Size, Type, scalar_of_python, size_variable
 
@@ -72,6 +72,8 @@ class Program:
         another value needs another program, and a derivative with respect to one of them is refused.
     rebinds: places where the function replaces items of a dict or list that its caller passed in. A derivative may
         ignore that; `jit` has to refuse it.
+    outer: of a function defined inside another one that is being built: values of that one, which the last parameters
+        stand for.
     """
 
     func: Func
@@ -81,13 +83,15 @@ class Program:
     guards: tuple[Guard, ...] = ()
     static: dict[int, Any] = field(default_factory=dict)
     rebinds: tuple[Loc, ...] = ()
+    outer: tuple[Value, ...] = ()
 
 
 @dataclass(eq=False, slots=True)
 class Expansion:
     """What an object with `__gradc_expand__` becomes where a compiled function calls it.
 
-    Parameters of `func`: one per leaf of the arguments, then one per leaf of `captures`; results: leaves of `result`.
+    Parameters of `func`: one per leaf of the arguments, then one per leaf of `captures`, then one per value of `outer`;
+    results: leaves of `result`.
 
     The protocol: `obj.__gradc_expand__(args, kwargs) -> Expansion`, where args and kwargs are trees whose leaves are
     Python numbers (known) or `Typed`; the object parses its function with `parse(function, bound_args)`, which
@@ -99,6 +103,7 @@ class Expansion:
     result: Tree
     captures: tuple[Capture, ...] = ()
     guards: tuple[Guard, ...] = ()
+    outer: tuple[Value, ...] = ()
 
 
 def leaf_type(leaf: Any, name: str) -> Type:

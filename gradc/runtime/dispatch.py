@@ -7,6 +7,7 @@ has a `__call__` of its own (`fastcall.py`), so each object has a class of its o
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import os
@@ -24,7 +25,7 @@ import numpy as np
 from gradc.errors import UnsupportedError
 from gradc.ir.nodes import Value
 from gradc.ir.program import Expansion, Program, Typed
-from gradc.ir.tree import Branch, Tree, flatten
+from gradc.ir.tree import LEAF_TYPES, Branch, Tree, flatten, unflatten
 from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array
 from gradc.runtime import fastcall, pipeline
 from gradc.runtime.cache import cache
@@ -40,14 +41,13 @@ from gradc.runtime.leaves import (
     writable_alias,
 )
 from gradc.runtime.lowered import Lowered
-from gradc.runtime.ownership import accept_ints
+from gradc.runtime.ownership import Slot, accept_ints, take_arguments
 from gradc.runtime.pipeline import Request, Staged
 from gradc.runtime.plan import (
     Plan,
     Transform,
     argnums_text,
     check_argnums,
-    flatten_typed,
     leaf_paths,
     make_plan,
     rebuild_values,
@@ -357,13 +357,18 @@ class Compiled:
 
     def __gradc_expand__(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Expansion:
         """What a call of this object becomes inside another compiled function."""
-        staged, ints = self._expanded(self._bind(*args, **kwargs))
-        func = accept_ints(staged.func, ints)
-        return Expansion(func, staged.result, staged.program.captures, staged.program.guards)
+        leaves, tree = flatten((tuple(args), dict(kwargs)), (*LEAF_TYPES, Typed))
+        slot_args, slot_kwargs = unflatten(tree, [Slot(k) for k in range(len(leaves))])
+        slots, bound = flatten(self._bind(*slot_args, **slot_kwargs), (*LEAF_TYPES, Slot))
+        values = unflatten(bound, [leaves[s.k] if isinstance(s, Slot) else s for s in slots])
+        staged, ints = self._expanded(values)
+        func = take_arguments(accept_ints(staged.func, ints), slots)
+        program = staged.program
+        return Expansion(func, staged.result, program.captures, program.guards, program.outer)
 
     def _expanded(self, values: tuple[Any, ...]) -> tuple[Staged, list[int]]:
         """The program for leaves of which some are types only; and which run-time ints it takes as floats."""
-        leaves, tree = flatten_typed(values)
+        leaves, tree = flatten(values, (*LEAF_TYPES, Typed))
         assert isinstance(tree, Branch)
         plan = make_plan(tree.items, self._signature, self._transform, self._qualname)
         ints: list[int] = []
@@ -399,11 +404,11 @@ def program_of(function: Callable[..., Any], values: Sequence[Any]) -> Program:
     """What the front end makes of a call of `function`; derivatives of derivatives start from the inner one's IR."""
     if isinstance(function, Compiled) and function._transform.kind != "jit":
         staged, _ = function._expanded(tuple(values))
-        program = staged.program
-        return Program(
-            staged.func, program.args, staged.result, program.captures, program.guards, program.static, program.rebinds
-        )
-    return pipeline.parse(plain_function(function), values)
+        return dataclasses.replace(staged.program, func=staged.func, result=staged.result)
+    plain = plain_function(function)
+    if hasattr(plain, "__gradc_program__"):  # a function inside one that is being compiled
+        return plain.__gradc_program__(values)  # type: ignore[no-any-return]
+    return pipeline.parse(plain, values)
 
 
 def plain_function(function: Any) -> Any:
@@ -442,7 +447,7 @@ def load(staged: Staged, text: str, name: str, signature: tuple[Any, ...]) -> Ca
 def signature_of(function: Any) -> inspect.Signature:
     """The parameters of a function. Raises: UnsupportedError where they cannot be had."""
     try:
-        return inspect.signature(plain_function(function))
+        return inspect.signature(plain_function(function), follow_wrapped=False)
     except (TypeError, ValueError):
         raise UnsupportedError(
             f"{function!r} has no signature that Python could tell",

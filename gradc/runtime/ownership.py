@@ -7,11 +7,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+
+from gradc.errors import UnsupportedError
 from gradc.ir.builder import Builder
 from gradc.ir.effects import roots, written_params
 from gradc.ir.nodes import Block, Func, Value, clone_func, walk_blocks
 from gradc.ir.types import WEAK_INT, Array, Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Leaf number k of the arguments of a call."""
+
+    k: int
 
 
 def substitute(func: Func, replacements: dict[int, Value], start: int = 0) -> None:
@@ -66,6 +78,31 @@ def accept_ints(func: Func, positions: Sequence[int]) -> Func:
             old = func.params[k]
             func.params[k] = Value(WEAK_INT, old.name)
             replacements[id(old)] = builder.emit("cast", (func.params[k],), dtype="float64", weak=True)
+    func.body.nodes[:0] = top.nodes
+    substitute(func, replacements, len(top.nodes))
+    return func
+
+
+def take_arguments(func: Func, sources: Sequence[Slot | Any]) -> Func:
+    """The function whose first parameters come in the order of a call's leaves.
+
+    sources: for each of these parameters the leaf that it is, or a number that the call leaves to its default.
+    """
+    if all(isinstance(s, Slot) and s.k == k for k, s in enumerate(sources)):
+        return func
+    func = clone_func(func)
+    builder = Builder(func, checks=False)
+    replacements: dict[int, Value] = {}
+    given: dict[int, Value] = {}
+    with builder, builder.into(Block()) as top:
+        for param, source in zip(func.params, sources, strict=False):
+            if isinstance(source, Slot):
+                given[source.k] = param
+            elif isinstance(source, np.ndarray):
+                raise UnsupportedError(f"the default of `{param.name}` is an array", hint="pass it as an argument.")
+            else:
+                replacements[id(param)] = builder.const(source)
+    func.body.params = [given[k] for k in sorted(given)] + func.params[len(sources) :]
     func.body.nodes[:0] = top.nodes
     substitute(func, replacements, len(top.nodes))
     return func

@@ -44,7 +44,9 @@ PASSES: tuple[tuple[str, Callable[[Func], Func]], ...] = (
     ("dce", dce),
     ("privatize", privatize),
 )
-READABLE = frozenset(("stability", "dce", "privatize"))  # passes that leave apart what the user wrote apart
+# Passes that leave to a person what the user wrote and the names of its derivatives.
+READABLE = frozenset(("stability", "dce", "privatize"))
+READABLE_PRIMAL = READABLE | {"cse"}  # in a derivative, cse would merge `dx = dz` with dz
 
 Kind: TypeAlias = Literal["jit", "grad", "value_and_grad", "vjp", "pullback", "jvp"]
 
@@ -123,7 +125,7 @@ def transform(program: Program, request: Request, readable: bool = False) -> Sta
 def optimise(func: Func, stages: Stages, readable: bool = False) -> Func:
     """The passes, in order."""
     for name, run in PASSES:
-        if not readable or name in READABLE:
+        if not readable or name in (READABLE if "reverse" in stages.seconds else READABLE_PRIMAL):
             func = stages.run(name, func, run)
     return func
 
@@ -235,7 +237,7 @@ def _scalar_result(func: Func, result: Tree, request: Request) -> tuple[Tree, in
                 hint="return value, aux.",
             )
         value = result.items[0]
-    hint = "gradc.vjp gives the pullback of such a function, gradc.jacobian all its derivatives; or sum the result."
+    hint = "sum the result, or use gradc.vjp: its pullback gives the rows of the Jacobian."
     if not isinstance(value, Leaf):
         what = f"a {value.cls.__name__}" if isinstance(value, Branch) else repr(value.value)
         raise ShapeError(

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradc.errors import DTypeError
-from gradc.ir.program import Typed
-from gradc.ir.tree import Branch, Leaf, Static, Tree, children, flatten, is_structure, tree_leaves, unflatten
+from gradc.ir.tree import Branch, Leaf, Tree, tree_leaves, unflatten
 from gradc.runtime.pipeline import Kind
 
 
@@ -140,24 +139,3 @@ def leaf_paths(tree: Tree, path: str) -> Iterator[str]:
 def rebuild_values(trees: Sequence[Tree], leaves: Sequence[Any]) -> tuple[Any, ...]:
     """The arguments again, from their structure and leaves."""
     return tuple(unflatten(tree, leaves) for tree in trees)
-
-
-def flatten_typed(values: Any) -> tuple[list[Any], Tree]:
-    """`flatten` where `Typed` counts as a leaf."""
-    leaves: list[Any] = []
-
-    def visit(value: Any) -> Tree:
-        if isinstance(value, Typed):
-            leaves.append(value)
-            return Leaf(len(leaves) - 1)
-        if is_structure(value):
-            keys, items = children(value)
-            return Branch(type(value), keys, tuple(visit(item) for item in items))
-        inner, tree = flatten(value)
-        if isinstance(tree, Leaf):
-            leaves.append(inner[0])
-            return Leaf(len(leaves) - 1)
-        assert isinstance(tree, Static)
-        return tree
-
-    return leaves, visit(values)
