@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+import gradc
 from gradc.ad.reverse import reverse
 from gradc.codegen.arguments import signature_text
 from gradc.codegen.expressions import number_text, slot_minimum
@@ -27,6 +29,10 @@ from gradc.ir.tree import Branch, Leaf, flatten, shift_leaves
 from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array, Scalar, Type, size_variable
 from gradc.ops import TABLE as OPS
 from gradc.ops import memory
+from gradc.runtime import pipeline
+from tests.board import CASES, arr
+from tests.oracle import copy_args
+from tests.programs import PROGRAMS
 
 GOLDEN = Path(__file__).parent / "golden"
 VECTOR = Array("float64", (size_variable("x_0"),))
@@ -393,13 +399,6 @@ def test_numbers_print_as_what_they_are() -> None:
 
 # --------------------------------------------------------------------------------------------------- goldens
 
-try:
-    import gradc
-    from gradc.frontends import from_python as _  # noqa: F401
-    from tests.board import CASES
-except ImportError:  # the front end is not there yet
-    CASES = []
-
 
 def same(a: Any, b: Any, rtol: float) -> None:
     """Both structures hold the same numbers."""
@@ -425,3 +424,35 @@ def test_golden(number: int, request: pytest.FixtureRequest) -> None:
     assert not any(m.startswith(("gradc", "numba")) for m in set(sys.modules) - before)
     single = any(getattr(leaf, "dtype", None) == np.float32 for leaf in flatten(args)[0])
     same(derivative(*copy.deepcopy(args)), got, 1e-5 if single else 1e-10)
+
+
+# ------------------------------------------------------------------------------------------------ programs
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if p.raises is None], ids=lambda p: p.name)
+def test_plain_functions_do_what_python_does(program: Any) -> None:
+    args = program.inputs[0]
+    text = gradc.jit(program.function).lower(*copy_args(args)).source
+    expected_args, got_args = copy_args(args), copy_args(args)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        expected = program.function(*expected_args)
+        got = execute(text, f"{program.function.__name__}_jit", got_args)
+    rtol = 1e-4 if any(getattr(leaf, "dtype", None) == np.float32 for leaf in flatten(args)[0]) else 1e-11
+    same(expected, got, rtol)
+    same(expected_args, got_args, rtol)
+
+
+def test_pullback_takes_cotangents_after_the_arguments() -> None:
+    def f(x: Any, y: Any) -> Any:
+        return np.sin(x) * y
+
+    args = (arr(3), arr(3, seed=1))
+    program = pipeline.parse(f, args)
+    request = pipeline.Request("pullback", (0, 1), Branch(tuple, (0, 1), (Leaf(0), Leaf(1))))
+    shown = pipeline.transform(program, request, readable=True)
+    text = source(shown.func, shown.name, inspect.signature(f), program.args, shown.result)
+    assert "def f_pullback(x, y, ct):" in text
+    dx, dy = execute(text, "f_pullback", [*args, np.ones(3)])
+    np.testing.assert_allclose(dx, np.cos(args[0]) * args[1])
+    np.testing.assert_allclose(dy, np.sin(args[0]))
