@@ -20,6 +20,9 @@ from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np import arrayobj
+from numba.np.numpy_support import from_dtype
+
+from gradc.ir.loops import KERNEL_DTYPES
 
 # ------------------------------------------------------------------------------------------- vector math
 
@@ -359,6 +362,29 @@ def _shape_values(context: Any, builder: Any, shape: Any, ty: Any) -> list[Any]:
 
 def _is_shape(ty: Any) -> bool:
     return isinstance(ty, types.BaseTuple) and all(isinstance(t, types.Integer) for t in ty)
+
+
+def _empty(dtype: str) -> Any:
+    """An intrinsic that makes a new C-contiguous array of a dtype; compiles faster than np.empty."""
+    element = from_dtype(np.dtype(dtype))
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def empty(typingctx: Any, shape: Any) -> Any:
+        if not _is_shape(shape):
+            return None
+        made = types.Array(element, len(shape), "C")
+
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            sizes = _shape_values(context, builder, args[0], signature.args[0])
+            return arrayobj._empty_nd_impl(context, builder, made, sizes)._getvalue()
+
+        return made(shape), emit
+
+    return empty
+
+
+EMPTY = {dtype: f"empty_{dtype}" for dtype in KERNEL_DTYPES}
+globals().update({name: _empty(dtype) for dtype, name in EMPTY.items()})
 
 
 @intrinsic  # type: ignore[untyped-decorator]

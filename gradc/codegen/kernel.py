@@ -11,6 +11,7 @@ from gradc import errors
 from gradc.codegen.scalars import Scalars, bare, wrap
 from gradc.errors import InternalError
 from gradc.ir.loops import (
+    KERNEL_DTYPES,
     KERNEL_FUNCTIONS,
     Alloc,
     Assign,
@@ -59,7 +60,7 @@ class _Printer:
         text = "\n".join(self.lines)
         used = set(re.findall(r"[A-Za-z_]\w*", re.sub(r'"(\\.|[^"\\])*"', "", text)))
         lines = ["import numpy as np", "from numba import njit", "", "import gradc.codegen.intrinsics"]
-        functions = sorted(used & {*KERNEL_FUNCTIONS, "view", "product", "grow"})
+        functions = sorted(used & {*KERNEL_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), "view", "product", "grow"})
         if functions:
             lines.append(f"from gradc.codegen.intrinsics import {', '.join(functions)}")
         raised = sorted(n for n in used if n in self.raised and not hasattr(builtins, n))
@@ -113,7 +114,7 @@ class _Printer:
         kept = range(len(buffer.extents)) if buffer.kept is None else buffer.kept
         sizes = [self.size(buffer.extents[k]) for k in kept]
         shape = f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
-        self.line(f"{buffer.name} = np.empty({shape}, np.{_dtype_name(buffer.dtype)})")
+        self.line(f"{buffer.name} = empty_{buffer.dtype}({shape})")
 
     def size(self, lin: Lin) -> str:
         """An allocation's size: hoisted ones may be of loops that do not run, so they are kept from being negative."""
@@ -236,10 +237,6 @@ class _Printer:
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
-
-
-def _dtype_name(dtype: str) -> str:
-    return "bool_" if dtype == "bool" else dtype
 
 
 def _packed(pack: Pack, results: list[str]) -> str:

@@ -25,6 +25,12 @@ KERNEL_FUNCTIONS = (
 )  # fmt: skip
 """Functions that templates of kernel code may call besides abs, bool, min and max; `codegen/intrinsics.py` has them."""
 
+KERNEL_DTYPES = (
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "complex64",
+    "complex128",
+)  # fmt: skip
+"""Dtypes of arrays that kernels can make."""
+
 # ---------------------------------------------------------------------------- what entries say about themselves
 
 

@@ -7,13 +7,13 @@ import keyword
 import re
 from dataclasses import dataclass, field
 
-from gradc.ir.loops import KERNEL_FUNCTIONS, Buffer, Int, Lin, Size, Stmt, Assign, Text, var
+from gradc.ir.loops import KERNEL_DTYPES, KERNEL_FUNCTIONS, Buffer, Int, Lin, Size, Stmt, Assign, Text, var
 from gradc.ir.types import Atom, Dim, size_variables, substitute_size
 from gradc.ir.types import Size as Dimension
 
 RESERVED = frozenset(keyword.kwlist) | {
     "np", "njit", "ops", "range", "min", "max", "abs", "bool", "float", "int", "complex", "round", "print", "len", "view", "product", "grow",
-    *KERNEL_FUNCTIONS, *dir(builtins),
+    *KERNEL_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), *dir(builtins),
 }  # fmt: skip
 
 
