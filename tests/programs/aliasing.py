@@ -446,9 +446,9 @@ def carried_view_of_mutated_rows(w, state, x):
     return np.sum(x**2)
 
 
-@program((signed(3, 2), signed(2, seed=2)), refused=True)
+@program((signed(3, 2), signed(2, seed=2)))
 def carried_view_then_write(state, x):
-    # The last view sees the write that follows the loop; which buffer it is in depends on the number of trips.
+    # The last view sees the write that follows the loop.
     for i in range(state.shape[0]):
         state[i] *= x
         x = state[i]
