@@ -6,6 +6,7 @@ Precedence of text, as in Python's grammar: conditional 0, or 1, and 2, not 3, c
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from string import Formatter
@@ -48,6 +49,7 @@ _AFTER = (
 )  # fmt: skip
 
 
+@functools.lru_cache(maxsize=4096)
 def slot_minimum(before: str, after: str) -> int:
     """The precedence that an operand needs between these pieces of a template to stand without parentheses."""
     left, right = before.rstrip(), after.lstrip()

@@ -15,7 +15,10 @@ from gradc.ir.nodes import Block, Func, Node, Value
 
 @dataclass(eq=False, slots=True)
 class Interference:
-    """`adjacent[k]`: values needed where value k is set; `same`: values that are one variable by construction."""
+    """`adjacent[k]`: values needed where value k is set; `same`: values that are one variable by construction.
+
+    Of two values that are needed at the same time, one is set where the other is needed: `adjacent` says so for either.
+    """
 
     values: list[Value]
     index: dict[int, int]
@@ -58,19 +61,7 @@ def find_interference(func: Func, folded: set[int], leaves: Callable[[Value], It
     results = walk.uses(func.results)
     start = walk.block(func.body, results)
     walk.defined_together(func.params, start)
-    # Parameters are variables of the function from the start, whether used or not.
-    found = Interference(walk.values, walk.index, walk.adjacent, walk.same)
-    for k, mask in enumerate(walk.adjacent):
-        for j in _bits(mask):
-            found.adjacent[j] |= 1 << k
-    return found
-
-
-def _bits(mask: int) -> Iterable[int]:
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
+    return Interference(walk.values, walk.index, walk.adjacent, walk.same)
 
 
 class _Walk:

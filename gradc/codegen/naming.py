@@ -139,12 +139,18 @@ class Variables:
             stem = identifier(self._wanted[root])
             stem = stem + "_" if stem[-1].isdigit() else stem
             self._names[root] = _numbered(stem, used, 1)
+        numbers: dict[str, int] = {}
         for root in roots:
             if root not in self._names:
                 ty = self._values[root].ty
-                stem = "test" if isinstance(ty, Scalar) else "mask"
                 is_test = isinstance(ty, Scalar | Array) and ty.dtype == "bool"
-                self._names[root] = fresh_name(stem, used) if is_test else _numbered("t", used, 1)
+                stem = "t" if not is_test else "test" if isinstance(ty, Scalar) else "mask"
+                if is_test and stem not in used:
+                    self._names[root] = stem
+                    used.add(stem)
+                    continue
+                self._names[root] = _numbered(stem, used, numbers.get(stem, 1))
+                numbers[stem] = int(self._names[root][len(stem) :]) + 1
 
     def names(self) -> set[str]:
         """Every name in use."""
