@@ -794,7 +794,7 @@ class LoopRun:
             inner = _bare(last[path])
             if not is_array(inner) or inner is storage:
                 continue
-            buffers = roots(inner)
+            buffers = m.aliases(roots(inner))
             outer = frozenset(v for v in buffers if m.builder.in_scope(v)) - storages
             if outer:
                 self.outer[path] = outer

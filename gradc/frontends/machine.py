@@ -473,6 +473,16 @@ class Machine:
         if one and other and one != other:
             self.links = (*self.links, Link(one, other, name))
 
+    def aliases(self, buffers: frozenset[Value]) -> frozenset[Value]:
+        """Buffers, with those that are one with them in Python."""
+        found, before = buffers, frozenset[Value]()
+        while found != before:
+            before = found
+            for link in self.links:
+                if link.one & found or link.other & found:
+                    found |= link.one | link.other
+        return found
+
     def note_write(self, target: Value) -> None:
         """Refuse a write that a broken alias would not see."""
         written = roots(target)

@@ -32,6 +32,7 @@ from gradc.frontends.bindings import (
 )
 from gradc.frontends.calls import Calls
 from gradc.frontends.liveness import Names
+from gradc.frontends.machine import Link
 from gradc.ir.effects import roots
 from gradc.ir.nodes import Block, Node, Value
 from gradc.ir.region import Arg, Span
@@ -73,6 +74,7 @@ class State:
     heap: dict[int, Any]
     result: Binding
     ends: bool
+    links: tuple[Link, ...]
 
 
 class Branches(Calls):
@@ -122,7 +124,8 @@ class Branches(Calls):
                 ends = True
                 del self.frames[depth:]
         heap = {id(c): content_of(c) for c in containers}
-        return block, State(dict(self.frame.env), [dict(o) for o in self.frame.overlays], heap, result, ends)
+        env, overlays = dict(self.frame.env), [dict(o) for o in self.frame.overlays]
+        return block, State(env, overlays, heap, result, ends, self.links)
 
     def _raise_where(self, condition: Value, block: Block) -> None:
         """A branch that always raises: a check where it does nothing else."""
@@ -232,17 +235,20 @@ class _Merger:
         self.arrays: dict[tuple[int, int], Thunk] = {}
         self.containers: dict[tuple[int, int], Any] = {}
         self.copied: list[_Copied] = []
+        self.links: tuple[tuple[Link, ...], tuple[Link, ...]] = ((), ())
         self.name = ""
 
     def run(self, then: State, otherwise: State, containers: list[Any], live: Names | None) -> Binding:
         """The merged state is put in place; the merged result of the two sides is given back."""
         m = self.m
+        self.links = (then.links, otherwise.links)
         result = self.merge(then.result, otherwise.result)
         names: dict[str, Thunk] = {}
         dropped: list[str] = []
         for name in [*then.env, *(n for n in otherwise.env if n not in then.env)]:
             t, e = then.env.get(name, MISSING), otherwise.env.get(name, MISSING)
             if t is e:
+                names[name] = _known(t)
                 continue
             if live is not None and name not in live:
                 dropped.append(name)
@@ -460,6 +466,8 @@ class _Merger:
         m = self.m
         if m.builder.in_scope(value):
             return lambda: value
+        if value.node is not None and value.node.op.name == "select_ref":
+            return self._chosen_reference(value.node, side)
         template = m.template(value)
         if template is None:
             return None
@@ -470,6 +478,22 @@ class _Merger:
             assert isinstance(operand.ty, Scalar)
             slots.append(self._yield(*pair, operand.ty, ""))
         return lambda: m.make_view(template, [self.results[k] for k in slots])
+
+    def _chosen_reference(self, node: Node, side: int) -> Thunk | None:
+        """A choice made in one branch, made again after it; what is new on one side of it is copied."""
+        m = self.m
+        condition, one, other = node.operands
+        left, right = self._reference(one, side), self._reference(other, side)
+        if left is None and right is None:
+            return None
+        left = left or self._store(one, side, other)
+        right = right or self._store(other, side, one)
+        if left is None or right is None:
+            return None
+        unused = m.builder.const(False)
+        slot = self._yield(*((condition, unused) if side == 0 else (unused, condition)), Scalar("bool", True), "")
+        first, second = left, right
+        return lambda: m.emit("select_ref", self.results[slot], first(), second())
 
     def _store(self, value: Value, side: int, like: Binding = None) -> Thunk | None:
         """A copy of an array of one branch, in storage that was made before it."""
@@ -487,7 +511,9 @@ class _Merger:
             storage.name = self.name
         with self.m.builder.into(self.blocks[side]):
             self.m.store_quietly(storage, value)
-        self.copied.append(_Copied(storage, roots(value), self.name))
+        before, self.m.links = self.m.links, self.links[side]
+        self.copied.append(_Copied(storage, self.m.aliases(roots(value)), self.name))
+        self.m.links = before
 
     def _link_copies(self) -> None:
         """Copies of one buffer were one array in Python: writes to them are refused while both are in use."""
@@ -501,6 +527,10 @@ class _Merger:
 
 
 _NO_SIZE = "its size is not known before the branch, so no buffer can be made for it."
+
+
+def _known(b: Binding) -> Thunk:
+    return lambda: b
 
 
 def _has_operands(span: Span) -> bool:
