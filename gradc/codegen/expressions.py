@@ -98,6 +98,7 @@ class Expressions:
         self._folded = folding.folded
         self._variables = variables
         self._kinds = kinds
+        self._read_at_once = folding.read_at_once()
         self.preludes: dict[str, str] = {}
         self._assumed: dict[str, bool] = {}  # tests that are decided where the text is evaluated
 
@@ -116,6 +117,8 @@ class Expressions:
         return (f"{wrap}({text})", ATOM) if wrap else (text, precedence)
 
     def _node(self, node: Node) -> Text:
+        if node.op.name == "copy" and id(node.result) in self._read_at_once:
+            return self._side(node.operands[0])
         structural = _STRUCTURAL.get(node.op.name)
         if structural is not None:
             found = structural(self, node)

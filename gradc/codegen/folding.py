@@ -68,6 +68,18 @@ class Folding:
         for operand in value.node.operands:
             yield from self.leaves(operand)
 
+    def read_at_once(self) -> set[int]:
+        """Folded values that an operation reads as it is evaluated: a copy of an array need not be made for it."""
+        return {
+            key
+            for key in self.folded
+            if (uses := self._uses.get(key, ()))
+            and all(
+                user is not None and user.op.kind in ("elementwise", "reduce", "product") and user.op.emit != "{x}"
+                for _, _, user, _ in uses
+            )
+        }
+
     def is_private(self, value: Value) -> bool:
         """Whether only the variable of `value` names its buffer: nothing views it, keeps it or yields it."""
         for _, _, user, _ in self._uses.get(id(value), ()):

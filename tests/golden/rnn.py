@@ -27,7 +27,7 @@ def rnn_value_and_grad(W, h):
         # from board.py:220: for t in range(4):
         h[:] = h_old_tape[t]
         # from board.py:221: h = np.tanh(W @ h)
-        t1 = (1 - h1 * h1) * dh.copy()
+        t1 = (1 - h1 * h1) * dh
         dW += h * t1[:, None]
         dh[:] = W.T @ t1
 
