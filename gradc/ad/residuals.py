@@ -31,8 +31,10 @@ from gradc.ir.types import Array, Scalar, Stack, is_integer
 
 Provision: TypeAlias = Literal["keep", "recompute", "escape", "tape"]
 
-# Above this many units (an addition is 1, a load 1, a division 4, an exp about 10) taping a scalar is cheaper.
-RECOMPUTE_LIMIT = 6
+# Above this many units (an addition or a load is 1, a division 3, an exp about 10) taping a value is cheaper. What
+# the reverse sweep has anyway counts as a load, and each value is computed anew once at most, so arithmetic
+# between residuals is repeated and functions are not.
+RECOMPUTE_LIMIT = 9
 _COSTS = {"div": 3, "sqrt": 4, "floordiv": 3, "mod": 3, "pow": 20}
 _CHEAP = {
     "add", "sub", "mul", "neg", "abs", "square", "maximum", "minimum", "where", "cast", "sign", "clip",
@@ -43,6 +45,10 @@ _CHEAP = {
 def cost_of(node: Node) -> int:
     """Rough price of an op per element, in additions."""
     name = node.op.name
+    if name == "pow" and node.operands[1].node is not None and node.operands[1].node.op.name == "const":
+        exponent = node.operands[1].node.attrs["value"]
+        if isinstance(exponent, int) and 0 <= exponent <= 4:
+            return 2
     if name in _CHEAP or node.op.kind in ("read", "query", "view"):
         return 1
     return _COSTS.get(name, max(10, node.op.cost))
@@ -246,12 +252,15 @@ class Planner:
     def _loops_in_region(self, home: Block, region: Block) -> list[Node]:
         return [n for n in self.structure.loops(home) if self.structure.encloses(region, self.structure.block_of[n])]
 
-    def recompute_price(self, value: Value, uses: Sequence[Node]) -> int | None:
-        """Price of computing `value` anew at the reverse of each of `uses`; None where that is not possible."""
+    def recompute_price(self, value: Value, uses: Sequence[Node], inner: bool = False) -> int | None:
+        """Price of computing `value` anew at the reverse of each of `uses`; None where that is not possible.
+
+        `inner`: it is an operand of what is computed anew, so if it is needed for itself it is at hand.
+        """
         home = self.structure.def_block.get(value)
         if home is None or home is self.region_block(home) or self._is_loop_index(value):
             return 0
-        if self.plan.provision.get(value) in ("tape", "escape", "keep"):
+        if self.plan.provision.get(value) in ("tape", "escape", "keep") or inner and self._provided_anyway(value):
             return 1
         node = value.node
         if node is None and induction_of(value, self.structure) is not None:
@@ -266,7 +275,7 @@ class Planner:
                 return None
         total = cost_of(node)
         for operand in node.operands:
-            price = self.recompute_price(operand, uses)
+            price = self.recompute_price(operand, uses, inner=True)
             if price is None or total + price > 4 * RECOMPUTE_LIMIT:
                 return None
             total += price
@@ -277,6 +286,12 @@ class Planner:
         # Integers (indices, sizes) are worth any recomputation that is possible at all.
         return min(total, 1) if isinstance(value.ty, Scalar) and value.ty.dtype in ("int64", "bool") else total
 
+    def _provided_anyway(self, value: Value) -> bool:
+        """Whether some rule reads the content of `value` itself."""
+        if isinstance(value.ty, Array) and value.node is not None and value.node.op.kind == "view":
+            return False
+        return value in self.plan.needed
+
     def _readable(self, root: Value, read: Node, uses: Sequence[Node]) -> bool:
         """Whether `root` holds at the reverse of each use what `read` found in it."""
         if not isinstance(root.ty, Array):
@@ -284,7 +299,7 @@ class Planner:
         home = self.structure.def_block.get(root)
         if home is not None and home is not self.region_block(home) and root not in self.structure.writes_to:
             # A local array of a loop that is never written: there if it is provided itself.
-            return self.recompute_price(root, uses) is not None
+            return self._provided_anyway(root) or self.recompute_price(root, uses) is not None
         writes = self.structure.writes_to.get(root, ())
         if not any(self.structure.may_follow(w, read, root) for w in writes):
             return True

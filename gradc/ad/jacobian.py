@@ -1,0 +1,290 @@
+"""Whole Jacobians: a loop over seeds around one derivative of the function.
+
+    def f(x): ...                   def f_jacobian(x):
+        return y                        x_t = zeros(n); J = empty((m, n))
+                                        for i in range(n):
+                                            x_t[i] = 1
+                                            J[:, i] = the jvp of f along x_t
+                                            x_t[i] = 0
+                                        return J
+
+Forward mode has a sweep for every entry of the inputs, reverse mode one for every entry of the outputs.
+(Griewank, Walther, Evaluating Derivatives (2008), sec. 3.2 and 7.1.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import numpy as np
+
+from gradc.ad.forward import jvp
+from gradc.ad.reverse import reverse
+from gradc.errors import DTypeError
+from gradc.ir.builder import Builder, new_func
+from gradc.ir.nodes import Block, Func, Value, clone_node, walk_nodes
+from gradc.ir.region import FULL, Arg, At
+from gradc.ir.types import (
+    WEAK_INT,
+    Array,
+    Dim,
+    Scalar,
+    Size,
+    Stack,
+    Type,
+    evaluate_size,
+    is_complex,
+    is_inexact,
+    product_of_sizes,
+    promote_dtypes,
+    size_variables,
+    substitute_size,
+)
+from gradc.ops import memory
+from gradc.ops.rules import convert
+
+Mode = Literal["fwd", "rev"]
+_UNKNOWN_SIZE = 64  # what a size counts as that is not known where the mode is chosen
+
+
+def cheaper_mode(func: Func, wrt: Sequence[int], sizes: Mapping[str, int]) -> Mode:
+    """The mode with less work: a reverse sweep is taken to cost two forward ones.
+
+    sizes: of size variables, as far as they are known.
+    """
+    outputs = [r.ty for r in func.results if is_inexact(r.ty)]
+    if any(is_complex(ty) for ty in outputs):
+        return "fwd"
+    inputs = [func.params[k].ty for k in wrt]
+    return "rev" if 2 * _count(outputs, sizes) < _count(inputs, sizes) else "fwd"
+
+
+def _count(types: Sequence[Type], sizes: Mapping[str, int]) -> int:
+    total = 0
+    for ty in types:
+        assert isinstance(ty, Scalar | Array)
+        entries = product_of_sizes(ty.shape)
+        known = {name: sizes.get(name, _UNKNOWN_SIZE) for name in size_variables(entries)}
+        total += evaluate_size(entries, known)
+    return total
+
+
+def jacobian(func: Func, wrt: Sequence[int], mode: Mode) -> Func:
+    """The function with one Jacobian per floating-point result and entry of `wrt`, those of one result together.
+
+    A Jacobian has the axes of the result, then those of the parameter; it is a scalar where both are. `func` does not
+    write into its parameters.
+
+    Raises: DTypeError for complex parameters, and for complex results in reverse mode.
+    """
+    for k in wrt:
+        if is_complex(func.params[k].ty):
+            raise DTypeError(
+                f"the Jacobian in `{func.params[k].name}`, which is complex, is not one array",
+                func.loc,
+                "a function of complex numbers has derivatives in their real and imaginary parts.",
+                "take the real and imaginary parts as two arguments.",
+            )
+    return _Jacobian(func, list(wrt)).run(mode)
+
+
+class _Jacobian:
+    """The function under construction."""
+
+    def __init__(self, func: Func, wrt: list[int]) -> None:
+        self.func = func
+        self.wrt = wrt
+        self.outputs = [k for k, r in enumerate(func.results) if is_inexact(r.ty)]
+        params = [(p.name, p.ty) for p in func.params]
+        self.new = new_func(f"{func.name}_jacobian", params, func.loc)
+        self.builder = Builder(self.new, checks=False)
+        self.builder.avoid_sizes_of(func)
+        self.known_sizes = _size_names(func)
+        self.primals: list[Value] | None = None
+        for old, param in zip(func.params, self.new.params, strict=True):
+            param.size = old.size
+
+    def run(self, mode: Mode) -> Func:
+        """Build it."""
+        with self.builder:
+            made = self._forward() if mode == "fwd" else self._reverse()
+        self.new.body.yields = [made[o, k] for o in self.outputs for k in self.wrt]
+        return self.new
+
+    def _forward(self) -> dict[tuple[int, int], Value]:
+        made: dict[tuple[int, int], Value] = {}
+        for k in self.wrt:
+            x = self.new.params[k]
+            derived = jvp(self.func, [k], keep_value=False)
+            made |= {(o, k): self._space(o, k) for o in self.outputs}
+
+            def sweep(seed: Value, place: list[Value], k: int = k, derived: Func = derived) -> None:
+                for o, tangent in zip(self.outputs, self._splice(derived, [seed]), strict=True):
+                    target = made[o, k]
+                    if isinstance(target.ty, Array):
+                        region = (FULL,) * self.func.results[o].rank + tuple(At(Arg(i)) for i in range(len(place)))
+                        self._put(target, region, place, tangent)
+                    else:
+                        made[o, k] = convert(tangent, target.dtype, weak=target.ty.weak)  # type: ignore[union-attr]
+
+            self._for_each_seed(x.ty, f"{x.name}_t", memory.shape_values(x) if x.rank else [], sweep)
+        return made
+
+    def _reverse(self) -> dict[tuple[int, int], Value]:
+        made: dict[tuple[int, int], Value] = {}
+        for o in self.outputs:
+            y = self.func.results[o]
+            if is_complex(y.ty):
+                raise DTypeError(
+                    f"{self.func.name} returns complex numbers, whose Jacobian has no rows in reverse mode",
+                    self.func.loc,
+                    hint='use mode="fwd".',
+                )
+            derived = reverse(self.func, self.wrt, keep_value=False, seeds="params", outputs=[o])
+            made |= {(o, k): self._space(o, k) for k in self.wrt}
+
+            def sweep(seed: Value, place: list[Value], o: int = o, derived: Func = derived) -> None:
+                for k, gradient in zip(self.wrt, self._splice(derived, [seed]), strict=True):
+                    target = made[o, k]
+                    if isinstance(target.ty, Array):
+                        region = tuple(At(Arg(i)) for i in range(len(place))) + (FULL,) * self.func.params[k].rank
+                        self._put(target, region, place, gradient)
+                    else:
+                        made[o, k] = convert(gradient, target.dtype, weak=target.ty.weak)  # type: ignore[union-attr]
+
+            self._for_each_seed(y.ty, f"d{y.name or 'out'}", self._result_shape(o) if y.rank else [], sweep)
+        return made
+
+    # --------------------------------------------------------------------------------------------- parts
+
+    def _space(self, output: int, wrt: int) -> Value:
+        """Where a Jacobian goes: an array to be filled, or a stand-in for a scalar."""
+        y, x = self.func.results[output], self.new.params[wrt]
+        assert isinstance(x.ty, Scalar | Array) and isinstance(y.ty, Scalar | Array)
+        dtype = promote_dtypes((Scalar(y.dtype), Scalar(x.dtype))).dtype
+        if isinstance(x.ty, Scalar) and isinstance(y.ty, Scalar):
+            return Value(Scalar(dtype, x.ty.weak and dtype == x.dtype))
+        sizes = [*(self._result_shape(output) if y.rank else []), *(memory.shape_values(x) if x.rank else [])]
+        made = memory.make_zeros(sizes, dtype, filled=False)
+        made.name = f"d{y.name or 'out'}_d{x.name}"
+        return made
+
+    def _put(self, target: Value, region: Any, place: list[Value], value: Value) -> None:
+        if all(isinstance(entry, At) for entry in region) and region:
+            number = memory.load(value, region=()) if isinstance(value.ty, Array) else value
+            memory.store_at(target, number, *place, region=region)
+        else:
+            memory.store(memory.make_index(target, region, *place) if place else target, value)
+
+    def _for_each_seed(
+        self, ty: Type, name: str, shape: Sequence[int | Value], sweep: Callable[[Value, list[Value]], None]
+    ) -> None:
+        """Run `sweep(seed, position)` for every unit vector of a type."""
+        if isinstance(ty, Scalar):
+            sweep(self.builder.const(1.0 if ty.weak else np.dtype(ty.dtype).type(1)), [])
+            return
+        assert isinstance(ty, Array)
+        seed = memory.make_zeros(shape, ty.dtype)
+        seed.name = name
+        if not shape:
+            memory.store(seed, 1.0)
+            sweep(seed, [])
+            return
+        entry = tuple(At(Arg(i)) for i in range(len(shape)))
+        place: list[Value] = []
+        bodies: list[Block] = []
+        with ExitStack() as inside:
+            for axis in range(len(shape)):
+                index = Value(WEAK_INT, "ijklmnpq"[axis] if axis < 8 else f"i{axis}")
+                bodies.append(inside.enter_context(self.builder.into(Block(params=[index]))))
+                place.append(index)
+            memory.store_at(seed, 1.0, *place, region=entry)
+            sweep(seed, place)
+            memory.store_at(seed, 0.0, *place, region=entry)
+            for body, size in zip(reversed(bodies), reversed(shape), strict=True):
+                inside_of = bodies.index(body)
+                with self.builder.into(bodies[inside_of - 1] if inside_of else self.new.body):
+                    self.builder.control("for", (0, size, 1), (body,), (), reversed=False, exits=False)
+
+    # --------------------------------------------------------------------------------------------- sizes
+
+    def _result_shape(self, output: int) -> list[int | Value]:
+        """The shape of a result: from the sizes of the parameters where these tell, else from the result itself."""
+        given: dict[str, Value] = {}
+        for p in self.new.params:
+            if isinstance(p.ty, Array):
+                for axis, size in enumerate(p.ty.shape):
+                    if isinstance(size, Dim) and size_variables(size) == {str(size)} and str(size) not in given:
+                        given[str(size)] = memory.dim(p, axis=axis)
+        sizes = [self._written(size, given) for size in self.func.results[output].shape]
+        if any(size is None for size in sizes):
+            if self.primals is None:
+                self.primals = self._splice(self.func, [])
+            return memory.shape_values(self.primals[output])
+        return [size for size in sizes if size is not None]
+
+    def _written(self, size: Size, given: Mapping[str, Value]) -> int | Value | None:
+        """A size as arithmetic with sizes of parameters; None where it has others."""
+        if isinstance(size, int):
+            return size
+        total: Any = None
+        for atoms, coefficient in size.terms:
+            term: Any = None if atoms and coefficient == 1 else coefficient
+            for atom in atoms:
+                if atom.inner is None:
+                    factor: Any = given.get(atom.name)
+                else:
+                    factor = self._written(atom.inner, given)
+                    factor = None if factor is None else self.builder.emit("maximum", (factor, 0))
+                if factor is None:
+                    return None
+                term = factor if term is None else term * factor
+            total = term if total is None else total + term
+        return total  # type: ignore[no-any-return]
+
+    def _splice(self, part: Func, seeds: Sequence[Value]) -> list[Value]:
+        """Put the nodes of a derivative here; its results. Sizes that only it knows get names of their own."""
+        mapping = {id(p): v for p, v in zip(part.params, [*self.new.params, *seeds], strict=True)}
+        renamed: dict[str, Size] = {}
+        for name in sorted(_size_names(part) - self.known_sizes):
+            renamed[name] = self.builder.new_size("t")
+        for node in part.body.nodes:
+            made = clone_node(node, mapping)
+            self.builder.block.nodes.append(made)
+            if renamed:
+                for block in made.blocks:
+                    for inner in walk_nodes(block):
+                        _rename_sizes(inner, renamed)
+                _rename_sizes(made, renamed)
+        return [mapping.get(id(r), r) for r in part.results]
+
+
+def _size_names(func: Func) -> set[str]:
+    """Names of all size variables of a function."""
+    values = [*func.params, *(r for node in walk_nodes(func.body) for r in node.results)]
+    names: set[str] = set()
+    for value in values:
+        item = value.ty.item if isinstance(value.ty, Stack) else value.ty
+        for size in (*item.shape, *(() if value.size is None else (value.size,))):
+            names |= size_variables(size)
+    return names
+
+
+def _rename_sizes(node: Any, renamed: dict[str, Size]) -> None:
+    for name in ("type", "item"):
+        if isinstance(node.attrs.get(name), Array | Stack):
+            node.attrs[name] = _renamed(node.attrs[name], renamed)
+    for value in (*node.results, *(p for block in node.blocks for p in block.params)):
+        value.ty = _renamed(value.ty, renamed)
+        if value.size is not None:
+            value.size = substitute_size(value.size, renamed)
+
+
+def _renamed(ty: Any, renamed: dict[str, Size]) -> Any:
+    if isinstance(ty, Stack):
+        return Stack(_renamed(ty.item, renamed))
+    if not isinstance(ty, Array):
+        return ty
+    return Array(ty.dtype, tuple(substitute_size(s, renamed) for s in ty.shape), ty.layout)
