@@ -1,6 +1,17 @@
 """gradc compiles derivatives: plain NumPy functions in, staged and readable backward code out, run by Numba."""
 
-from gradc.api import grad, jit, jvp, stop_gradient, value_and_grad, vjp
+from gradc.api import (
+    grad,
+    hessian,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jit,
+    jvp,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+)
 from gradc.errors import (
     DTypeError,
     GradcError,
@@ -26,6 +37,10 @@ __all__ = [
     "cache",
     "check_grads",
     "grad",
+    "hessian",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
     "jit",
     "jvp",
     "numerical_grad",

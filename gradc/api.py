@@ -105,6 +105,81 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     return _pullback.jvp(f, tuple(primals), tuple(tangents))
 
 
+@overload
+def jacfwd(f: Function, argnums: Argnums = 0) -> Compiled: ...
+@overload
+def jacfwd(f: None = None, argnums: Argnums = 0) -> Decorator: ...
+def jacfwd(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decorator:
+    """A function returning the Jacobian of `f`, by one forward sweep for every entry of the arguments in `argnums`.
+
+    Its shape is that of the result followed by that of the argument. Structures of results hold Jacobians, or where
+    several arguments or a structure are differentiated, structures of these in turn.
+
+    >>> import numpy as np, gradc
+    >>> gradc.jacfwd(lambda x: x * x)(np.array([1.0, 2.0]))
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    if f is None:
+        return functools.partial(jacfwd, argnums=argnums)
+    return compiled(f, _transform("jacfwd", argnums, False))
+
+
+@overload
+def jacrev(f: Function, argnums: Argnums = 0) -> Compiled: ...
+@overload
+def jacrev(f: None = None, argnums: Argnums = 0) -> Decorator: ...
+def jacrev(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decorator:
+    """`jacfwd` by one reverse sweep for every entry of the result.
+
+    >>> import numpy as np, gradc
+    >>> gradc.jacrev(lambda x: x.sum() * x)(np.array([1.0, 2.0]))
+    array([[4., 1.],
+           [2., 5.]])
+    """
+    if f is None:
+        return functools.partial(jacrev, argnums=argnums)
+    return compiled(f, _transform("jacrev", argnums, False))
+
+
+@overload
+def jacobian(f: Function, argnums: Argnums = 0, mode: str | None = None) -> Compiled: ...
+@overload
+def jacobian(f: None = None, argnums: Argnums = 0, mode: str | None = None) -> Decorator: ...
+def jacobian(f: Function | None = None, argnums: Argnums = 0, mode: str | None = None) -> Compiled | Decorator:
+    """`jacfwd` (mode "fwd") or `jacrev` ("rev"), or the cheaper of them for the sizes of the first call (None).
+
+    >>> import numpy as np, gradc
+    >>> gradc.jacobian(lambda x: (x * x).sum())(np.array([1.0, 2.0]))
+    array([2., 4.])
+    """
+    kinds = {None: "jacobian", "fwd": "jacfwd", "rev": "jacrev"}
+    if mode not in kinds:
+        raise ValueError(f"mode is 'fwd', 'rev' or None, not {mode!r}")
+    if f is None:
+        return functools.partial(jacobian, argnums=argnums, mode=mode)
+    return compiled(f, _transform(kinds[mode], argnums, False))
+
+
+@overload
+def hessian(f: Function, argnums: Argnums = 0) -> Compiled: ...
+@overload
+def hessian(f: None = None, argnums: Argnums = 0) -> Decorator: ...
+def hessian(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decorator:
+    """A function returning the Hessian of `f`, which returns a number: the forward Jacobian of its gradient.
+
+    Its shape is that of the argument, twice. Several arguments and structures nest, the gradient's structure outside.
+
+    >>> import numpy as np, gradc
+    >>> gradc.hessian(lambda x: x[0] * x[0] * x[1])(np.array([1.0, 2.0]))
+    array([[4., 2.],
+           [2., 0.]])
+    """
+    if f is None:
+        return functools.partial(hessian, argnums=argnums)
+    return compiled(grad(f, argnums), _transform("hessian", argnums, False))
+
+
 def stop_gradient(x: T) -> T:
     """`x` itself, through which no derivative passes.
 
@@ -133,7 +208,27 @@ def _value_and_grad(f: Any, argnums: Any = 0, has_aux: Any = False) -> Any:
     return value_and_grad(f, argnums, has_aux)
 
 
-for _build in (_jit, _grad, _value_and_grad):
+@call(jacfwd)
+def _jacfwd(f: Any, argnums: Any = 0) -> Any:
+    return jacfwd(f, argnums)
+
+
+@call(jacrev)
+def _jacrev(f: Any, argnums: Any = 0) -> Any:
+    return jacrev(f, argnums)
+
+
+@call(jacobian)
+def _jacobian(f: Any, argnums: Any = 0, mode: Any = None) -> Any:
+    return jacobian(f, argnums, mode)
+
+
+@call(hessian)
+def _hessian(f: Any, argnums: Any = 0) -> Any:
+    return hessian(f, argnums)
+
+
+for _build in (_jit, _grad, _value_and_grad, _jacfwd, _jacrev, _jacobian, _hessian):
     _build.takes_functions = True  # type: ignore[attr-defined]  # also those defined in the compiled function
 
 

@@ -15,7 +15,6 @@ Forward mode has a sweep for every entry of the inputs, reverse mode one for eve
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any, Literal
 
 import numpy as np
@@ -193,20 +192,19 @@ class _Jacobian:
             sweep(seed, [])
             return
         entry = tuple(At(Arg(i)) for i in range(len(shape)))
-        place: list[Value] = []
-        bodies: list[Block] = []
-        with ExitStack() as inside:
-            for axis in range(len(shape)):
-                index = Value(WEAK_INT, "ijklmnpq"[axis] if axis < 8 else f"i{axis}")
-                bodies.append(inside.enter_context(self.builder.into(Block(params=[index]))))
-                place.append(index)
-            memory.store_at(seed, 1.0, *place, region=entry)
-            sweep(seed, place)
-            memory.store_at(seed, 0.0, *place, region=entry)
-            for body, size in zip(reversed(bodies), reversed(shape), strict=True):
-                inside_of = bodies.index(body)
-                with self.builder.into(bodies[inside_of - 1] if inside_of else self.new.body):
-                    self.builder.control("for", (0, size, 1), (body,), (), reversed=False, exits=False)
+
+        def nest(place: list[Value]) -> None:
+            if len(place) == len(shape):
+                memory.store_at(seed, 1.0, *place, region=entry)
+                sweep(seed, place)
+                memory.store_at(seed, 0.0, *place, region=entry)
+                return
+            index = Value(WEAK_INT, "ijklmnpq"[len(place)] if len(place) < 8 else f"i{len(place)}")
+            with self.builder.into(Block(params=[index])) as body:
+                nest([*place, index])
+            self.builder.control("for", (0, shape[len(place)], 1), (body,), (), reversed=False, exits=False)
+
+        nest([])
 
     # --------------------------------------------------------------------------------------------- sizes
 

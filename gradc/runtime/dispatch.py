@@ -175,7 +175,7 @@ class Compiled:
         entry, captured = self._entry(leaves, plan, trees, keys)
         aliases = alias_pattern([*leaves, *captured], entry.written, entry.names) if entry.written else ()
         known = entry.variants.get(aliases)
-        staged = known.staged if known is not None else self._stage(entry.program, plan, aliases)
+        staged = known.staged if known is not None else self._stage(entry.program, plan, aliases, leaves)
         return Lowered(repr(self), self._signature, staged)
 
     # ---------------------------------------------------------------------------------------- general way
@@ -189,7 +189,7 @@ class Compiled:
         entry, captured = self._entry(leaves, plan, trees, keys)
         full = [*leaves, *captured]
         aliases = alias_pattern(full, entry.written, entry.names) if entry.written else ()
-        kernel = entry.variants.get(aliases) or self._kernel(entry, plan, aliases)
+        kernel = entry.variants.get(aliases) or self._kernel(entry, plan, aliases, full)
         if self._last is None or self._last[0] is not kernel or self._last[1] != converted:
             self._last = kernel, converted
             if not seeds and not aliases:
@@ -299,17 +299,22 @@ class Compiled:
     def _lock(self, key: Any) -> threading.Lock:
         return self._locks.setdefault(key, threading.Lock())
 
-    def _stage(self, program: Program, plan: Plan, aliases: tuple[tuple[int, int], ...]) -> Staged:
+    def _stage(
+        self, program: Program, plan: Plan, aliases: tuple[tuple[int, int], ...], leaves: Sequence[Any] = ()
+    ) -> Staged:
         transform = self._transform
+        sizes = pipeline.known_sizes(program, leaves)
         return pipeline.transform(
-            program, Request(transform.kind, plan.wrt, plan.gradient, transform.has_aux, aliases)
+            program, Request(transform.kind, plan.wrt, plan.gradient, transform.has_aux, aliases, sizes)
         )
 
-    def _kernel(self, entry: Entry, plan: Plan, aliases: tuple[tuple[int, int], ...]) -> Kernel:
+    def _kernel(
+        self, entry: Entry, plan: Plan, aliases: tuple[tuple[int, int], ...], leaves: Sequence[Any]
+    ) -> Kernel:
         with self._lock((id(entry), aliases)):
             kernel = entry.variants.get(aliases)
             if kernel is None:
-                kernel = entry.variants[aliases] = build_kernel(self._stage(entry.program, plan, aliases))
+                kernel = entry.variants[aliases] = build_kernel(self._stage(entry.program, plan, aliases, leaves))
             return kernel
 
     def _install(

@@ -10,7 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from gradc.ad.forward import jvp
+from gradc.ad.jacobian import Mode, cheaper_mode, jacobian
 from gradc.ad.reverse import reverse
 from gradc.codegen.kernel import kernel_source
 from gradc.codegen.readable import source
@@ -48,7 +51,10 @@ PASSES: tuple[tuple[str, Callable[[Func], Func]], ...] = (
 READABLE = frozenset(("stability", "dce", "privatize"))
 READABLE_PRIMAL = READABLE | {"cse"}  # in a derivative, cse would merge `dx = dz` with dz
 
-Kind: TypeAlias = Literal["jit", "grad", "value_and_grad", "vjp", "pullback", "jvp"]
+Kind: TypeAlias = Literal[
+    "jit", "grad", "value_and_grad", "vjp", "pullback", "jvp", "jacobian", "jacfwd", "jacrev", "hessian", "hvp"
+]
+JACOBIANS: dict[str, Mode | None] = {"jacobian": None, "jacfwd": "fwd", "jacrev": "rev", "hessian": "fwd"}
 
 
 NOTHING = Branch(tuple, (), ())
@@ -61,6 +67,7 @@ class Request:
     wrt: positions of the leaves that are differentiated; `gradient`: the tree of the result that holds their
         gradients (leaf k: of wrt[k]).
     aliases: pairs (k, first) of leaves that are one array, where the program writes into it.
+    sizes: size variables with their values where the kernel is first needed, by which the mode of a Jacobian is chosen.
     """
 
     kind: Kind
@@ -68,6 +75,7 @@ class Request:
     gradient: Tree = NOTHING
     has_aux: bool = False
     aliases: tuple[tuple[int, int], ...] = ()
+    sizes: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(eq=False, slots=True)
@@ -102,7 +110,8 @@ def transform(program: Program, request: Request, readable: bool = False) -> Sta
 
     `readable`: for a person: without the passes that merge what the user wrote apart or drop names.
     """
-    stages = Stages(f"{_identifier(program.func.name)}_{request.kind}")
+    written = program.func.name.removesuffix("_vjp") if request.kind == "hessian" else program.func.name
+    stages = Stages(f"{_identifier(written)}_{request.kind}")
     func = stages.start(program.func)
     func = stages.run("aliases", func, lambda f: merge_aliases(f, request.aliases))
     func = optimise(func, stages, readable)
@@ -158,6 +167,17 @@ def written_leaves(program: Program) -> tuple[int, ...]:
     return written_params(program.func)
 
 
+def known_sizes(program: Program, leaves: Sequence[Any]) -> tuple[tuple[str, int], ...]:
+    """Size variables of the parameters, with their values for these leaves."""
+    return tuple(
+        (str(size), n)
+        for param, leaf in zip(program.func.params, leaves, strict=False)
+        if isinstance(param.ty, Array)
+        for size, n in zip(param.ty.shape, np.shape(leaf), strict=True)
+        if not isinstance(size, int)
+    )
+
+
 # ------------------------------------------------------------------------------------------- derivatives
 
 
@@ -173,6 +193,10 @@ def differentiate(func: Func, program: Program, request: Request, stages: Stages
     if request.kind == "jvp":
         derived = stages.run("forward", func, lambda f: jvp(f, wrt, keep_value=True))
         return derived, Branch(tuple, (0, 1), (values, _tangents(values, func)))
+    if request.kind in JACOBIANS:
+        mode = JACOBIANS[request.kind] or cheaper_mode(func, wrt, dict(request.sizes))
+        derived = stages.run("jacobian", func, lambda f: jacobian(f, wrt, mode))
+        return derived, _jacobians(values, func, request)
     values, scalar = _scalar_result(func, program.result, request)
     keep = request.kind == "value_and_grad" or request.has_aux
     func = stages.run("reverse", func, lambda f: reverse(f, wrt, keep_value=keep, seeds="ones", outputs=[scalar]))
@@ -269,6 +293,23 @@ def _tangents(values: Tree, func: Func) -> Tree:
         return Leaf(len(func.results) + floats.index(values.k)) if values.k in floats else Static(None)
     if isinstance(values, Branch):
         return Branch(values.cls, values.keys, tuple(_tangents(item, func) for item in values.items))
+    return values
+
+
+def _jacobians(values: Tree, func: Func, request: Request) -> Tree:
+    """The structure of the results with that of the arguments in the place of every leaf."""
+    floats = [k for k, r in enumerate(func.results) if is_inexact(r.ty)]
+    if isinstance(values, Leaf):
+        if values.k not in floats:
+            raise DTypeError(
+                f"{func.name} returns a value of type {func.results[values.k].ty}, which has no Jacobian",
+                func.loc,
+                why="integers and booleans have no derivative.",
+                hint="return floating-point numbers only.",
+            )
+        return shift_leaves(request.gradient, floats.index(values.k) * len(request.wrt))
+    if isinstance(values, Branch):
+        return Branch(values.cls, values.keys, tuple(_jacobians(item, func, request) for item in values.items))
     return values
 
 

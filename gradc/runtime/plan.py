@@ -78,7 +78,7 @@ def make_plan(trees: tuple[Tree, ...], signature: inspect.Signature, transform: 
     gradients: list[Tree] = []
     for argnum, tree in zip(transform.argnums, chosen, strict=True):
         leaves = list(tree_leaves(tree))
-        if not leaves and transform.kind in ("grad", "value_and_grad"):
+        if not leaves and transform.kind != "jit":
             raise DTypeError(
                 f"argument {argnum!r} of {qualname} holds no numbers",
                 why="a gradient is taken in numbers and arrays.",
