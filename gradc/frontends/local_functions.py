@@ -36,10 +36,10 @@ class LocalFunction:
         machine, loc = self.machine, self.closure.source.loc(self.closure.source.node)
         params: list[Value] = []
         trees: list[Tree] = []
-        for parameter, given in zip(self.__signature__.parameters, values, strict=True):
+        for label, given in zip(self.__signature__.parameters, values, strict=True):
             leaves, tree = flatten(given, (*LEAF_TYPES, Typed))
             trees.append(shift_leaves(tree, len(params)))
-            names = leaf_names(tree, parameter)
+            names = leaf_names(tree, label)
             params += [Value(leaf_type(leaf, name), name) for leaf, name in zip(leaves, names, strict=True)]
         block = Block(params=params)
         args: list[Any] = []

@@ -49,6 +49,11 @@ def pop_builder() -> None:
     _current.stack.pop()
 
 
+def _emit(op: str, operands: tuple[Any, ...]) -> Value:
+    made: Value = current_builder().emit(op, operands)
+    return made
+
+
 @dataclass(eq=False, slots=True)
 class Value:
     """A typed value. `node` computes it, or it is a parameter of a block or function (`node` is None).
@@ -81,46 +86,46 @@ class Value:
     # Operators build nodes with the current builder, so that rules read like mathematics.
     __array_ufunc__ = None  # `np.float64(2.0) * value` is left to `__rmul__`
     def __add__(self, other: Any) -> Value:
-        return current_builder().emit("add", (self, other))
+        return _emit("add", (self, other))
 
     def __radd__(self, other: Any) -> Value:
-        return current_builder().emit("add", (other, self))
+        return _emit("add", (other, self))
 
     def __sub__(self, other: Any) -> Value:
-        return current_builder().emit("sub", (self, other))
+        return _emit("sub", (self, other))
 
     def __rsub__(self, other: Any) -> Value:
-        return current_builder().emit("sub", (other, self))
+        return _emit("sub", (other, self))
 
     def __mul__(self, other: Any) -> Value:
-        return current_builder().emit("mul", (self, other))
+        return _emit("mul", (self, other))
 
     def __rmul__(self, other: Any) -> Value:
-        return current_builder().emit("mul", (other, self))
+        return _emit("mul", (other, self))
 
     def __truediv__(self, other: Any) -> Value:
-        return current_builder().emit("div", (self, other))
+        return _emit("div", (self, other))
 
     def __rtruediv__(self, other: Any) -> Value:
-        return current_builder().emit("div", (other, self))
+        return _emit("div", (other, self))
 
     def __floordiv__(self, other: Any) -> Value:
-        return current_builder().emit("floordiv", (self, other))
+        return _emit("floordiv", (self, other))
 
     def __mod__(self, other: Any) -> Value:
-        return current_builder().emit("mod", (self, other))
+        return _emit("mod", (self, other))
 
     def __pow__(self, other: Any) -> Value:
-        return current_builder().emit("pow", (self, other))
+        return _emit("pow", (self, other))
 
     def __rpow__(self, other: Any) -> Value:
-        return current_builder().emit("pow", (other, self))
+        return _emit("pow", (other, self))
 
     def __matmul__(self, other: Any) -> Value:
-        return current_builder().emit("matmul", (self, other))
+        return _emit("matmul", (self, other))
 
     def __neg__(self) -> Value:
-        return current_builder().emit("neg", (self,))
+        return _emit("neg", (self,))
 
 
 @dataclass(eq=False, slots=True)

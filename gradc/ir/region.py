@@ -78,7 +78,7 @@ def span_length(size: Size, span: Span, value_of: Callable[[Arg], Size]) -> Size
     """
     start, stop, step = (value_of(b) if isinstance(b, Arg) else b for b in (span.start, span.stop, span.step))
     if isinstance(size, int) and all(b is None or isinstance(b, int) for b in (start, stop, step)):
-        return len(range(size)[start:stop:step])  # type: ignore[misc]  # every bound is an int or None here
+        return len(range(size)[start:stop:step])  # type: ignore[misc,index]  # every bound is an int or None here
     literal_start = 0 if start is None else start
     if step in (None, 1):
         from_front = isinstance(literal_start, int) and literal_start >= 0
