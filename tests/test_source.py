@@ -229,6 +229,23 @@ def test_arrays_are_updated_in_place_only_where_nobody_else_holds_them() -> None
     assert "*=" not in text
 
 
+def test_result_that_is_written_is_copied_from_what_is_still_read() -> None:
+    # The first version returned y itself, to which 1 had been added before it was read.
+    with Sketch("f", x=VECTOR) as s:
+        (x,) = s.func.params
+        y = s.let("y", "np.sin(x)", lambda: OPS["sin"](x))
+        z = s.let("z", "y.copy()", lambda: OPS["copy"](y))
+        OPS["accumulate"](z, 1.0)
+        total = OPS["sum"](y, axes=(0,), keepdims=False)
+        s.func.body.yields = [z, total]
+    signature = inspect.signature(lambda x: None)
+    text = source(s.func, "f_jit", signature, [Leaf(0)], Branch(tuple, (0, 1), (Leaf(0), Leaf(1))))
+    argument = np.array([0.3, 0.4])
+    z_got, total_got = execute(text, "f_jit", [argument])
+    np.testing.assert_allclose(z_got, np.sin(argument) + 1.0)
+    np.testing.assert_allclose(total_got, np.sum(np.sin(argument)))
+
+
 def test_division_by_zero_gives_inf_for_python_floats() -> None:
     with Sketch("f", x=WEAK_FLOAT, y=WEAK_FLOAT) as s:
         x, y = s.func.params

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from gradc.ir.effects import buffers_written, own_reads, roots
-from gradc.ir.nodes import Block, Func, Node, Value, walk_blocks, walk_nodes
+from gradc.ir.nodes import Block, Func, Node, Value, used_values, walk_blocks, walk_nodes
 from gradc.ir.opdef import TABLE, OpDef
 from gradc.ir.types import WEAK_INT, Array, Dim, Scalar, Size
 
@@ -374,7 +374,10 @@ def _drop_last_copies(func: Func) -> None:
         shared = any(own & roots(other) for other in func.results if other is not value)
         local = all(r.node is not None and r.node.op.kind in (*_WHOLE, "fresh") for r in own)
         whole = isinstance(ty, Array) and ty.layout == "C" and all(r.ty == ty for r in own)
-        if local and whole and not shared and not any(own & buffers_written(Block(nodes=[n])) for n in after):
+        rest = Block(nodes=after)
+        written = buffers_written(rest)
+        seen = any(roots(v) & own for n in after for v in used_values(n)) if value in written else False
+        if local and whole and not shared and not own & written and not seen:
             node.op = TABLE["alias"]
 
 
