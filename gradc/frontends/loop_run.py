@@ -176,6 +176,7 @@ class LoopRun:
             leaf = self.plan.leaves[path]
             name = self._name_of(path)
             inner = b.inner if isinstance(b, MaybeUnbound) else b
+            self._widen(leaf, inner)
             if path[-1] == BOUND:
                 self.slots.where[path] = self.slots.add(m.builder.const(False), WEAK_BOOL, "")
             elif isinstance(leaf, Carried):
@@ -192,6 +193,14 @@ class LoopRun:
             if leaf.flagged:
                 bound = b.flag() if isinstance(b, MaybeUnbound) else m.builder.const(b is not MISSING)
                 self.slots.flags[path] = self.slots.add(bound, WEAK_BOOL, "")
+
+    def _widen(self, leaf: Carried | Storage | Choice, inner: Binding) -> None:
+        """A plan from an earlier interpretation holds what is bound now, too."""
+        ty = self.m.scalar_type(inner)
+        if isinstance(leaf, Carried) and ty is not None:
+            leaf.ty = promote_dtypes((leaf.ty, ty))
+        elif isinstance(leaf, Storage) and is_array(inner):
+            leaf.dtype = promote_dtypes((Scalar(leaf.dtype), Scalar(inner.dtype))).dtype
 
     def _make_choice(self, path: Path, leaf: Choice, inner: Binding, name: str) -> None:
         k = leaf.group.join(inner) if inner is not MISSING else 0
