@@ -83,7 +83,7 @@ def test_only_a_number_has_a_gradient():
 
     with pytest.raises(gradc.ShapeError, match="array of shape") as caught:
         gradc.grad(vector)(np.ones(3))
-    assert "gradc.vjp" in caught.value.hint and "Jacobian" in caught.value.hint
+    assert "gradc.vjp" in caught.value.hint and "gradc.jacobian" in caught.value.hint
     assert caught.value.filename == __file__
     assert caught.value.lineno == line_of(vector, "def vector")
     for f, what in [(lambda x: (x, x), "a tuple"), (lambda x: {"a": x}, "a dict"), (lambda x: None, "None")]:

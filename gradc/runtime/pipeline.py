@@ -261,7 +261,7 @@ def _scalar_result(func: Func, result: Tree, request: Request) -> tuple[Tree, in
                 hint="return value, aux.",
             )
         value = result.items[0]
-    hint = "sum the result, or use gradc.vjp: its pullback gives the rows of the Jacobian."
+    hint = "sum the result; or gradc.vjp gives its pullback, gradc.jacobian all its derivatives."
     if not isinstance(value, Leaf):
         what = f"a {value.cls.__name__}" if isinstance(value, Branch) else repr(value.value)
         raise ShapeError(
