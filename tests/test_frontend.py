@@ -877,6 +877,38 @@ def escaping_slice(x):
     return x[1:3]
 
 
+@case(x5, 3)
+@case(x5, 0)
+@case(x5, 1)
+def boundary_first(u, n):
+    for t in range(n):
+        u[0] = 0.5
+        u = u * 2 + 1
+    return u
+
+
+@case(x5, 3)
+@case(x5, 0)
+def write_after(u, n):
+    for t in range(n):
+        u = u * 2 + 1
+    u[1] = 7
+    return u.sum()
+
+
+@case(x5, 3)
+@case(x5, 0)
+def while_write(u, n):
+    v = u
+    while n > 0:
+        v[n] += 1
+        if n == 2:
+            v = v * 2
+        n -= 1
+    v *= 2
+    return v, u
+
+
 @pytest.mark.parametrize(
     ("function", "args", "keywords"), CASES, ids=[f"{f.__name__}{k}" for k, (f, _, _) in enumerate(CASES)]
 )
@@ -923,23 +955,15 @@ def with_print(x):
     return x
 
 
-@refused(x5, says="same array as another", line=3)
-def write_to_loop_alias(x):
-    y = x
-    for _ in range(3):
-        y[0] = 1.0
-        y = y * 2
-    return y
-
-
-@refused(x5, says="same array as another", line=5)
-def write_after_loop_alias(x):
-    y = x * 1
-    z = y
+@refused(x5, says="same array as another", line=6)
+def write_to_one_of_two_names(x):
+    a = x * 1
+    b = x * 2
     for _ in range(len(x)):
-        y = y * 2
-    y[0] = 5
-    return y, z
+        a = a + 1
+        b = a
+    b[0] = 5.0
+    return a, b
 
 
 @refused(x5, says="changes its length", line=2)

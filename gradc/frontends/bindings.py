@@ -165,6 +165,14 @@ class NeedUnroll(Exception):
         super().__init__(loop)
 
 
+class NeedDecision(Exception):
+    """Something was compiled in a way that does not hold: start again with this decided."""
+
+    def __init__(self, decision: Any) -> None:
+        self.decision = decision
+        super().__init__(decision)
+
+
 class PathEnds(Exception):
     """What follows cannot be reached: an exception is raised here for certain."""
 

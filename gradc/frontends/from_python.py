@@ -29,6 +29,7 @@ from gradc.frontends.bindings import (
     KnownFetch,
     MaybeUnbound,
     Method,
+    NeedDecision,
     NeedStatic,
     NeedUnroll,
     Partial,
@@ -106,10 +107,13 @@ def parse(function: Callable[..., Any], args: Sequence[Any]) -> Program:
         flat += leaves
         labels += leaf_names(tree, name)
     frozen: dict[Key, Any] = {}
+    decisions: frozenset[Any] = frozenset()
     _allow_deep_recursion()
     for _ in range(_MAX_RESTARTS):
         try:
-            return _interpret(plain, names, trees, flat, labels, frozen)
+            return _interpret(plain, names, trees, flat, labels, frozen, decisions)
+        except NeedDecision as request:
+            decisions |= {request.decision}
         except NeedStatic as request:
             unknown = frozenset(k for k in request.keys if k[0] == "leaf" and isinstance(flat[k[1]], Typed))
             if unknown:
@@ -135,12 +139,12 @@ def _allow_deep_recursion() -> None:
 
 def _interpret(
     function: types.FunctionType, names: list[str], trees: list[Tree], flat: list[Any], labels: list[str],
-    frozen: Mapping[Key, Any],
+    frozen: Mapping[Key, Any], decisions: frozenset[Any],
 ) -> Program:
     source = function_source(function)
     code = code_of(source)
     func = new_func(function.__name__, [], source.loc(source.node))
-    machine = Interpreter(func, frozen)
+    machine = Interpreter(func, frozen, decisions)
     bindings = [machine.add_leaf(("leaf", k), leaf, labels[k]) for k, leaf in enumerate(flat)]
     arguments = {n: unflatten(tree, bindings) for n, tree in zip(names, trees, strict=True)}
     machine.outside += [b for root in arguments.values() for b in walk_binding(root) if is_mutable(b)]

@@ -31,11 +31,15 @@ class Carried:
 
 @dataclass(slots=True)
 class Storage:
-    """An array that is made anew in every iteration. `shape`: where nothing is bound to the name before the loop."""
+    """An array that is made anew in every iteration. `shape`: where nothing is bound to the name before the loop.
+
+    initial: in the first iteration it is the array from before the loop itself, not a copy; the body writes into it.
+    """
 
     dtype: str
     shape: tuple[Size, ...] | None = None
     flagged: bool = False
+    initial: bool = False
 
 
 @dataclass(slots=True)
@@ -106,6 +110,7 @@ class Slots:
     where: dict[Path, int] = field(default_factory=dict)
     flags: dict[Path, int] = field(default_factory=dict)
     storage: dict[Path, Value] = field(default_factory=dict)
+    moved: dict[Path, int] = field(default_factory=dict)  # whether storage has taken over from the initial array
     positions: dict[tuple[Path, int], list[int]] = field(default_factory=dict)  # of views, by candidate
 
     def add(self, init: Value, ty: Scalar, name: str) -> int:

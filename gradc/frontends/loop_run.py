@@ -30,7 +30,7 @@ from gradc.ir.effects import roots
 from gradc.ir.nodes import Block, Value
 from gradc.ir.tree import children, is_structure, rebuild
 from gradc.ir.types import WEAK_BOOL, WEAK_INT, Scalar, promote_dtypes
-from gradc.ops.memory import copy
+from gradc.ops.memory import copy, make_zeros, shape_values
 
 if TYPE_CHECKING:
     from gradc.frontends.loops import Loops
@@ -40,9 +40,11 @@ class LoopRun:
     """One interpretation of a loop under a plan."""
 
     def __init__(
-        self, m: Loops, s: ast.For | ast.While, token: object, header: ForHeader | None, plan: Plan, before: Snapshot
+        self, m: Loops, s: ast.For | ast.While, key: Any, token: object, header: ForHeader | None, plan: Plan,
+        before: Snapshot,
     ) -> None:
         self.m = m
+        self.key = key
         self.s = s
         self.token = token
         self.header = header
@@ -61,6 +63,7 @@ class LoopRun:
         self.written: frozenset[Value] = frozenset()
         self.found: dict[int, Template] = {}  # views that the body leaves, by the value's id
         self.kept: list[Value] = []
+        self.initial: dict[Path, Value] = {}
         self.pairs: list[tuple[Path, Path]] = []
         self.outer: dict[Path, frozenset[Value]] = {}
         self.body = Block()
@@ -185,7 +188,11 @@ class LoopRun:
                     raise self._unstable(path, b, f"a number ({leaf.ty.dtype})")
                 self.slots.where[path] = self.slots.add(m.cast_to(inner, leaf.ty), leaf.ty, name)
             elif isinstance(leaf, Storage):
+                leaf.initial = is_array(inner) and inner.dtype == leaf.dtype and self._remedy(path) in m.decisions
                 self.slots.storage[path] = self._make_storage(path, leaf, inner)
+                if leaf.initial:
+                    self.slots.moved[path] = self.slots.add(m.builder.const(False), WEAK_BOOL, "")
+                    self.initial[path] = inner
                 if name and not self.slots.storage[path].name:
                     self.slots.storage[path].name = name
             else:
@@ -221,6 +228,8 @@ class LoopRun:
 
     def _make_storage(self, path: Path, leaf: Storage, inner: Binding) -> Value:
         m = self.m
+        if leaf.initial:
+            return make_zeros(shape_values(inner), leaf.dtype, filled=False)
         if is_array(inner):
             same = inner.dtype == leaf.dtype
             made: Value = copy(inner) if same else m.emit("cast", inner, dtype=leaf.dtype, weak=False)
@@ -269,7 +278,7 @@ class LoopRun:
         self.heads = {}
         for path, leaf in self.plan.leaves.items():
             if isinstance(leaf, Storage):
-                head: Binding = self.slots.storage[path]
+                head: Binding = self._stored(path, params)
             elif isinstance(leaf, Carried):
                 head = params[self.slots.where[path]]
             else:
@@ -287,6 +296,18 @@ class LoopRun:
         for path, container in self.containers:
             if self.plan.touches(path):
                 replace_content(container, self._head_content(path, container))
+
+    def _remedy(self, path: Path) -> Any:
+        """The decision that an array starts as the one from before the loop, not as a copy of it."""
+        return ("initial", self.key, path)
+
+    def _stored(self, path: Path, values: Sequence[Value]) -> Value:
+        """The array of a path: its storage, or what it was before the loop where nothing is stored yet."""
+        storage = self.slots.storage[path]
+        if path not in self.slots.moved:
+            return storage
+        made: Value = self.m.emit("select_ref", values[self.slots.moved[path]], storage, self.initial[path])
+        return made
 
     def _chosen(self, path: Path, group: Group, values: Sequence[Value]) -> Value:
         """The reference that carried values stand for."""
@@ -648,10 +669,32 @@ class LoopRun:
                         for k, v, old in zip(self.slots.positions[path, n], given, candidate.operands, strict=True):
                             assert isinstance(old.ty, Scalar)
                             yields[k] = m.cast_to(v, old.ty)
+            if path in self.slots.moved:
+                yields[self.slots.moved[path]] = self._moved(path, inner)
             if path in self.slots.flags:
                 bound = b.flag() if isinstance(b, MaybeUnbound) else m.builder.const(b is not MISSING)
                 yields[self.slots.flags[path]] = bound
         return [v for v in yields if v is not None]
+
+    def _moved(self, path: Path, value: Value) -> Value:
+        """Whether storage has taken over after this iteration."""
+        if value is _bare(self.heads[path]):
+            return self.body.params[self.slots.moved[path] + (1 if self.header is not None else 0)]
+        if value.node is not None and value.node.op.name == "select_ref":
+            condition, one, other = value.node.operands
+            left, right = self._moved(path, one), self._moved(path, other)
+            made: Value = left if left is right else self.m.emit("where", condition, left, right)
+            return made
+        return self.m.builder.const(True)
+
+    def _new_buffers(self, path: Path, value: Value) -> frozenset[Value]:
+        """Buffers that an array which is stored may be in, apart from where it was at the top of the iteration."""
+        if value is _bare(self.heads[path]):
+            return frozenset()
+        if value.node is not None and value.node.op.name == "select_ref":
+            _, one, other = value.node.operands
+            return self._new_buffers(path, one) | self._new_buffers(path, other)
+        return roots(value)
 
     def _selection(self, group: Group, value: Binding) -> tuple[Value, dict[int, list[Value]]]:
         """Which candidate a reference is, and the positions of those that are views."""
@@ -697,7 +740,7 @@ class LoopRun:
         for path, storage in self.slots.storage.items():
             b = last[path]
             inner = b.inner if isinstance(b, MaybeUnbound) else b
-            if inner is MISSING or inner is storage:
+            if inner is MISSING or inner is _bare(self.heads[path]):
                 continue
             stores.append((path, storage, inner))
         targets = [storage for _, storage, _ in stores]
@@ -729,7 +772,7 @@ class LoopRun:
         final: dict[Path, Binding] = {}
         for path, leaf in self.plan.leaves.items():
             if isinstance(leaf, Storage):
-                b: Binding = self.slots.storage[path]
+                b: Binding = self._stored(path, results)
             elif isinstance(leaf, Carried):
                 b = results[self.slots.where[path]]
             else:
@@ -781,8 +824,8 @@ class LoopRun:
         entries = dict(self._planned_entries())
         for path, storage in self.slots.storage.items():
             b0 = _bare(entries.get(path, MISSING))
-            if is_array(b0):
-                m.link(frozenset((storage,)), roots(b0), self._name_of(path))
+            if is_array(b0) and path not in self.slots.moved:
+                m.link(frozenset((storage,)), roots(b0), self._name_of(path), self._remedy(path))
             m.link(frozenset((storage,)), self.plan.outer_links.get(path, frozenset()), self._name_of(path))
         for one, other in self.plan.links:
             if one in self.slots.storage and other in self.slots.storage:
@@ -801,9 +844,9 @@ class LoopRun:
         storages = frozenset(self.slots.storage.values())
         for path, storage in self.slots.storage.items():
             inner = _bare(last[path])
-            if not is_array(inner) or inner is storage:
+            if not is_array(inner) or inner is _bare(self.heads[path]):
                 continue
-            buffers = m.aliases(roots(inner))
+            buffers = m.aliases(self._new_buffers(path, inner))
             outer = frozenset(v for v in buffers if m.builder.in_scope(v)) - storages
             if outer:
                 self.outer[path] = outer
@@ -828,8 +871,8 @@ class LoopRun:
             entries = dict(self._planned_entries())
             for path, buffer in storage.items():
                 entry = _bare(entries.get(path, MISSING))
-                if is_array(entry):
-                    m.link(frozenset((buffer,)), roots(entry), self._name_of(path))
+                if is_array(entry) and path not in self.slots.moved:
+                    m.link(frozenset((buffer,)), roots(entry), self._name_of(path), self._remedy(path))
         for path, outer in self.outer.items():
             m.link(frozenset((storage[path],)), outer, self._name_of(path))
         for one, other in self.pairs:

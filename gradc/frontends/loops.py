@@ -145,7 +145,7 @@ class Loops(Branches):
         self.active.append(token)
         try:
             for _ in range(MAX_PASSES):
-                run = LoopRun(self, s, token, header, plan, before)
+                run = LoopRun(self, s, key, token, header, plan, before)
                 try:
                     if run.attempt():
                         self.plans[key] = plan

@@ -29,6 +29,7 @@ from gradc.frontends.bindings import (
     Iteration,
     Key,
     MaybeUnbound,
+    NeedDecision,
     NeedStatic,
     NeedUnroll,
     PathEnds,
@@ -91,11 +92,15 @@ class FrontBuilder(Builder):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Two sets of buffers that are one in Python but two here: writing one while the other is in use is refused."""
+    """Two sets of buffers that are one in Python but two here: writing one while the other is in use is refused.
+
+    remedy: what to decide for there to be no such link, at the cost of slower code.
+    """
 
     one: frozenset[Value]
     other: frozenset[Value]
     name: str
+    remedy: Any = None
 
 
 @dataclass(slots=True)
@@ -120,8 +125,9 @@ class Snapshot:
 class Machine:
     """State of one interpretation."""
 
-    def __init__(self, func: Func, frozen: Mapping[Key, Any]) -> None:
+    def __init__(self, func: Func, frozen: Mapping[Key, Any], decisions: frozenset[Any] = frozenset()) -> None:
         self.func = func
+        self.decisions = decisions
         self.builder = FrontBuilder(func)
         self.builder.on_write = self.note_write
         self.frozen = frozen
@@ -468,10 +474,10 @@ class Machine:
 
     # ----------------------------------------------------------------------------------------- links
 
-    def link(self, one: frozenset[Value], other: frozenset[Value], name: str) -> None:
+    def link(self, one: frozenset[Value], other: frozenset[Value], name: str, remedy: Any = None) -> None:
         """Remember that Python would have one buffer where there are two."""
         if one and other and one != other:
-            self.links = (*self.links, Link(one, other, name))
+            self.links = (*self.links, Link(one, other, name, remedy))
 
     def aliases(self, buffers: frozenset[Value]) -> frozenset[Value]:
         """Buffers, with those that are one with them in Python."""
@@ -490,6 +496,8 @@ class Machine:
         for link in self.links:
             for mine, other in ((link.one, link.other), (link.other, link.one)):
                 if written & mine and self.is_used(other):
+                    if link.remedy is not None and link.remedy not in self.decisions:
+                        raise NeedDecision(link.remedy)
                     name = f"`{link.name}`" if link.name else "this array"
                     self.refuse(
                         f"{name} may be the same array as another one that is still used",
