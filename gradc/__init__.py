@@ -3,6 +3,7 @@
 from gradc.api import (
     grad,
     hessian,
+    hvp,
     jacfwd,
     jacobian,
     jacrev,
@@ -38,6 +39,7 @@ __all__ = [
     "check_grads",
     "grad",
     "hessian",
+    "hvp",
     "jacfwd",
     "jacobian",
     "jacrev",

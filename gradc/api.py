@@ -14,6 +14,7 @@ from gradc.ir.types import is_inexact
 from gradc.ops import TABLE
 from gradc.runtime import pullback as _pullback
 from gradc.runtime.dispatch import Compiled, compiled
+from gradc.runtime.higher import HessianProduct, HessianProducts
 from gradc.runtime.plan import Transform
 
 Argnums: TypeAlias = "int | str | Sequence[int | str]"
@@ -180,6 +181,27 @@ def hessian(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decor
     return compiled(grad(f, argnums), _transform("hessian", argnums, False))
 
 
+@overload
+def hvp(f: Function, argnums: Argnums = 0) -> HessianProducts: ...
+@overload
+def hvp(f: None = None, argnums: Argnums = 0) -> Decorator: ...
+def hvp(f: Function | None = None, argnums: Argnums = 0) -> HessianProducts | Decorator:
+    """A function of `(*args, v)` returning the Hessian of `f` times `v`, without forming the Hessian.
+
+    `v` has the structure of the argument that `argnums` names (of the gradient, where it names several), and so has
+    the result. For functions of one argument this is the `hessp` of `scipy.optimize.minimize`; `.as_hessp()` takes `v`
+    second for functions of more.
+
+    >>> import numpy as np, gradc
+    >>> gradc.hvp(lambda x: x[0] * x[0] * x[1])(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
+    array([4., 2.])
+    """
+    if f is None:
+        return functools.partial(hvp, argnums=argnums)
+    product = HessianProduct(f, _transform("grad", argnums, False))
+    return compiled(product, Transform("jit"), HessianProducts)  # type: ignore[return-value]
+
+
 def stop_gradient(x: T) -> T:
     """`x` itself, through which no derivative passes.
 
@@ -228,7 +250,12 @@ def _hessian(f: Any, argnums: Any = 0) -> Any:
     return hessian(f, argnums)
 
 
-for _build in (_jit, _grad, _value_and_grad, _jacfwd, _jacrev, _jacobian, _hessian):
+@call(hvp)
+def _hvp(f: Any, argnums: Any = 0) -> Any:
+    return hvp(f, argnums)
+
+
+for _build in (_jit, _grad, _value_and_grad, _jacfwd, _jacrev, _jacobian, _hessian, _hvp):
     _build.takes_functions = True  # type: ignore[attr-defined]  # also those defined in the compiled function
 
 

@@ -15,6 +15,7 @@ Forward mode has a sweep for every entry of the inputs, reverse mode one for eve
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +25,7 @@ from gradc.ad.reverse import reverse
 from gradc.errors import DTypeError
 from gradc.ir.builder import Builder, new_func
 from gradc.ir.nodes import Block, Func, Value, clone_node, walk_nodes
-from gradc.ir.region import FULL, Arg, At
+from gradc.ir.region import FULL, Arg, At, Region
 from gradc.ir.types import (
     WEAK_INT,
     Array,
@@ -102,37 +103,34 @@ class _Jacobian:
         self.builder.avoid_sizes_of(func)
         self.known_sizes = _size_names(func)
         self.primals: list[Value] | None = None
+        self.made: dict[tuple[int, int], Value] = {}  # of (result, parameter)
         for old, param in zip(func.params, self.new.params, strict=True):
             param.size = old.size
 
     def run(self, mode: Mode) -> Func:
         """Build it."""
         with self.builder:
-            made = self._forward() if mode == "fwd" else self._reverse()
-        self.new.body.yields = [made[o, k] for o in self.outputs for k in self.wrt]
+            if mode == "fwd":
+                self._forward()
+            else:
+                self._reverse()
+        self.new.body.yields = [self.made[o, k] for o in self.outputs for k in self.wrt]
         return self.new
 
-    def _forward(self) -> dict[tuple[int, int], Value]:
-        made: dict[tuple[int, int], Value] = {}
+    def _forward(self) -> None:
         for k in self.wrt:
             x = self.new.params[k]
+            self.made |= {(o, k): self._space(o, k) for o in self.outputs}
             derived = jvp(self.func, [k], keep_value=False)
-            made |= {(o, k): self._space(o, k) for o in self.outputs}
+            shape = memory.shape_values(x) if x.rank else []
+            self._for_each_seed(x.ty, f"{x.name}_t", shape, partial(self._columns, k, derived))
 
-            def sweep(seed: Value, place: list[Value], k: int = k, derived: Func = derived) -> None:
-                for o, tangent in zip(self.outputs, self._splice(derived, [seed]), strict=True):
-                    target = made[o, k]
-                    if isinstance(target.ty, Array):
-                        region = (FULL,) * self.func.results[o].rank + tuple(At(Arg(i)) for i in range(len(place)))
-                        self._put(target, region, place, tangent)
-                    else:
-                        made[o, k] = convert(tangent, target.dtype, weak=target.ty.weak)  # type: ignore[union-attr]
+    def _columns(self, k: int, derived: Func, seed: Value, place: list[Value]) -> None:
+        positions = tuple(At(Arg(i)) for i in range(len(place)))
+        for o, tangent in zip(self.outputs, self._splice(derived, [seed]), strict=True):
+            self._put(o, k, (*(FULL,) * self.func.results[o].rank, *positions), place, tangent)
 
-            self._for_each_seed(x.ty, f"{x.name}_t", memory.shape_values(x) if x.rank else [], sweep)
-        return made
-
-    def _reverse(self) -> dict[tuple[int, int], Value]:
-        made: dict[tuple[int, int], Value] = {}
+    def _reverse(self) -> None:
         for o in self.outputs:
             y = self.func.results[o]
             if is_complex(y.ty):
@@ -141,20 +139,15 @@ class _Jacobian:
                     self.func.loc,
                     hint='use mode="fwd".',
                 )
+            self.made |= {(o, k): self._space(o, k) for k in self.wrt}
             derived = reverse(self.func, self.wrt, keep_value=False, seeds="params", outputs=[o])
-            made |= {(o, k): self._space(o, k) for k in self.wrt}
+            shape = self._result_shape(o) if y.rank else []
+            self._for_each_seed(y.ty, f"d{y.name or 'out'}", shape, partial(self._rows, o, derived))
 
-            def sweep(seed: Value, place: list[Value], o: int = o, derived: Func = derived) -> None:
-                for k, gradient in zip(self.wrt, self._splice(derived, [seed]), strict=True):
-                    target = made[o, k]
-                    if isinstance(target.ty, Array):
-                        region = tuple(At(Arg(i)) for i in range(len(place))) + (FULL,) * self.func.params[k].rank
-                        self._put(target, region, place, gradient)
-                    else:
-                        made[o, k] = convert(gradient, target.dtype, weak=target.ty.weak)  # type: ignore[union-attr]
-
-            self._for_each_seed(y.ty, f"d{y.name or 'out'}", self._result_shape(o) if y.rank else [], sweep)
-        return made
+    def _rows(self, o: int, derived: Func, seed: Value, place: list[Value]) -> None:
+        positions = tuple(At(Arg(i)) for i in range(len(place)))
+        for k, gradient in zip(self.wrt, self._splice(derived, [seed]), strict=True):
+            self._put(o, k, (*positions, *(FULL,) * self.func.params[k].rank), place, gradient)
 
     # --------------------------------------------------------------------------------------------- parts
 
@@ -170,8 +163,12 @@ class _Jacobian:
         made.name = f"d{y.name or 'out'}_d{x.name}"
         return made
 
-    def _put(self, target: Value, region: Any, place: list[Value], value: Value) -> None:
-        if all(isinstance(entry, At) for entry in region) and region:
+    def _put(self, output: int, wrt: int, region: Region, place: list[Value], value: Value) -> None:
+        """Write a part of a Jacobian; a scalar one is that value."""
+        target = self.made[output, wrt]
+        if isinstance(target.ty, Scalar):
+            self.made[output, wrt] = convert(value, target.ty.dtype, target.ty.weak)
+        elif region and all(isinstance(entry, At) for entry in region):
             number = memory.load(value, region=()) if isinstance(value.ty, Array) else value
             memory.store_at(target, number, *place, region=region)
         else:

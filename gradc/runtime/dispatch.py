@@ -28,6 +28,7 @@ from gradc.ir.program import Expansion, Program, Typed
 from gradc.ir.tree import LEAF_TYPES, Branch, Tree, flatten, unflatten
 from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array
 from gradc.runtime import fastcall, pipeline
+from gradc.runtime.built import BuiltFunction
 from gradc.runtime.cache import cache
 from gradc.runtime.failures import explained, no_such_signature
 from gradc.runtime.leaves import (
@@ -117,6 +118,8 @@ _objects: weakref.WeakSet[Compiled] = weakref.WeakSet()
 class Compiled:
     """A function that is compiled for the arguments it is called with. `gradc.jit`, `gradc.grad`, … make these."""
 
+    _base: type[Compiled]
+
     def __init__(self, function: Callable[..., Any], transform: Transform) -> None:
         self._function = function
         self._transform = transform
@@ -139,7 +142,14 @@ class Compiled:
     def __repr__(self) -> str:
         options = f", argnums={argnums_text(self._transform)}" if self._transform.kind not in ("jit", "vjp") else ""
         options += ", has_aux=True" if self._transform.has_aux else ""
-        return f"<gradc.{self._transform.kind}({self._qualname}{options})>"
+        kind = self._label or self._transform.kind
+        return f"<gradc.{kind}({self._qualname}{options})>"
+
+    @property
+    def _label(self) -> str:
+        """What the object calls itself where that is not the kind of its transform."""
+        built = isinstance(self._function, BuiltFunction) and self._transform.kind == "jit"
+        return self._function.kind if built else ""  # type: ignore[attr-defined]
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -150,12 +160,12 @@ class Compiled:
             return find_by_name, (self.__module__, name)
         function = self._function
         named = find_by_name(getattr(function, "__module__", ""), getattr(function, "__qualname__", ""))
-        if named is not function and not isinstance(function, Compiled):
+        if named is not function and not isinstance(function, Compiled | BuiltFunction):
             raise pickle.PicklingError(
                 f"{self!r} cannot be pickled: {self._qualname} is not found by its name in its module; "
                 "define it at the top level of a module"
             )
-        return compiled, (function, self._transform)
+        return compiled, (function, self._transform, self._base)
 
     # ------------------------------------------------------------------------------------ looking inside
 
@@ -303,10 +313,16 @@ class Compiled:
         self, program: Program, plan: Plan, aliases: tuple[tuple[int, int], ...], leaves: Sequence[Any] = ()
     ) -> Staged:
         transform = self._transform
-        sizes = pipeline.known_sizes(program, leaves)
-        return pipeline.transform(
-            program, Request(transform.kind, plan.wrt, plan.gradient, transform.has_aux, aliases, sizes)
+        request = Request(
+            transform.kind,
+            plan.wrt,
+            plan.gradient,
+            transform.has_aux,
+            aliases,
+            pipeline.known_sizes(program, leaves),
+            self._label,
         )
+        return pipeline.transform(program, request)
 
     def _kernel(
         self, entry: Entry, plan: Plan, aliases: tuple[tuple[int, int], ...], leaves: Sequence[Any]
@@ -356,7 +372,7 @@ class Compiled:
     @property
     def __gradc_function__(self) -> Callable[..., Any]:
         """The plain function that a call of this object means inside another compiled function."""
-        if self._transform.kind != "jit":
+        if self._transform.kind != "jit" or isinstance(self._function, BuiltFunction):
             raise AttributeError("only jit means its function")
         return self._function
 
@@ -397,10 +413,10 @@ def as_laid_out(seeds: Sequence[Any], params: Sequence[Value]) -> list[Any]:
     ]
 
 
-def compiled(function: Callable[..., Any], transform: Transform) -> Compiled:
+def compiled(function: Callable[..., Any], transform: Transform, base: type[Compiled] = Compiled) -> Compiled:
     """The object that computes `transform` of `function`, with a class of its own."""
     if isinstance(function, Compiled) or callable(function):
-        cls = type(f"Compiled_{transform.kind}", (Compiled,), {"__module__": __name__})
+        cls = type(f"Compiled_{transform.kind}", (base,), {"__module__": __name__, "_base": base})
         return cls(function, transform)  # type: ignore[no-any-return]
     raise TypeError(f"gradc.{transform.kind} takes a function, not {function!r}")
 

@@ -67,6 +67,7 @@ class Request:
     wrt: positions of the leaves that are differentiated; `gradient`: the tree of the result that holds their
         gradients (leaf k: of wrt[k]).
     aliases: pairs (k, first) of leaves that are one array, where the program writes into it.
+    label: what the object calls itself, where that is not `kind`.
     sizes: size variables with their values where the kernel is first needed, by which the mode of a Jacobian is chosen.
     """
 
@@ -76,6 +77,7 @@ class Request:
     has_aux: bool = False
     aliases: tuple[tuple[int, int], ...] = ()
     sizes: tuple[tuple[str, int], ...] = ()
+    label: str = ""
 
 
 @dataclass(eq=False, slots=True)
@@ -111,7 +113,7 @@ def transform(program: Program, request: Request, readable: bool = False) -> Sta
     `readable`: for a person: without the passes that merge what the user wrote apart or drop names.
     """
     written = program.func.name.removesuffix("_vjp") if request.kind == "hessian" else program.func.name
-    stages = Stages(f"{_identifier(written)}_{request.kind}")
+    stages = Stages(f"{_identifier(written)}_{request.label or request.kind}")
     func = stages.start(program.func)
     func = stages.run("aliases", func, lambda f: merge_aliases(f, request.aliases))
     func = optimise(func, stages, readable)
