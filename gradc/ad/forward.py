@@ -68,6 +68,7 @@ class Forward:
         self.keep_value = keep_value
         self.outputs = [r for r in func.results if is_inexact(r.ty)]
         self.activity = Activity(func, [func.params[k] for k in wrt], self.outputs)
+        self.activity.refuse_complex()
         self.guarded = guarded_nodes(func)
         self.new = Func(f"{func.name}_jvp", Block(), func.loc, dict(func.notes))
         self.builder = Builder(self.new, checks=False)
