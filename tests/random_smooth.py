@@ -1,7 +1,7 @@
 """Random smooth IR programs with loops, branches, views, writes and stacks, for checking derivatives by differences.
 
-A program takes x (n), y (n), m (n, n) and two numbers, and returns a number. Values stay of moderate size: every new one
-goes through a bounded function now and then. The same seed gives the same program.
+A program takes x (n), y (n), m (n, n) and two numbers, and returns a number. Values stay of moderate size: every new
+one goes through a bounded function now and then. The same seed gives the same program.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class Maker:
         return v
 
     def statements(self, count: int, depth: int) -> None:
-        kinds = ["number", "number", "load", "vector", "vector", "store_at", "store", "accumulate", "view", "sum", "dot"]
-        kinds += ["matvec", "fresh", "outer", "mask"]
+        kinds = ["number", "number", "load", "vector", "vector", "store_at", "store", "accumulate", "view", "sum"]
+        kinds += ["dot", "matvec", "fresh", "outer", "mask"]
         if depth < 3:
             kinds += ["for", "for", "if", "while", "select"]
         for _ in range(count):
@@ -116,7 +116,8 @@ class Maker:
         self.vectors.append(self.named(made))
 
     def do_fresh(self, depth: int) -> None:
-        v = memory.zeros_like(self.pick(self.vectors)) if self.rng.random() < 0.5 else memory.copy(self.pick(self.vectors))
+        make = memory.zeros_like if self.rng.random() < 0.5 else memory.copy
+        v = make(self.pick(self.vectors))
         self.vectors.append(self.named(v))
 
     def do_store_at(self, depth: int) -> None:
@@ -231,7 +232,8 @@ class Maker:
             outs = []
             for p in block.params[1:]:
                 t = self.tamed(self.number())
-                outs.append(TABLE["cast"](p + 0.3 * t if accumulate_only else 0.5 * p * t + t, dtype="float64", weak=False))
+                out = p + 0.3 * t if accumulate_only else 0.5 * p * t + t
+                outs.append(TABLE["cast"](out, dtype="float64", weak=False))
             lead = [TABLE["cast"](TABLE["gt"](self.number(), 0.6), dtype="bool", weak=False)] if exits else []
             block.yields = [*lead, *outs]
             self.forget(before)
@@ -271,7 +273,8 @@ def random_smooth(seed: int, statements: int = 8) -> Func:
 def sample_arguments(seed: int, n: int = 3) -> list:
     """Arguments for any of the programs."""
     rng = np.random.default_rng(seed + 1000)
-    return [rng.normal(size=n), rng.normal(size=n), rng.normal(size=(n, n)), float(rng.normal()), np.float64(rng.normal())]
+    arrays = [rng.normal(size=n), rng.normal(size=n), rng.normal(size=(n, n))]
+    return [*arrays, float(rng.normal()), np.float64(rng.normal())]
 
 
 __all__ = ["BOOL", "random_smooth", "sample_arguments"]

@@ -25,7 +25,6 @@ from gradc.errors import DTypeError, NonDifferentiableError
 from gradc.ir.builder import Builder
 from gradc.ir.effects import view_operands, written_params
 from gradc.ir.nodes import Block, Func, Node, Value
-from gradc.ir.opdef import TABLE
 from gradc.ir.types import Array, Scalar, Stack, is_inexact
 from gradc.ops import memory
 
@@ -37,8 +36,8 @@ def jvp(func: Func, wrt: Sequence[int], *, keep_value: bool = True) -> Func:
     Results: those of `func` if `keep_value`, then one tangent per floating-point result. Parameters that `func` writes
     into are copied first, and so are their tangents.
 
-    Raises: DTypeError where a parameter in `wrt` is not floating point; NonDifferentiableError where a varied value passes
-    through an op that has no derivative.
+    Raises: DTypeError where a parameter in `wrt` is not floating point; NonDifferentiableError where a varied value
+    passes through an op that has no derivative.
     """
     for k in wrt:
         if not is_inexact(func.params[k].ty):

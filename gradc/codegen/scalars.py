@@ -1,4 +1,4 @@
-"""Scalar expressions of the loop form as text: templates filled in, every number and variable of the dtype it should be."""
+"""Scalar expressions of the loop form as text: templates filled in, each number and variable of the dtype it has."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _ATOM = re.compile(r"[\w.]+|[\w.]*[\[(][^()\[\]]*[\])]")
 _NUMPY_NAMES = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
 }  # fmt: skip
-_COMPLEX = re.compile(r"\b(exp|log|sqrt|sin|cos|tan|asin|acos|atan|sinh|cosh|tanh|asinh|acosh|atanh|log10|log1p|expm1)\(")
+_COMPLEX = re.compile(
+    r"\b(exp|log|sqrt|sin|cos|tan|asin|acos|atan|sinh|cosh|tanh|asinh|acosh|atanh|log10|log1p|expm1)\("
+)
 
 
 def wrap(text: str, needed: int) -> str:

@@ -138,7 +138,7 @@ def axis(k: int) -> Lin:
 class Buffer:
     """Memory that an array variable names. `roots`: the allocations or parameters that it may be part of.
 
-    `kept`: which of its axes are stored; the others live within one iteration of the loops around every use (None: all).
+    `kept`: axes that are stored; the others live within one iteration of the loops around every use (None: all are).
     `scalar`: it is a scalar variable.
     """
 
@@ -344,7 +344,7 @@ class Bind:
 
 @dataclass(eq=False, slots=True)
 class Product:
-    """c (+)= a @ b. Operands are (buffer, position of the first element, axis of rows, axis of columns); -1: no axis."""
+    """c (+)= a @ b. Operands: (buffer, position of the first element, axis of rows, axis of columns); -1: no axis."""
 
     a: tuple[Buffer, tuple[Lin, ...], int, int]
     b: tuple[Buffer, tuple[Lin, ...], int, int]

@@ -59,8 +59,8 @@ class OpDef:
     guard(*operands): adds the run-time checks that the op needs (front ends only, where `Builder.checks` holds).
     emit: NumPy text with operands and attrs by name, `"{x} + {y}"`; or a callable of (node, *operand texts).
         `precedence` is that of the outermost operator of the text, as in `ops/rules.py`.
-    expand(*operands, **attrs): the op by simpler ops and loops, as IR. Such ops print as one NumPy call, and kernels are
-        made from their expansion (`passes/expand.py`), so they need no other emission.
+    expand(*operands, **attrs): the op by simpler ops and loops, as IR. Such ops print as one NumPy call, and kernels
+        are made from their expansion (`passes/expand.py`), so they need no other emission.
     prelude: definition of a Python function that `emit` calls and NumPy lacks.
     lower: how reductions, products and arranged arrays are written as loops: Fold, Contraction, Cells of `ir/loops.py`.
     conditions: positions of operands that are truth values, which are not converted to the dtype of the result.

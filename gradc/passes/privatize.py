@@ -6,8 +6,8 @@
             store_at(%t, ..., i)      ->            store_at(%t, ..., i)
         ... reads of %t                         ... reads of %t
 
-Nothing passes from one iteration to the next through such a buffer, so iterations do not overwrite what the reverse sweep
-needs of others, and may be reversed one by one. (Lowering makes the memory once, before the loop.) The buffer is
+Nothing passes from one iteration to the next through such a buffer, so iterations do not overwrite what the reverse
+sweep needs of others, and may be reversed one by one. (Lowering makes the memory once, before the loop.) The buffer is
 used inside one loop only, and the first thing that an iteration does with it writes all of it: a `store`, or
 a nest of `for` loops over its whole shape.
 Source: array privatization; Tu, Padua, Automatic array privatization (1993).
