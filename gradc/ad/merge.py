@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from gradc.ad.activity import Activity, can_vary, carried_params, carried_yields
+from gradc.ad.activity import Activity, can_vary, carried_params, carried_results, carried_yields
 from gradc.ad.structure import Structure
 from gradc.ir.effects import own_reads, own_write, roots
 from gradc.ir.nodes import Block, Node, Value, captured_values, walk_blocks, walk_nodes
@@ -34,8 +34,11 @@ def order_is_free(node: Node, activity: Activity, structure: Structure) -> bool:
         return False
     body = node.blocks[0]
     uses = _count_uses(body)
-    for param, out in zip(carried_params(node, body), carried_yields(node), strict=True):
-        if can_vary(param) and activity.is_active(param) and not _accumulates(out, param, uses):
+    carried = zip(carried_params(node, body), carried_yields(node), carried_results(node), strict=True)
+    for param, out, result in carried:
+        # The last iteration's value may be used where the carried one never is: then its cotangent goes there alone.
+        active = activity.is_active(param) or activity.is_active(result)
+        if can_vary(param) and active and not _accumulates(out, param, uses):
             return False
     written: set[Value] = set()
     read: set[Value] = set()

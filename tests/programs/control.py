@@ -523,3 +523,13 @@ def bubble_sort(x):
     for i in range(n):
         total += (i + 1) * y[i] ** 2
     return total
+
+
+@program((signed(3, 4), signed(4, seed=1)))
+def last_value_of_inner_loops(A, x):
+    # Only the last iteration counts, so the reverse may not run in the order of the forward sweep.
+    s = 0.0
+    for _ in range(A.shape[0]):
+        for j in range(2, -1, -1):
+            s = np.cos(A[0, j]) * x[j]
+    return s
