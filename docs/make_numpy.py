@@ -1,0 +1,105 @@
+"""Write docs/numpy.md from the op table: `python docs/make_numpy.py`. A test compares the file with what this makes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import operator
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gradc.ir.opdef import Call, OpDef
+from gradc.ops import ATTRIBUTES, CALLS, METHODS, TABLE
+
+MODULES = {
+    "numpy": "np",
+    "numpy.linalg": "np.linalg",
+    "math": "math",
+    "builtins": "",
+    "scipy.special": "scipy.special",
+    "scipy.linalg": "scipy.linalg",
+    "scipy.integrate": "scipy.integrate",
+    "scipy.signal": "scipy.signal",
+}
+HEAD = """# What NumPy, SciPy, math and Python offer inside a differentiated function
+
+Made from the op table by `python docs/make_numpy.py`; do not edit by hand. A function that is not listed is refused
+with a message, and so is a parameter that is not listed, or is given what gradc cannot honour (`out=`, say). Besides
+these, the language itself is supported as [the README](../README.md) says: operators, indexing and stores of every
+kind, loops, branches.
+
+"Zero" in the last column means that the derivative is 0 everywhere by decision.
+"""
+
+
+def names_of(call: Call) -> Iterator[tuple[str, str]]:
+    """(module, name) under which users find what `call` belongs to."""
+    for target, entry in CALLS.items():
+        if entry is not call:
+            continue
+        for module in MODULES:
+            namespace = vars(importlib.import_module(module))
+            for name, held in namespace.items():
+                if held is target and not name.startswith("_"):
+                    yield module, name
+
+
+def parameters(call: Call) -> str:
+    """The parameters that are understood."""
+    if isinstance(call.build, OpDef):
+        return ", ".join(call.build.operands)
+    shown = []
+    for parameter in inspect.signature(call.build).parameters.values():
+        star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        plain = parameter.default is parameter.empty or parameter.default is None
+        shown.append(f"{star}{parameter.name}" if plain else f"{star}{parameter.name}={parameter.default!r}")
+    return ", ".join(shown)
+
+
+def op_of(call: Call) -> OpDef | None:
+    """The op that the call is a front for, if it is one."""
+    if isinstance(call.build, OpDef):
+        return call.build
+    return TABLE.get(call.name.strip("_").removesuffix("_call"))
+
+
+def sentence(call: Call) -> str:
+    """What is said of it: the first sentence of its documentation."""
+    op = op_of(call)
+    text = inspect.getdoc(call.build) or "" if op is None else op.doc
+    return " ".join(text.split(". ")[0].split()).rstrip(".").replace("|", "\\|")
+
+
+def derivative(call: Call) -> str:
+    """"zero" where the op says so."""
+    op = op_of(call)
+    return "zero" if op is not None and op.zero_derivative else ""
+
+
+def table() -> str:
+    """The document."""
+    for module in MODULES:
+        importlib.import_module(module)
+    operator.add(1, 1)  # the operators are entries too; they are not listed
+    CALLS.get(None)  # lets the names of modules that are imported now arrive
+    rows: dict[str, dict[str, Any]] = {module: {} for module in MODULES}
+    for call in dict.fromkeys(CALLS.values()):
+        for module, name in names_of(call):
+            rows[module][name] = call
+    text = HEAD
+    for module, shown in MODULES.items():
+        if not rows[module]:
+            continue
+        text += f"\n## {shown or 'Python'}\n\n| function | parameters | what | derivative |\n|---|---|---|---|\n"
+        for name in sorted(rows[module]):
+            call = rows[module][name]
+            full = f"{shown}.{name}" if shown else name
+            text += f"| `{full}` | `{parameters(call)}` | {sentence(call)} | {derivative(call)} |\n"
+    for title, entries in (("Methods of arrays", METHODS), ("Attributes of arrays", ATTRIBUTES)):
+        text += f"\n## {title}\n\n" + ", ".join(f"`.{name}`" for name in sorted(entries)) + "\n"
+    return text
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("numpy.md").write_text(table())
