@@ -54,7 +54,7 @@ _LIBMVEC = _load_libmvec()
 _FEATURES = _host_features()
 
 
-def _variants(symbol: str, arity: int, single: bool) -> list[tuple[str, int]]:
+def vector_variants(symbol: str, arity: int, single: bool) -> list[tuple[str, int]]:
     """The routines of libmvec for a libm function that this CPU can run: (symbol, lanes)."""
     found = []
     for letter, lanes, feature in _ISAS:
@@ -116,7 +116,7 @@ def _call_libm(builder: Any, name: str, *args: Any) -> Any:
     module = builder.module
     call = builder.call(_declare(module, symbol, ty, [ty] * len(args)), args)
     attributes = "nounwind willreturn memory(none)"
-    variants = _variants(symbol, len(args), single)
+    variants = vector_variants(symbol, len(args), single)
     if variants:
         declared = [
             _declare(module, v, ir.VectorType(ty, lanes), [ir.VectorType(ty, lanes)] * len(args))

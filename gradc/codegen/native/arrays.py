@@ -1,0 +1,393 @@
+"""Arrays: elements, allocation, views, and who owns which memory.
+
+An array variable `A` is kept as scalar variables: `A.data`, its sizes `A.n0`, …, for layout A its strides in bytes `A.s0`,
+…, and what its memory belongs to. Memory of Numba's run time is counted: every local variable owns one reference,
+held in a row of pointers that one function gives back at the only exit. Arguments are borrowed.
+
+Elements of different allocations never overlap, which LLVM is told by alias scopes: one for each variable that
+allocates and one for all arguments, separately for each statement at the top of the function, which keeps lists short.
+
+Subscripts of kernel texts count from the front: the lowerer wraps negative ones itself.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from gradc.codegen.native.calls import Calls
+from gradc.codegen.native.kinds import COMPLEX, SIZE, ArrayKind, NotTranslated, Value, memory_type
+
+ARGUMENTS = "arguments"
+MEMORY_ERROR, SIZE_ERROR = 1, 2  # statuses of the function; those of `raise` statements follow
+
+
+class Arrays(Calls):
+    """Emits what concerns memory."""
+
+    def __init__(self, imported: dict[str, object]) -> None:
+        super().__init__(imported)
+        self.arrays: dict[str, ArrayKind] = {}
+        self.borrowed: set[str] = set()
+        self.owners: dict[str, int] = {}  # places of variables in the row of references
+        self.roots: dict[str, set[str]] = {}  # what memory a variable may name: variables that allocate, ARGUMENTS
+        self.nest = 0
+        self.scopes: dict[tuple[int, str], int] = {}
+        self.depth = 0  # of loops around what is emitted
+        self.products: dict[str, None] = {}
+
+    # --------------------------------------------------------------------------------------- variables
+
+    def is_array(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.Name) and node.id in self.arrays
+
+    def array(self, node: ast.expr) -> tuple[str, ArrayKind]:
+        """The array variable that an expression is."""
+        if not isinstance(node, ast.Name) or node.id not in self.arrays:
+            raise NotTranslated(f"expression {ast.unparse(node)} as an array")
+        return node.id, self.arrays[node.id]
+
+    def parts_of(self, name: str, kind: ArrayKind) -> list[str]:
+        """The variables that an array variable is kept as."""
+        parts = [f"{name}.data", *(f"{name}.n{k}" for k in range(kind.ndim))]
+        if kind.layout == "A":
+            parts += [f"{name}.s{k}" for k in range(kind.ndim)]
+        return parts
+
+    def forget_variable(self, name: str) -> None:
+        """What a variable holds is no longer known."""
+        kind = self.arrays.get(name)
+        self.forget(self.parts_of(name, kind) if kind is not None else (name,))
+
+    def bind(
+        self, name: str, kind: ArrayKind, data: str, sizes: Sequence[str], strides: Sequence[str], roots: set[str]
+    ) -> None:
+        """Make an array variable name memory; `strides` (in bytes) where the layout is A."""
+        have = self.arrays.get(name)
+        if name in self.dtypes:
+            raise NotTranslated(f"variable {name} is a number and an array")
+        if have is None:
+            self.arrays[name] = kind
+        elif have != kind:
+            raise NotTranslated(f"variable {name} is {have} and {kind}")
+        self.roots.setdefault(name, set()).update(roots)
+        self.set(f"{name}.data", ("ptr", data))
+        for k, size in enumerate(sizes):
+            self.set(f"{name}.n{k}", ("int64", size))
+        if kind.layout == "A":
+            for k, stride in enumerate(strides):
+                self.set(f"{name}.s{k}", ("int64", stride))
+
+    def size(self, name: str, axis: int) -> str:
+        return self.get(f"{name}.n{axis}")[1]
+
+    def sizes(self, name: str, kind: ArrayKind) -> list[str]:
+        return [self.size(name, k) for k in range(kind.ndim)]
+
+    def strides(self, name: str, kind: ArrayKind) -> list[str]:
+        """Strides in bytes."""
+        if kind.layout == "A":
+            return [self.get(f"{name}.s{k}")[1] for k in range(kind.ndim)]
+        return [self.scaled(s, SIZE[kind.dtype]) for s in self.steps(name, kind)]
+
+    def steps(self, name: str, kind: ArrayKind) -> list[str]:
+        """Strides in elements."""
+        if kind.layout == "A":
+            return [self.emit(f"sdiv exact i64 {s}, {SIZE[kind.dtype]}") for s in self.strides(name, kind)]
+        order = list(range(kind.ndim))
+        if kind.layout == "C":
+            order.reverse()
+        steps = ["1"] * kind.ndim
+        step = "1"
+        for k in order:
+            steps[k] = step
+            if k != order[-1]:
+                step = self.times(step, self.size(name, k))
+        return steps
+
+    def times(self, a: str, b: str) -> str:
+        """A product of sizes."""
+        if a == "1":
+            return b
+        if b == "1":
+            return a
+        if a.isdigit() and b.isdigit():
+            return str(int(a) * int(b))
+        return self.emit(f"mul nuw nsw i64 {a}, {b}")
+
+    def scaled(self, a: str, factor: int) -> str:
+        return self.times(a, str(factor))
+
+    def plus(self, a: str, b: str) -> str:
+        """A sum of positions."""
+        if a == "0":
+            return b
+        if b == "0":
+            return a
+        return self.emit(f"add nsw i64 {a}, {b}")
+
+    # ---------------------------------------------------------------------------------------- elements
+
+    def _subscript(self, node: ast.Subscript) -> Value:
+        value = node.value
+        if isinstance(value, ast.Attribute) and value.attr == "shape" and isinstance(node.slice, ast.Constant):
+            name, kind = self.array(value.value)
+            axis = node.slice.value
+            if type(axis) is not int or not 0 <= axis < kind.ndim:
+                raise NotTranslated(f"expression {ast.unparse(node)}")
+            return "int64", self.size(name, axis)
+        name, kind = self.array(value)
+        return kind.dtype, self.load(kind.dtype, self.address(name, kind, self.positions(node)), self.memory_of(name))
+
+    def positions(self, node: ast.Subscript) -> list[str]:
+        """The integers of a subscript."""
+        entries = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        before, self.in_index = self.in_index, True
+        found = []
+        for entry in entries:
+            dtype, text = self.scalar(entry)
+            if dtype != "int64":
+                text = self.cast((dtype, text), "int64")
+            found.append(text)
+        self.in_index = before
+        return found
+
+    def address(self, name: str, kind: ArrayKind, positions: list[str]) -> str:
+        """The place of an element."""
+        if len(positions) != kind.ndim:
+            raise NotTranslated(f"{len(positions)} subscripts of {name}, which has {kind.ndim} axes")
+        data = self.get(f"{name}.data")[1]
+        if kind.layout == "A":
+            offset = "0"
+            for position, stride in zip(positions, self.strides(name, kind), strict=True):
+                if position != "0":
+                    step = stride if position == "1" else self.emit(f"mul nsw i64 {position}, {stride}")
+                    offset = self.plus(offset, step)
+            return data if offset == "0" else self.emit(f"getelementptr inbounds i8, ptr {data}, i64 {offset}")
+        axes = range(kind.ndim) if kind.layout == "C" else reversed(range(kind.ndim))
+        offset = ""
+        for k in axes:
+            if offset in ("", "0"):
+                offset = positions[k]
+            else:
+                row = self.emit(f"mul nsw i64 {offset}, {self.size(name, k)}")
+                offset = self.plus(row, positions[k])
+        return self.element(kind.dtype, data, offset)
+
+    def element(self, dtype: str, data: str, offset: str) -> str:
+        """A pointer moved by a number of elements."""
+        if offset in ("", "0"):
+            return data
+        return self.emit(f"getelementptr inbounds {memory_type(dtype)}, ptr {data}, i64 {offset}")
+
+    def load(self, dtype: str, pointer: str, memory: str) -> str:
+        if dtype in COMPLEX:
+            part = COMPLEX[dtype]
+            second = self.element(part, pointer, "1")
+            real, imag = (self.load(part, p, memory) for p in (pointer, second))
+            return self.complex_of(dtype, real, imag)
+        text = self.emit(f"load {memory_type(dtype)}, ptr {pointer}, align {SIZE[dtype]}{memory}")
+        return self.emit(f"trunc i8 {text} to i1") if dtype == "bool" else text
+
+    def store(self, dtype: str, text: str, pointer: str, memory: str) -> None:
+        if dtype in COMPLEX:
+            part = COMPLEX[dtype]
+            second = self.element(part, pointer, "1")
+            for place, value in zip((pointer, second), self.parts(dtype, text), strict=True):
+                self.store(part, value, place, memory)
+            return
+        if dtype == "bool":
+            text = self.emit(f"zext i1 {text} to i8")
+        self.line(f"store {memory_type(dtype)} {text}, ptr {pointer}, align {SIZE[dtype]}{memory}")
+
+    # ------------------------------------------------------------------------------------ alias scopes
+
+    def memory_of(self, name: str) -> str:
+        """Metadata of an access to the memory that a variable names."""
+        number = self.scopes.setdefault((self.nest, name), len(self.scopes))
+        return f", !alias.scope !{2 * number + 2}, !noalias !{2 * number + 3}"
+
+    def metadata(self) -> list[str]:
+        """The definitions of the metadata that accesses name."""
+        resolved = {name: self._resolved_roots(name) for _, name in self.scopes}
+        lines = ['!0 = distinct !{!0, !"kernel"}', '!1 = !{!"branch_weights", i32 1, i32 2000}']
+        by_nest: dict[int, dict[str, str]] = {}
+        following = 2 * len(self.scopes) + 2
+        for nest, name in self.scopes:
+            for root in resolved[name]:
+                scopes = by_nest.setdefault(nest, {})
+                if root not in scopes:
+                    scopes[root] = f"!{following}"
+                    lines.append(f"!{following} = distinct !{{!{following}, !0}}")
+                    following += 1
+        for (nest, name), number in self.scopes.items():
+            scopes = by_nest[nest]
+            own = resolved[name]
+            inside = ", ".join(text for root, text in scopes.items() if root in own)
+            outside = ", ".join(text for root, text in scopes.items() if root not in own)
+            lines.append(f"!{2 * number + 2} = !{{{inside}}}")
+            lines.append(f"!{2 * number + 3} = !{{{outside}}}")
+        return lines
+
+    def _resolved_roots(self, name: str) -> set[str]:
+        """The variables whose allocations `name` may name, views followed to their ends."""
+        found: set[str] = set()
+        seen: set[str] = set()
+        pending = [name]
+        while pending:
+            at = pending.pop()
+            if at in seen:
+                continue
+            seen.add(at)
+            for root in self.roots[at]:
+                if root == ARGUMENTS or root == at:
+                    found.add(root)
+                else:
+                    pending.append(root)
+        return found
+
+    # -------------------------------------------------------------------------------------- allocation
+
+    def allocate(self, name: str, dtype: str, sizes: Sequence[str]) -> None:
+        """name = np.empty(sizes, dtype)."""
+        data, reference = self.new_memory(dtype, sizes)
+        self.own(name, reference)
+        self.bind(name, ArrayKind(dtype, len(sizes), "C"), data, sizes, (), {name})
+
+    def new_memory(self, dtype: str, sizes: Sequence[str]) -> tuple[str, str]:
+        """Data pointer and reference of new memory; control leaves the function where there is none."""
+        self.declare("NRT_MemInfo_alloc_aligned", "noalias ptr", "i64, i32", " nounwind")
+        total, overflow = str(SIZE[dtype]), ""
+        for size in sizes:
+            if size.isdigit() and total.isdigit():
+                total = str(int(total) * int(size))
+                continue
+            callee = self.declare("llvm.smul.with.overflow.i64", "{i64, i1}", "i64, i64")
+            both = self.emit(f"call {{i64, i1}} {callee}(i64 {total}, i64 {size})")
+            total = self.emit(f"extractvalue {{i64, i1}} {both}, 0")
+            flag = self.emit(f"extractvalue {{i64, i1}} {both}, 1")
+            overflow = self.emit(f"or i1 {overflow}, {flag}") if overflow else flag
+        status = str(MEMORY_ERROR)
+        if overflow:
+            total = self.emit(f"select i1 {overflow}, i64 {2**62}, i64 {total}")
+            status = self.emit(f"select i1 {overflow}, i32 {SIZE_ERROR}, i32 {MEMORY_ERROR}")
+        self.line(f"store i32 {status}, ptr %status")
+        reference = self.emit(f"call noalias ptr @NRT_MemInfo_alloc_aligned(i64 {total}, i32 64)")
+        missing = self.emit(f"icmp eq ptr {reference}, null")
+        go_on = self.new_label()
+        self.line(f"br i1 {missing}, label %exit, label %{go_on}, !prof !1")
+        self.label(go_on)
+        place = self.emit(f"getelementptr inbounds i8, ptr {reference}, i64 24")
+        return self.emit(f"load ptr, ptr {place}, align 8"), reference
+
+    def own(self, name: str, reference: str) -> None:
+        """Make `reference` the one that a variable owns; the one that it owned is given back."""
+        if name in self.borrowed:
+            raise NotTranslated(f"argument {name} is assigned")
+        place = self._place(name)
+        if self.depth or name in self.arrays:
+            old = self.emit(f"load ptr, ptr {place}, align 8")
+            self.line(f"store ptr {reference}, ptr {place}, align 8")
+            self.declare("NRT_decref", "void", "ptr", " nounwind")
+            self.line(f"call void @NRT_decref(ptr {old})")
+        else:
+            self.line(f"store ptr {reference}, ptr {place}, align 8")
+
+    def _place(self, name: str) -> str:
+        number = self.owners.setdefault(name, len(self.owners))
+        return self.emit(f"getelementptr inbounds ptr, ptr %owned, i64 {number}")
+
+    def reference(self, name: str) -> str:
+        """The reference that a variable holds or borrows."""
+        if name in self.borrowed:
+            return self.get(f"{name}.reference")[1]
+        return self.emit(f"load ptr, ptr {self._place(name)}, align 8")
+
+    def shared_reference(self, name: str) -> str:
+        """One more reference to a variable's memory."""
+        reference = self.reference(name)
+        self.declare("NRT_incref", "void", "ptr", " nounwind")
+        self.line(f"call void @NRT_incref(ptr {reference})")
+        return reference
+
+    # ------------------------------------------------------------------------------------------- views
+
+    def view(self, target: str, node: ast.Call) -> None:
+        """target = view(array, offset, shape)."""
+        name, kind = self.array(node.args[0])
+        if kind.layout == "A":
+            raise NotTranslated(f"a view of {name}, which is strided")
+        shape = node.args[2]
+        assert isinstance(shape, ast.Tuple)
+        offset = self.integer(node.args[1])
+        sizes = [self.integer(e) for e in shape.elts]
+        data = self.element(kind.dtype, self.get(f"{name}.data")[1], offset)
+        self.own(target, self.shared_reference(name))
+        self.bind(target, ArrayKind(kind.dtype, len(sizes), "C"), data, sizes, (), {name})
+
+    def rename(self, target: str, source: str) -> None:
+        """target = source."""
+        kind = self.arrays[source]
+        data, sizes = self.get(f"{source}.data")[1], self.sizes(source, kind)
+        strides = self.strides(source, kind) if kind.layout == "A" else ()
+        self.own(target, self.shared_reference(source))
+        self.bind(target, kind, data, sizes, strides, {source})
+
+    def grow(self, target: str, node: ast.Call) -> None:
+        """target = grow(array, size): a copy that holds at least `size` elements and twice as many."""
+        name, kind = self.array(node.args[0])
+        wanted = self.integer(node.args[1])
+        if kind.ndim != 1 or kind.layout != "C":
+            raise NotTranslated(f"grow({name})")
+        held = self.size(name, 0)
+        twice = self.emit(f"shl i64 {held}, 1")
+        larger = self.emit(f"icmp sgt i64 {wanted}, {twice}")
+        size = self.emit(f"select i1 {larger}, i64 {wanted}, i64 {twice}")
+        old = self.get(f"{name}.data")[1]
+        data, reference = self.new_memory(kind.dtype, [size])
+        self.declare("llvm.memcpy.p0.p0.i64", "void", "ptr, ptr, i64, i1")
+        count = self.scaled(held, SIZE[kind.dtype])
+        align = SIZE[COMPLEX.get(kind.dtype, kind.dtype)]
+        self.line(
+            f"call void @llvm.memcpy.p0.p0.i64(ptr align 64 {data}, ptr align {align} {old}, i64 {count}, i1 false)"
+        )
+        self.own(target, reference)
+        self.bind(target, kind, data, [size], (), {target})
+
+    # ---------------------------------------------------------------------------------------- products
+
+    def product(self, node: ast.Call) -> None:
+        """product(a, at, row, column, b, …, c, …, sizes, add): one call of the function for the dtype."""
+        operands: list[str] = []
+        dtypes = set()
+        for k in (0, 4, 8):
+            name, kind = self.array(node.args[k])
+            dtypes.add(kind.dtype)
+            at = node.args[k + 1]
+            assert isinstance(at, ast.Tuple)
+            start = [self.integer(e) for e in at.elts]
+            axes = [constant_integer(node.args[k + 2]), constant_integer(node.args[k + 3])]
+            operands.append(f"ptr {self.address(name, kind, start)}")
+            steps = self.steps(name, kind)
+            operands += [f"i64 {steps[axis] if axis >= 0 else 0}" for axis in axes]
+        sizes = node.args[12]
+        assert isinstance(sizes, ast.Tuple)
+        if len(dtypes) != 1:
+            raise NotTranslated("a product of different dtypes")
+        operands += [f"i64 {self.integer(e)}" for e in sizes.elts]
+        operands.append(f"i1 {'true' if constant_integer(node.args[13]) else 'false'}")
+        symbol = f"gradc_product_{dtypes.pop()}"
+        self.products[symbol] = None
+        pattern = ", ".join([*["ptr, i64, i64"] * 3, "i64, i64, i64, i1"])
+        callee = self.declare(symbol, "void", pattern)
+        self.line(f"call void {callee}({', '.join(operands)})")
+
+
+
+def constant_integer(node: ast.expr) -> int:
+    """A literal integer."""
+    value = ast.literal_eval(node)
+    if type(value) not in (int, bool):
+        raise NotTranslated(f"{ast.unparse(node)} as a literal")
+    return int(value)
+

@@ -1,0 +1,195 @@
+"""Native code for kernel texts as Numba intrinsics: Numba compiles one call, the text is compiled here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np import arrayobj
+
+from gradc.codegen import intrinsics
+from gradc.codegen.native.body import Native, Result, translate
+from gradc.codegen.native.calls import Helper
+from gradc.codegen.native.kinds import ArrayKind, kind_of, numba_scalar
+
+_INT = ir.IntType(64)
+_POINTER = ir.IntType(8).as_pointer()
+_translated: dict[tuple[str, str, tuple[Any, ...]], Native] = {}
+
+
+def native_body(text: str, name: str) -> Any:
+    """The function `name` of a kernel text as an intrinsic."""
+
+    def typing(typingctx: Any, *arguments: Any) -> Any:
+        native = translated(text, name, tuple(types.unliteral(a) for a in arguments))
+        result = result_type(native.result)
+        return result(*arguments), lambda context, builder, signature, values: _call(
+            context, builder, native, signature, values
+        )
+
+    return intrinsic(_with_parameters(typing, text, name))
+
+
+def _with_parameters(typing: Any, text: str, name: str) -> Any:
+    """`typing` with as many named parameters as the function has: Numba reads them from its signature."""
+    import ast
+
+    count = next(len(n.args.args) for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and n.name == name)
+    listed = ", ".join(f"a{k}" for k in range(count))
+    namespace: dict[str, Any] = {"typing": typing}
+    exec(f"def {name}_body(typingctx, {listed}):\n    return typing(typingctx, {listed})", namespace)
+    return namespace[f"{name}_body"]
+
+
+def translated(text: str, name: str, arguments: Sequence[Any]) -> Native:
+    """The text as LLVM assembly for arguments of these Numba types. Raises: NotTranslated."""
+    key = (text, name, tuple(arguments))
+    native = _translated.get(key)
+    if native is None:
+        digest = hashlib.sha256(repr((text, key[2])).encode()).hexdigest()[:16]
+        native = translate(text, name, [kind_of(a) for a in arguments], f"gradc_{digest}_{name}")
+        _translated[key] = native
+    return native
+
+
+def result_type(result: Result) -> Any:
+    """The Numba type of what a kernel returns."""
+    if isinstance(result, tuple):
+        return types.Tuple(tuple(result_type(r) for r in result))
+    if isinstance(result, ArrayKind):
+        return types.Array(numba_scalar(result.dtype), result.ndim, result.layout)
+    return numba_scalar(result)
+
+
+# -------------------------------------------------------------------------------------------------- call
+
+
+def _call(context: Any, builder: Any, native: Native, signature: Any, values: Sequence[Any]) -> Any:
+    """Add the assembly to the library under construction and call its function."""
+    _define_helpers(context, builder.module, native)
+    operands: list[Any] = []
+    storage = cgutils.alloca_once(builder, ir.ArrayType(_INT, max(native.words, 1)))
+    operands.append(builder.bitcast(storage, _POINTER))
+    for ty, value in zip(signature.args, values, strict=True):
+        operands += _parts(context, builder, ty, value)
+    _add_assembly(context.active_code_library, native)
+    function = _declare(builder.module, native.symbol, ir.IntType(32), [o.type for o in operands])
+    status = builder.call(function, operands)
+    with builder.if_then(builder.icmp_signed("!=", status, ir.Constant(status.type, 0)), likely=False):
+        # Numba's function holds a reference of its own to every argument, which its exceptions do not give back.
+        for ty, value in zip(signature.args, values, strict=True):
+            context.nrt.decref(builder, ty, value)
+        _raise(context, builder, native, status)
+    result, _ = _unpacked(context, builder, storage, signature.return_type, 0)
+    return result
+
+
+def _declare(module: ir.Module, name: str, result: ir.Type, operands: Sequence[ir.Type]) -> ir.Function:
+    found = module.globals.get(name)
+    return found if found is not None else ir.Function(module, ir.FunctionType(result, operands), name)
+
+
+def _parts(context: Any, builder: Any, ty: Any, value: Any) -> list[Any]:
+    """The operands that an argument is handed over as."""
+    if not isinstance(ty, types.Array):
+        return [context.cast(builder, value, ty, types.unliteral(ty))]
+    made = arrayobj.make_array(ty)(context, builder, value)
+    sizes = cgutils.unpack_tuple(builder, made.shape, ty.ndim)
+    strides = cgutils.unpack_tuple(builder, made.strides, ty.ndim)
+    pointers = [builder.bitcast(p, _POINTER) for p in (made.data, made.meminfo, made.parent)]
+    return [pointers[0], *sizes, *strides, *pointers[1:]]
+
+
+def _raise(context: Any, builder: Any, native: Native, status: Any) -> None:
+    """Raise the exception of a status."""
+    unknown = builder.append_basic_block("no_such_status")
+    switch = builder.switch(status, unknown)
+    for number, (cls, message) in enumerate(native.errors, 1):
+        block = builder.append_basic_block(f"status_{number}")
+        switch.add_case(ir.Constant(status.type, number), block)
+        with builder.goto_block(block):
+            context.call_conv.return_user_exc(builder, cls, (message,))
+    builder.position_at_end(unknown)
+    builder.unreachable()
+
+
+def _unpacked(context: Any, builder: Any, storage: Any, ty: Any, word: int) -> tuple[Any, int]:
+    """The result of a type that starts at a word, and the word after it."""
+    if isinstance(ty, types.BaseTuple):
+        items = []
+        for inner in ty:
+            item, word = _unpacked(context, builder, storage, inner, word)
+            items.append(item)
+        return context.make_tuple(builder, ty, items), word
+
+    def read(k: int, llvm_type: ir.Type) -> Any:
+        place = builder.gep(storage, [ir.Constant(_INT, 0), ir.Constant(_INT, k)])
+        return builder.load(builder.bitcast(place, llvm_type.as_pointer()))
+
+    if isinstance(ty, types.Array):
+        made = arrayobj.make_array(ty)(context, builder)
+        sizes = [read(word + 1 + k, _INT) for k in range(ty.ndim)]
+        strides = [read(word + 1 + ty.ndim + k, _INT) for k in range(ty.ndim)]
+        data_type = context.get_data_type(ty.dtype)
+        arrayobj.populate_array(
+            made,
+            data=read(word, data_type.as_pointer()),
+            shape=cgutils.pack_array(builder, sizes, ty=_INT),
+            strides=cgutils.pack_array(builder, strides, ty=_INT),
+            itemsize=context.get_constant(types.intp, context.get_abi_sizeof(data_type)),
+            meminfo=read(word + 1 + 2 * ty.ndim, _POINTER),
+            parent=read(word + 2 + 2 * ty.ndim, _POINTER),
+        )
+        return made._getvalue(), word + 3 + 2 * ty.ndim
+    stored = read(word, context.get_data_type(ty))
+    value = context.data_model_manager[ty].from_data(builder, stored)
+    return value, word + max(1, context.get_abi_sizeof(context.get_data_type(ty)) // 8)
+
+
+# ----------------------------------------------------------------------------------------------- modules
+
+
+def _add_assembly(library: Any, native: Native) -> None:
+    """Link the assembly into a library of Numba. Its functions are optimised with the whole library, once."""
+    codegen = library.codegen
+    triple, layout = llvm.get_process_triple(), codegen._data_layout
+    head = f'target triple = "{triple}"\ntarget datalayout = "{layout}"\n'
+    module = llvm.parse_assembly(head + native.assembly)
+    module.name = native.symbol
+    library._final_module.link_in(module)
+
+
+def _define_helpers(context: Any, module: ir.Module, native: Native) -> None:
+    for helper in native.helpers:
+        _define_helper(context, module, helper)
+    for symbol in native.products:
+        dtype = numba_scalar(symbol.rpartition("_")[2])
+        function = intrinsics._product_function(context, module, dtype)
+        function.linkage = "linkonce_odr"
+
+
+def _define_helper(context: Any, module: ir.Module, helper: Helper) -> None:
+    """Write the function of an operator or an intrinsic for scalars; LLVM puts it where it is called."""
+    if helper.symbol in module.globals:
+        return
+    operand_types = [context.get_value_type(t) for t in helper.operands]
+    result_type_ = context.get_value_type(helper.result)
+    function = ir.Function(module, ir.FunctionType(result_type_, operand_types), helper.symbol)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("alwaysinline")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    if helper.intrinsic:
+        signature, emit = helper.function._defn(context.typing_context, *helper.operands)
+        result = emit(context, builder, signature, list(function.args))
+    else:
+        signature = context.typing_context.resolve_function_type(helper.function, helper.operands, {})
+        result = context.get_function(helper.function, signature)(builder, list(function.args))
+    builder.ret(result)
+
+
