@@ -269,7 +269,8 @@ class ControlAdjoints(StraightAdjoints):
             shadow = self.cts.shadows.get(root)
             if shadow is not None:
                 mine.add(shadow.buffer)
-                if shadow.buffer in split.values or (root in taken.adds and shadow.buffer in split.buffers):
+                changed = root in taken.adds or root in taken.writes  # then the reverse takes its cotangent
+                if shadow.buffer in split.values or (changed and shadow.buffer in split.buffers):
                     return None
         moved = Effects()
         for later in split.moved:

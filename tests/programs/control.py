@@ -533,3 +533,12 @@ def last_value_of_inner_loops(A, x):
         for j in range(2, -1, -1):
             s = np.cos(A[0, j]) * x[j]
     return s
+
+
+@program((signed(2, 3), signed(3, seed=1), 0.6))
+def new_array_in_one_branch(A, c, s):
+    # What the branch stores has its cotangent from what follows, so its reverse cannot run with it.
+    d = A[0]
+    if A.shape[0] > 1:
+        c = np.tanh(d * s * d[-1])
+    return np.sum(np.sin(c))
