@@ -51,6 +51,7 @@ class Cotangents:
         self.scalars: dict[Value, Value] = {}
         self.shadows: dict[Value, Shadow] = {}
         self.stacks: dict[Value, Value] = {}
+        self.watched: dict[Value, Value] | None = None
 
     # ------------------------------------------------------------------------------------------ reading
 
@@ -59,6 +60,14 @@ class Cotangents:
 
         `broadcasts`: the caller is content with something that broadcasts to the shape of `value`.
         """
+        ct = self._take(value, broadcasts)
+        if ct is not None and self.watched is not None:
+            # The buffer may be written into later: what it holds at this place is a value of its own.
+            snapshot: Value = memory.copy(ct) if isinstance(ct.ty, Array) else self.builder.emit("let", (ct,))
+            self.watched[snapshot] = value
+        return ct
+
+    def _take(self, value: Value, broadcasts: bool) -> Value | None:
         if not isinstance(value.ty, Array):
             return self.scalars.pop(value, None)
         shadow = self.shadows.get(value)

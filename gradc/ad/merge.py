@@ -43,6 +43,8 @@ def order_is_free(node: Node, activity: Activity, structure: Structure) -> bool:
     written: set[Value] = set()
     read: set[Value] = set()
     for inner in walk_nodes(body):
+        if inner.op.kind == "stack":  # what was pushed last is popped first
+            return False
         for array in own_reads(inner):
             if inner.op.name not in _ACCUMULATING or array is not inner.operands[0]:
                 read |= roots(array)

@@ -40,6 +40,7 @@ def reverse(
     keep_value: bool = True,
     seeds: Literal["ones", "params"] = "ones",
     outputs: Sequence[int] | None = None,
+    watched: dict[Value, Value] | None = None,
 ) -> Func:
     """The function that computes `func` and the gradients of its outputs with respect to parameters `wrt`.
 
@@ -47,6 +48,8 @@ def reverse(
     those of `func` if `keep_value`, then one gradient per entry of `wrt`, of the type of that parameter (an array: new,
     C-contiguous). `outputs`: positions of the seeded results (default: all floating-point ones). With seeds="ones" they
     are seeded with 1. Parameters that `func` writes into are copied first.
+    `watched` gains an entry for each computed value of `func` that gets a cotangent: from a value of the derivative that
+    holds the whole cotangent (or what broadcasts to it) to that value of `func`.
 
     Raises: DTypeError where a parameter in `wrt` is not floating point; NonDifferentiableError where an active value
     passes through an op that has no derivative.
@@ -61,7 +64,9 @@ def reverse(
             )
     if outputs is None:
         outputs = [k for k, r in enumerate(func.results) if is_inexact(r.ty)]
-    return Reverser(func, list(wrt), keep_value, seeds, list(outputs)).run()
+    reverser = Reverser(func, list(wrt), keep_value, seeds, list(outputs))
+    reverser.cts.watched = watched
+    return reverser.run()
 
 
 def guarded_nodes(func: Func) -> set[Node]:
