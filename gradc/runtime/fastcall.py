@@ -1,23 +1,26 @@
 """The call in a straight line: a `__call__` made for one signature, which asks the general way where that is not met.
 
     def __call__(_self, x, y=_d0):
-        if x.__class__ is _float and y.__class__ is _ndarray and 1 not in y.shape:
+        if _type(x) is _float and _type(y) is _ndarray and 1 not in y.shape:
             try:
                 return _kernel(x, y)
             except Exception as _error:
                 return _failed(_self, (x, y), _error)
         return _general(_self, (x, y))
 
-A call of a kernel from Python takes about 0.16 us, so what stands around it is written out, without loops. What
+A call of a kernel from Python takes about 0.1 us, so what stands around it is written out, without loops. What
 the conditions leave open (dtype, rank and layout of an array) Numba's dispatcher decides: it was told not to compile,
-and says so where its one signature does not match.
+and says so where its one signature does not match. Where all leaves are numbers nothing is left open, and the
+dispatcher is passed by. The globals of `__call__` are those of the user's function, since Python reads a global
+faster than it looks it up in a dict; names of gradc's own are cells.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Sequence
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -35,9 +38,10 @@ class Names:
     """The names that generated code refers to, and what they mean."""
 
     def __init__(self) -> None:
-        # All builtins, by names that parameters of the user's do not hide. Numba's C code looks BLAS up at the first
-        # product with the `__import__` of the running frame.
-        self.space: dict[str, Any] = {f"{_RESERVED}{f.__name__}": f for f in (Exception, len, tuple, float)}
+        # Builtins by names that those of the user's do not hide.
+        self.space: dict[str, Any] = {f"{_RESERVED}{f.__name__}": f for f in (Exception, len, tuple, float, type)}
+        self.globals: dict[str, Any] = {}  # those of the function that is made
+        self.hidden: frozenset[str] = frozenset()  # names that mean something else in it
 
     def of(self, value: Any, label: str) -> str:
         """A name for `value`."""
@@ -69,10 +73,17 @@ def signature_text(signature: inspect.Signature, names: Names) -> tuple[str, str
 
 def define_function(text: str, name: str, names: Names, qualname: str) -> Callable[..., Any]:
     """The function `name` that `text` defines."""
-    exec(compile(text, f"<gradc call of {qualname}>", "exec"), names.space)
-    made = names.space[name]
+    body = "".join(f"    {line}\n" for line in text.splitlines())
+    outer = f"def define({', '.join(names.space)}):\n{body}    return {name}\n"
+    scope: dict[str, Any] = {}
+    exec(compile(outer, f"<gradc call of {qualname}>", "exec"), scope)
+    inner = scope["define"](**names.space)
+    # With builtins in any case: Numba's C code looks BLAS up with the `__import__` of the running frame.
+    space = names.globals if "__builtins__" in names.globals else scope
+    made = FunctionType(inner.__code__, space, name, inner.__defaults__, inner.__closure__)
+    made.__kwdefaults__ = inner.__kwdefaults__
     made.__qualname__ = qualname
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def general_call(signature: inspect.Signature, general: Callable[..., Any], qualname: str) -> Callable[..., Any]:
@@ -126,7 +137,7 @@ class _Conditions:
 
     def _branch(self, tree: Branch, expression: str) -> None:
         cls = self.names.of(tree.cls, "class")
-        self.tests.append(f"{expression}.__class__ is {cls}")
+        self.tests.append(f"{_RESERVED}type({expression}) is {cls}")
         if issubclass(tree.cls, dict):
             self.tests.append(f"{_RESERVED}tuple({expression}) == {self.names.of(tree.keys, 'keys')}")
             for key, item in zip(tree.keys, tree.items, strict=True):
@@ -145,7 +156,7 @@ class _Conditions:
         self.leaves.append(expression)
         key = self.keys[k]
         if isinstance(key, ArrayKey):
-            self.tests.append(f"{expression}.__class__ is {self.names.of(np.ndarray, 'ndarray')}")
+            self.tests.append(f"{_RESERVED}type({expression}) is {self.names.of(np.ndarray, 'ndarray')}")
             if len(key.ones) == 1 and not key.ones[0]:
                 self.tests.append(f"{expression}.shape != {self.names.of((1,), 'one')}")
             elif any(key.ones):
@@ -156,7 +167,7 @@ class _Conditions:
             if k in self.static:
                 self.possible = False
             return
-        self.tests.append(f"{expression}.__class__ is {self.names.of(key, 'class')}")
+        self.tests.append(f"{_RESERVED}type({expression}) is {self.names.of(key, 'class')}")
         if k in self.static:
             self.tests.append(f"{expression} == {self.names.of(self.static[k], 'value')}")
         elif key is int:
@@ -172,10 +183,25 @@ def _guard_tests(guard: Guard, names: Names) -> list[str]:
     return tests
 
 
+def _globals_read_most(fetches: Sequence[Callable[[], Any]]) -> dict[str, Any]:
+    """The globals that most of the fetches read."""
+    spaces: dict[int, dict[str, Any]] = {}
+    counts: Counter[int] = Counter()
+    for fetch in fetches:
+        while isinstance(fetch, AttributeFetch):
+            fetch = fetch.base
+        if isinstance(fetch, GlobalFetch):
+            spaces[id(fetch.namespace)] = fetch.namespace
+            counts[id(fetch.namespace)] += 1
+    return spaces[counts.most_common(1)[0][0]] if counts else {}
+
+
 def _fetched(fetch: Callable[[], Any], names: Names) -> str:
     """What a fetch gives, as an expression."""
     match fetch:
         case GlobalFetch(namespace, name):
+            if namespace is names.globals and name not in names.hidden:
+                return name
             return f"{names.of(namespace, 'globals')}[{name!r}]"
         case CellFetch(cell):
             return f"{names.of(cell, 'cell')}.cell_contents"
@@ -236,6 +262,12 @@ def _result_text(tree: Tree, types: Sequence[Type], names: Names) -> str:
 # ------------------------------------------------------------------------------------------------ the call
 
 
+def _machine_code(kernel: Any) -> Callable[..., Any]:
+    """What Numba's dispatcher calls once it has found out what its arguments are."""
+    (compiled,) = kernel.overloads.values()
+    return compiled.entry_point  # type: ignore[no-any-return]
+
+
 def fast_call(
     signature: inspect.Signature,
     qualname: str,
@@ -257,6 +289,8 @@ def fast_call(
     go on as floats. written: leaves that the kernel writes into, whose memory no other array may share.
     """
     names = Names()
+    names.globals = _globals_read_most([guard.fetch for guard in guards] + [capture.fetch for capture in captures])
+    names.hidden = frozenset(signature.parameters)
     parameters, values = signature_text(signature, names)
     conditions = _Conditions(names, keys, static)
     # `np.exp` being what it was, it does not matter whether `np` is.
@@ -279,7 +313,7 @@ def fast_call(
     if not conditions.possible:
         return None
     arguments = ", ".join(f"{_RESERVED}float({x})" if k in converted else x for k, x in enumerate(conditions.leaves))
-    call = f"{names.of(kernel, 'kernel')}({arguments})"
+    call = f"{names.of(kernel if arrays else _machine_code(kernel), 'kernel')}({arguments})"
     result = f"{names.of(finish, 'finish')}({call})" if finish is not None else call
     this = f"{_RESERVED}self"
     run = (
