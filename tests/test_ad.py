@@ -252,3 +252,34 @@ def test_integers_cannot_be_differentiated_and_missing_rules_are_errors() -> Non
         func.body.yields = [opaque(func.params[1])]
     with pytest.raises(NonDifferentiableError, match="opaque"):
         reverse(func, [1])
+
+
+def test_tangents_reach_a_buffer_that_is_not_differentiated_itself() -> None:
+    """buffer[0] = a * x[0]: an argument that is only written into carries a tangent all the same."""
+    vector = Array("float64", (size_variable("n"),))
+    func = new_func("f", [("x", vector), ("buffer", vector)])
+    x, buffer = func.params
+    with Builder(func) as b:
+        TABLE["store_at"](buffer, TABLE["load"](x, b.const(0), region=AT0) * 3.0, b.const(0), region=AT0)
+        func.body.yields = [TABLE["sum"](buffer, axes=(0,), keepdims=False)]
+    value, tangent = run(jvp(func, [0]), [np.array([2.0, 5.0]), np.array([1.0, 4.0]), np.array([1.0, 0.0])])
+    assert (value, tangent) == (10.0, 3.0)
+
+
+def test_views_of_a_fortran_ordered_argument_share_its_cotangent_and_tangent() -> None:
+    """m.T.reshape(-1) is a view of m where m is in Fortran order."""
+    func = new_func("f", [("m", Array("float64", (2, 3), "F")), ("a", FLOAT)])
+    m, a = func.params
+    with Builder(func) as b:
+        flat = memory.make_reshape(TABLE["transpose"](m, perm=(1, 0)), (6,))
+        TABLE["store_at"](flat, a * a, b.const(3), region=AT0)
+        func.body.yields = [TABLE["sum"](TABLE["square"](m), axes=(0, 1), keepdims=False)]
+    verify(func)
+    held = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    value, dm, da = run(reverse(func, [0, 1]), [held, np.float64(2.0)])
+    expected = 2 * held
+    expected[1, 1] = 0.0
+    np.testing.assert_array_equal(dm, expected)
+    assert da == 2 * 4.0 * 4.0
+    ones = np.ones((2, 3))
+    assert run(jvp(func, [0, 1]), [held, np.float64(2.0), ones, np.float64(1.0)])[1] == expected.sum() + da

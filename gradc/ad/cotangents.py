@@ -10,7 +10,7 @@ anything is added. (Shadow memory: Griewank, Walther, Evaluating Derivatives (20
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gradc.ad.apply import cast_like, unbroadcast
@@ -152,12 +152,20 @@ class Cotangents:
     # ------------------------------------------------------------------------------------------- shadows
 
     def ensure(self, root: Value) -> Value:
-        """The cotangent buffer of `root`, made of zeros if there is none; it may be written into."""
+        """The cotangent buffer of `root`, made of zeros if there is none; it may be written into.
+
+        It has the layout of `root` where that is C or F, so that every view of the one is a view of the other.
+        """
         shadow = self.shadows.get(root)
+        assert isinstance(root.ty, Array)
+        layout: Layout = "F" if root.ty.layout == "F" and root.rank > 1 else "C"
         if shadow is None:
-            buffer = memory.make_zeros(self.shape(root), root.dtype)
-        elif shadow.owned:
+            buffer = self._fresh(root, layout, filled=True)
+        elif shadow.owned and layout in _layouts(shadow.buffer):
             return shadow.buffer
+        elif layout == "F":
+            buffer = self._fresh(root, layout, filled=False)
+            self.builder.emit("store", (buffer, shadow.buffer))
         elif shadow.whole:
             buffer = memory.copy(shadow.buffer)
         else:
@@ -165,6 +173,10 @@ class Cotangents:
         self._name(buffer, root)
         self.shadows[root] = Shadow(buffer, True)
         return buffer
+
+    def _fresh(self, root: Value, layout: Layout, filled: bool) -> Value:
+        """A new array of the shape of `root`."""
+        return new_like(self.shape(root), root.dtype, layout, filled)
 
     def view(self, value: Value) -> Value:
         """The cotangent buffer of an array, under the same views: it may be written into."""
@@ -209,3 +221,17 @@ class Cotangents:
     def _name(self, ct: Value, value: Value) -> None:
         if value.name and not ct.name and ct.node is not None and ct.node.op.name != "const":
             ct.name = f"d{value.name}"
+
+
+def _layouts(value: Value) -> tuple[Layout, ...]:
+    """Layouts that the type of an array promises."""
+    assert isinstance(value.ty, Array)
+    return ("C", "F") if value.rank < 2 and value.ty.layout != "A" else (value.ty.layout,)
+
+
+def new_like(shape: Sequence[int | Value], dtype: str, layout: Layout, filled: bool = True) -> Value:
+    """A new array, of zeros if `filled`, with the elements in C or in F order."""
+    if layout != "F" or len(shape) < 2:
+        return memory.make_zeros(shape, dtype, filled)
+    turned = memory.make_zeros(shape[::-1], dtype, filled)
+    return memory.transpose(turned, perm=tuple(reversed(range(len(shape)))))  # type: ignore[no-any-return]

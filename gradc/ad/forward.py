@@ -20,6 +20,7 @@ import numpy as np
 
 from gradc.ad.activity import Activity, can_vary, carried_inits, carried_params, carried_results, carried_yields
 from gradc.ad.apply import cast_like
+from gradc.ad.cotangents import new_like
 from gradc.ad.reverse import guarded_nodes
 from gradc.errors import DTypeError, NonDifferentiableError
 from gradc.ir.builder import Builder
@@ -98,7 +99,23 @@ class Forward:
             ty = Array(param.ty.dtype, param.ty.shape) if isinstance(param.ty, Array) else param.ty
             tangent = Value(ty, f"{param.name}_t", None)
             self.new.params.append(tangent)
-            self.pairs.tangents[param] = self._copied(tangent) if k in written else tangent
+            self.pairs.tangents[param] = self._buffer(param, tangent, k in written)
+        for k in sorted(written - set(self.wrt)):
+            param = self.func.params[k]
+            if self._varied(param):  # what is written into it has a tangent
+                self.pairs.tangents[param] = self._buffer(param, None, True)
+
+    def _buffer(self, param: Value, tangent: Value | None, written: bool) -> Value:
+        """The tangent of a parameter in a buffer that has its layout and may be written into; None: zeros."""
+        ty = param.ty
+        if not isinstance(ty, Array) or (tangent is not None and not written and ty.layout != "F"):
+            assert tangent is not None
+            return tangent
+        buffer = new_like(memory.shape_values(self._value(param)), ty.dtype, ty.layout, filled=tangent is None)
+        buffer.name = f"{param.name}_t"
+        if tangent is not None:
+            self.builder.emit("store", (buffer, tangent))
+        return buffer
 
     def _copied(self, array: Value) -> Value:
         copy = memory.copy(array)

@@ -23,6 +23,7 @@ from gradc.ad.activity import (
     Activity,
 )
 from gradc.ad.control import ControlAdjoints
+from gradc.ad.cotangents import Shadow
 from gradc.ad.primals import Frame, Sweep
 from gradc.ad.residuals import Planner
 from gradc.ad.structure import Structure
@@ -48,8 +49,8 @@ def reverse(
     those of `func` if `keep_value`, then one gradient per entry of `wrt`, of the type of that parameter (an array: new,
     C-contiguous). `outputs`: positions of the seeded results (default: all floating-point ones). With seeds="ones" they
     are seeded with 1. Parameters that `func` writes into are copied first.
-    `watched` gains an entry for each computed value of `func` that gets a cotangent: from a value of the derivative that
-    holds the whole cotangent (or what broadcasts to it) to that value of `func`.
+    `watched` gains an entry for each computed value of `func` that gets a cotangent: from a value of the derivative
+    that holds the whole cotangent (or what broadcasts to it) to that value of `func`.
 
     Raises: DTypeError where a parameter in `wrt` is not floating point; NonDifferentiableError where an active value
     passes through an op that has no derivative.
@@ -169,11 +170,13 @@ class Reverser(ControlAdjoints):
                 found.append(ct if ct is not None else self._zero(param))
                 continue
             shadow = self.cts.shadows.get(param)
-            if shadow is not None and shadow.owned and not any(shadow.buffer is v for v in found):
+            if shadow is not None and _is_new(shadow) and not any(shadow.buffer is v for v in found):
                 found.append(shadow.buffer)
                 continue
-            whole = shadow is not None and shadow.whole
-            gradient = memory.copy(shadow.buffer) if shadow is not None and whole else self.cts.ensure(param)
+            buffer = shadow.buffer if shadow is not None and shadow.whole else self.cts.ensure(param)
+            assert isinstance(buffer.ty, Array)
+            made_here = shadow is None or buffer is not shadow.buffer
+            gradient = buffer if made_here and buffer.ty.layout == "C" else memory.copy(buffer)
             gradient.name = f"d{param.name}"
             found.append(gradient)
         return found
@@ -185,3 +188,8 @@ class Reverser(ControlAdjoints):
 
 def _ct_type(ty: Type) -> Type:
     return Array(ty.dtype, ty.shape) if isinstance(ty, Array) else ty
+
+
+def _is_new(shadow: Shadow) -> bool:
+    """Whether the buffer can be given away as a gradient: nobody else's, and C-contiguous."""
+    return shadow.owned and shadow.whole and isinstance(shadow.buffer.ty, Array) and shadow.buffer.ty.layout == "C"
