@@ -283,3 +283,28 @@ def test_views_of_a_fortran_ordered_argument_share_its_cotangent_and_tangent() -
     assert da == 2 * 4.0 * 4.0
     ones = np.ones((2, 3))
     assert run(jvp(func, [0, 1]), [held, np.float64(2.0), ones, np.float64(1.0)])[1] == expected.sum() + da
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_an_index_that_a_loop_counts_is_recomputed_in_either_direction(backwards: bool) -> None:
+    func = vector_func()
+    x, a = func.params
+    with Builder(func) as b:
+        n = memory.size_value(x, 0)
+        block = Block(params=[Value(WEAK_INT, "i"), Value(WEAK_INT, "pos"), Value(FLOAT, "s")])
+        with b.into(block):
+            i, pos, s = block.params
+            t = TABLE["load"](x, pos, region=AT0) * TABLE["load"](x, i, region=AT0)
+            block.yields = [pos + 1, TABLE["sin"](s * a + t)]
+        made = b.control(
+            "for", [1, n, 1, 0, b.const(np.float64(0.5))], [block], [WEAK_INT, FLOAT], reversed=backwards
+        )
+        func.body.yields = [made[1]]
+    derivative = reverse(func, [0, 1])
+    verify(derivative)
+    args = [np.array([0.3, -0.7, 1.1, 0.4]), np.float64(0.8)]
+    _, *gradient = run(derivative, args)
+    direction = [np.array([1.0, -2.0, 0.5, 0.3]), 0.7]
+    error = difference_error(lambda v: float(run(func, copied(v))[0]), args, direction, inner(gradient, direction))
+    assert error < 1e-8
+    assert "pos" not in derivative.notes["residuals"]["taped"]

@@ -168,8 +168,11 @@ class Primals:
         node = value.node
         induction = induction_of(value, self.structure) if node is None and provision == "recompute" else None
         if induction is not None:
-            init, amount, start, _, step, index = (self.primal(v) for v in induction)
+            init, amount, start, stop, step, index = (self.primal(v) for v in induction)
             number = iteration_number(index, start, step)
+            owner = self.structure.owner_of[self.structure.def_block[value]]
+            if owner is not None and owner.attrs.get("reversed"):  # the last index came first
+                number = trip_count(start, stop, step, self.builder) - 1 - number
             made = init + (number if _is_one(amount) else number * amount)
             frame.provided[value] = made
             return made
