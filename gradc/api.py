@@ -15,6 +15,7 @@ from gradc.ops import TABLE
 from gradc.runtime import pullback as _pullback
 from gradc.runtime.dispatch import Compiled, compiled
 from gradc.runtime.higher import HessianProduct, HessianProducts
+from gradc.runtime.lambdify import expression_of
 from gradc.runtime.plan import Transform
 
 Argnums: TypeAlias = "int | str | Sequence[int | str]"
@@ -200,6 +201,23 @@ def hvp(f: Function | None = None, argnums: Argnums = 0) -> HessianProducts | De
         return functools.partial(hvp, argnums=argnums)
     product = HessianProduct(f, _transform("grad", argnums, False))
     return compiled(product, Transform("jit"), HessianProducts)  # type: ignore[return-value]
+
+
+def lambdify(args: Any, expr: Any, name: str = "expression") -> Compiled:
+    """A compiled function of a SymPy expression, or of a string in Python syntax.
+
+    args: symbols or names, in the order of the call; a nested tuple of symbols, a `MatrixSymbol` or an `IndexedBase`
+    stands for an array. expr: an expression gives a number, a `Matrix` an array of its shape, tuples, lists and dicts
+    their like. Symbols stand for real numbers, so integers count as floats. Where symbols are given arrays, the
+    expression is computed for each of their entries. Of a `Piecewise` the branch taken is computed alone.
+    A string is parsed, never evaluated. The result can be differentiated like any function.
+
+    >>> import gradc
+    >>> f = gradc.lambdify("x, y", "x**2 * sin(y)")
+    >>> f(2.0, 0.0), gradc.grad(f, "y")(2.0, 0.0)
+    (np.float64(0.0), 4.0)
+    """
+    return compiled(expression_of(args, expr, name), Transform("jit"))
 
 
 def stop_gradient(x: T) -> T:

@@ -1,0 +1,806 @@
+"""A SymPy expression and example arguments -> a program.
+
+Every distinct subexpression becomes one node: SymPy's expressions compare by structure, so common subexpressions
+are found while building. What only one branch of a `Piecewise` needs is computed in that branch. This module imports
+SymPy, and is itself imported when an expression arrives.
+"""
+
+from __future__ import annotations
+
+import itertools
+import keyword
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+import sympy
+from sympy.core.function import AppliedUndef
+from sympy.logic.boolalg import BooleanFalse, BooleanTrue
+
+from gradc.errors import Loc, ShapeError, UnsupportedError
+from gradc.ir.builder import Builder, new_func
+from gradc.ir.nodes import Block, Value
+from gradc.ir.opdef import TABLE
+from gradc.ir.program import Program, Typed, leaf_type
+from gradc.ir.region import FULL, Arg, At
+from gradc.ir.tree import LEAF_TYPES, Tree, flatten, leaf_names, shift_leaves, unflatten
+from gradc.ir.types import WEAK_INT, Array, Scalar, is_inexact, promote_dtypes
+from gradc.ops import memory
+from gradc.ops.arrange import array_of
+from gradc.ops.linalg import inverse
+from gradc.ops.rules import convert
+
+_LONGEST_TEXT = 400  # operations of an expression that error messages still print
+Make: TypeAlias = "Callable[..., Any]"
+
+
+# --------------------------------------------------------------------------------------------- arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """An argument that stands for a number: a symbol, or another expression that is taken as one."""
+
+    symbol: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """Numbers that come together, as a tuple, a list or an array."""
+
+    items: tuple[Pattern, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An argument that stands for an array: a MatrixSymbol, or an IndexedBase (whose shape is open)."""
+
+    symbol: Any
+    shape: tuple[int, ...] | None
+
+
+Pattern: TypeAlias = "Number | Vector | Whole"
+
+
+def pattern_of(arg: Any) -> Pattern:
+    """What an argument of `lambdify` takes.
+
+    Raises: UnsupportedError for what stands for no numbers.
+    """
+    if isinstance(arg, str):
+        return Number(sympy.Symbol(arg))
+    if isinstance(arg, tuple | list | sympy.Tuple):
+        return Vector(tuple(pattern_of(item) for item in arg))
+    if isinstance(arg, sympy.MatrixBase | sympy.NDimArray):
+        nested = arg.tolist()
+        if isinstance(arg, sympy.MatrixBase) and 1 in arg.shape:
+            nested = list(arg)
+        return pattern_of(nested)
+    if isinstance(arg, sympy.MatrixSymbol):
+        if not all(n.is_Integer for n in arg.shape):
+            raise UnsupportedError(
+                f"{arg} has the shape {arg.shape}", why="its elements are written out, so its sizes must be known.",
+                hint="make it with numbers: MatrixSymbol('A', 3, 3).",
+            )
+        return Whole(arg, tuple(int(n) for n in arg.shape))
+    if isinstance(arg, sympy.IndexedBase):
+        shape = arg.shape
+        known = shape is not None and all(n.is_Integer for n in shape)
+        return Whole(arg, tuple(int(n) for n in shape) if known else None)
+    if isinstance(arg, sympy.Symbol | AppliedUndef | sympy.Derivative | sympy.Indexed) or (
+        isinstance(arg, sympy.Expr) and type(arg).__name__ == "MatrixElement"
+    ):
+        return Number(arg)
+    raise UnsupportedError(
+        f"{arg} cannot be an argument of an expression", why="arguments are symbols, and nested tuples of symbols.",
+        hint="replace it by a symbol: expr.subs(…).",
+    )
+
+
+def with_symbol(arg: Any, expression: Any) -> Any:
+    """The argument with names replaced by the symbols of the expression that are called so."""
+    if isinstance(arg, tuple | list):
+        return tuple(with_symbol(item, expression) for item in arg)
+    if not isinstance(arg, str):
+        return arg
+    parts = _expressions(expression)
+    return next((s for part in parts for s in part.free_symbols if str(s) == arg), sympy.Symbol(arg))
+
+
+def _expressions(x: Any) -> Iterator[Any]:
+    if isinstance(x, dict | tuple | list):
+        for item in x.values() if isinstance(x, dict) else x:
+            yield from _expressions(item)
+    elif hasattr(x, "free_symbols"):
+        yield x
+
+
+def check_distinct(patterns: Sequence[Pattern]) -> None:
+    """Raises: UnsupportedError where a symbol is there twice."""
+    seen: set[Any] = set()
+    waiting = list(patterns)
+    while waiting:
+        pattern = waiting.pop()
+        if isinstance(pattern, Vector):
+            waiting += pattern.items
+        elif pattern.symbol in seen:
+            raise UnsupportedError(f"{pattern.symbol} is twice among the arguments")
+        else:
+            seen.add(pattern.symbol)
+
+
+def argument_names(args: Sequence[Any]) -> list[str]:
+    """A Python name for every argument: that of its symbol where it can be one."""
+    names: list[str] = []
+    for k, arg in enumerate(args):
+        if isinstance(arg, tuple | list | sympy.Tuple | sympy.MatrixBase | sympy.NDimArray):
+            stems = {identifier(str(s)).rstrip("0123456789").rstrip("_") for s in _flat(arg)}
+            stem = stems.pop() if len(stems) == 1 else ""
+            name = stem or f"arg{k}"
+        elif isinstance(arg, AppliedUndef):
+            name = identifier(str(arg.func))
+        elif isinstance(arg, sympy.Derivative) and isinstance(arg.expr, AppliedUndef):
+            name = identifier(f"{arg.expr.func}_{'d' * sum(int(n) for _, n in arg.variable_count)}")
+        else:
+            name = identifier(arg.name if isinstance(arg, sympy.Symbol) else str(arg))
+        while name in names:
+            name += "_"
+        names.append(name)
+    return names
+
+
+def _flat(arg: Any) -> Iterator[Any]:
+    if isinstance(arg, tuple | list | sympy.Tuple | sympy.MatrixBase | sympy.NDimArray):
+        for item in arg:
+            yield from _flat(item)
+    else:
+        yield arg
+
+
+def identifier(text: str) -> str:
+    """A Python name like `text`: `lambda_` for lambda, `x_prime` for x', `x_1` for x_{1}."""
+    name = re.sub(r"\W+", "_", text.replace("'", "_prime").replace("′", "_prime")).strip("_") or "arg"
+    if not name.isidentifier():
+        name = f"x{name}"
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+# --------------------------------------------------------------------------------------------- expression
+
+
+def build(
+    name: str, patterns: Sequence[Pattern], names: Sequence[str], expression: Any, values: Sequence[Any]
+) -> Program:
+    """The program of an expression for arguments like `values`, one for each pattern.
+
+    expression: a SymPy expression or matrix, or a tuple, list or dict of such.
+    Raises: ShapeError for arguments that do not fit the patterns; UnsupportedError for what has no rule.
+    """
+    flat: list[Any] = []
+    trees: list[Tree] = []
+    labels: list[str] = []
+    for label, value in zip(names, values, strict=True):
+        leaves, tree = flatten(value, (*LEAF_TYPES, Typed))
+        trees.append(shift_leaves(tree, len(flat)))
+        flat += leaves
+        labels += leaf_names(tree, label)
+    place = Loc("<expression>", name, 1, 0, 0, text_of(expression))
+    params = [(label, leaf_type(leaf, label)) for label, leaf in zip(labels, flat, strict=True)]
+    func = new_func(name, params, place)
+    with Builder(func) as builder:
+        machine = Expression(builder, place)
+        for pattern, tree, label in zip(patterns, trees, names, strict=True):
+            machine.bind(pattern, unflatten(tree, func.params), label)
+        made = machine.structure(expression)
+        results, result = flatten(made, (Value,))
+        func.body.yields = [machine.as_result(v) for v in results]
+    return Program(func, tuple(trees), result)
+
+
+def text_of(expression: Any) -> str:
+    """The expression as messages show it."""
+    if isinstance(expression, sympy.Basic | sympy.MatrixBase):
+        small = sum(1 for _ in itertools.islice(sympy.preorder_traversal(expression), _LONGEST_TEXT + 1))
+        if small > _LONGEST_TEXT:
+            return f"<{type(expression).__name__} of more than {_LONGEST_TEXT} operations>"
+    elif isinstance(expression, tuple | list | dict):
+        items = expression.values() if isinstance(expression, dict) else expression
+        if any(text_of(item).startswith("<") for item in items):
+            return f"<{type(expression).__name__} of large expressions>"
+    return str(expression)
+
+
+class Expression:
+    """Builds the nodes of expressions. Memo scopes: what is built in a branch or loop is known there only."""
+
+    def __init__(self, builder: Builder, place: Loc) -> None:
+        self.builder = builder
+        self.place = place
+        self.scopes: list[dict[Any, Any]] = [{}]
+        self.indices: dict[Any, Value] = {}
+        self.in_bounds: set[tuple[Any, int, int]] = set()
+
+    def refuse(self, e: Any, what: str, why: str = "", hint: str = "") -> NoReturn:
+        """Raises: UnsupportedError that shows the whole expression with a caret under `e`."""
+        raise UnsupportedError(what, self.place_of(e), why, hint)
+
+    def place_of(self, e: Any) -> Loc:
+        """Where `e` stands in the text of the expression."""
+        whole, part = self.place.text, text_of(e)
+        start = whole.find(part)
+        if start < 0:
+            start, part = 0, whole
+        return Loc(self.place.filename, self.place.function, 1, start, start + len(part), whole)
+
+    # ----------------------------------------------------------------------------------------- arguments
+
+    def bind(self, pattern: Pattern, given: Any, label: str) -> None:
+        """Give the symbols of a pattern their values."""
+        match pattern:
+            case Number(symbol):
+                if not isinstance(given, Value):
+                    raise ShapeError(f"argument {label} is a {type(given).__name__}, and {symbol} stands for a number")
+                if isinstance(given.ty, Array) and not given.shape:
+                    given = memory.load(given, region=())
+                self.scopes[0][symbol] = self._as_float(given)
+            case Vector(items):
+                self._bind_vector(items, given, label)
+            case Whole(symbol, shape):
+                if not isinstance(given, Value) or not isinstance(given.ty, Array):
+                    raise ShapeError(f"argument {label} stands for an array", hint=f"pass np.asarray({label}).")
+                if shape is not None:
+                    if given.rank != len(shape):
+                        raise ShapeError(f"argument {label} has {given.rank} axes, and {symbol} has shape {shape}")
+                    for axis, n in enumerate(shape):
+                        self._require_size(given, axis, n, label)
+                self.scopes[0][symbol] = self._as_float(given)
+
+    def _bind_vector(self, items: Sequence[Pattern], given: Any, label: str) -> None:
+        if isinstance(given, tuple | list):
+            if len(given) != len(items):
+                raise ShapeError(f"argument {label} has {len(given)} items; the expression takes {len(items)}")
+            for k, (item, part) in enumerate(zip(items, given, strict=True)):
+                self.bind(item, part, f"{label}[{k}]")
+            return
+        if not isinstance(given, Value) or not given.rank:
+            raise ShapeError(f"argument {label} stands for {len(items)} numbers", hint="pass an array, tuple or list.")
+        self._require_size(given, 0, len(items), label)
+        for k, item in enumerate(items):
+            if given.rank == 1:
+                part = memory.load(given, region=(At(k),))
+            else:
+                part = memory.make_index(given, (At(k), *(FULL,) * (given.rank - 1)))
+            if isinstance(item, Number) and given.rank == 1 and not part.name:
+                part.name = identifier(str(item.symbol))
+            self.bind(item, part, f"{label}[{k}]")
+
+    def _require_size(self, x: Value, axis: int, n: int, label: str) -> None:
+        size = x.shape[axis]
+        message = f"argument {label} has another size than {n} along axis {axis}"
+        if isinstance(size, int):
+            if size != n:
+                raise ShapeError(message)
+            return
+        enough = self.builder.emit("eq", (memory.dim(x, axis=axis), n))
+        self.builder.emit("check", (enough,), error="ShapeError", message=message)
+
+    def _as_float(self, x: Value) -> Value:
+        """Integers stand for real numbers; booleans stay."""
+        if is_inexact(x.ty) or x.dtype == "bool":
+            return x
+        made = convert(x, "float64", isinstance(x.ty, Scalar) and x.ty.weak)
+        made.name = x.name
+        return made
+
+    # ------------------------------------------------------------------------------------------- results
+
+    def structure(self, expression: Any) -> Any:
+        """Values of an expression, in its structure."""
+        if isinstance(expression, dict | sympy.Dict):
+            return {_key(k): self.structure(item) for k, item in expression.items()}
+        if isinstance(expression, list):
+            return [self.structure(item) for item in expression]
+        if isinstance(expression, tuple) and hasattr(expression, "_make"):
+            return type(expression)._make(self.structure(item) for item in expression)
+        if isinstance(expression, tuple | sympy.Tuple):
+            return tuple(self.structure(item) for item in expression)
+        if isinstance(expression, sympy.MatrixBase | sympy.NDimArray):
+            return self._matrix(expression)
+        return self.value(sympy.sympify(expression, strict=True))
+
+    def _matrix(self, matrix: Any) -> Value:
+        """An array of the shape of a matrix."""
+        shape = tuple(int(n) for n in matrix.shape)
+        if isinstance(matrix, sympy.MatrixBase):
+            entries = [matrix[i, j] for i in range(shape[0]) for j in range(shape[1])]
+        else:
+            entries = list(sympy.flatten(matrix.tolist())) if shape else [matrix[()]]
+        values = [self.as_result(self.value(e)) for e in entries]
+        if any(v.rank for v in values):
+            self.refuse(
+                matrix, "a matrix of arrays cannot be built", "its symbols stand for arrays in this call.",
+                "pass numbers, or call it once for each of them.",
+            )
+        dtype = promote_dtypes(tuple(v.ty for v in values)).dtype if values else "float64"  # type: ignore[misc]
+        values = [convert(v, dtype) for v in values]
+        return array_of(*values, shape=shape, type=Array(dtype, shape))  # type: ignore[no-any-return]
+
+    def as_result(self, x: Value) -> Value:
+        """An integer constant as the real number that it is."""
+        return self._as_float(x)
+
+    # ----------------------------------------------------------------------------------------- expressions
+
+    def _known(self, e: Any) -> Any:
+        for scope in reversed(self.scopes):
+            found = scope.get(e)
+            if found is not None:
+                return found
+        return None
+
+    def value(self, expression: Any) -> Value:
+        """The value of an expression. Depth is no limit: what is left to do is kept on a stack of its own."""
+        waiting: list[tuple[Any, Sequence[Any], Make] | Any] = [(expression, None, None)]
+        while waiting:
+            e, parts, make = waiting[-1]
+            if self._known(e) is not None:
+                waiting.pop()
+                continue
+            if parts is None:
+                parts, make = self._parts(e)
+                waiting[-1] = (e, parts, make)
+            missing = [p for p in parts if self._known(p) is None]
+            if missing:
+                waiting += [(p, None, None) for p in reversed(missing)]
+                continue
+            waiting.pop()
+            with self.builder.at(self.place):
+                self.scopes[-1][e] = make(*(self._known(p) for p in parts))
+        return self._known(expression)  # type: ignore[no-any-return]
+
+    def _parts(self, e: Any) -> tuple[Sequence[Any], Make]:
+        """The subexpressions that are needed whatever happens, and what to do with their values."""
+        name = type(e).__name__
+        rule = _RULES.get(name)
+        if rule is not None:
+            return rule(self, e)
+        if e.is_Number or isinstance(e, sympy.NumberSymbol | BooleanTrue | BooleanFalse):
+            return self._constant(e)
+        rewritten = _REWRITES.get(name)
+        if rewritten is not None:
+            return (rewritten(*e.args),), lambda x: x
+        op = _OPS.get(name)
+        if op is not None and len(e.args) == len(op.operands):
+            return e.args, lambda *xs: op(*(self._as_float(x) for x in xs))
+        return self._refuse_class(e)
+
+    def _refuse_class(self, e: Any) -> NoReturn:
+        if isinstance(e, sympy.Symbol | sympy.MatrixSymbol | sympy.IndexedBase):
+            self.refuse(
+                e, f"the symbol {e} is not among the arguments", hint=f"add it to the arguments, or expr.subs({e}, …)."
+            )
+        if isinstance(e, sympy.Derivative | sympy.Integral | sympy.Limit | sympy.Subs):
+            also = "; gradc.grad gives derivatives" if isinstance(e, sympy.Derivative) else ""
+            self.refuse(
+                e, f"an unevaluated {type(e).__name__} has no value", "gradc compiles what can be computed directly.",
+                f"call .doit() on the expression first{also}.",
+            )
+        if isinstance(e, AppliedUndef):
+            self.refuse(
+                e, f"the function {e.func} is not known", "it is an undefined function of SymPy.",
+                f"add {e} to the arguments, or substitute an expression for it.",
+            )
+        self.refuse(
+            e, f"{type(e).__name__} has no rule", "gradc has no op for this function of SymPy.",
+            "rewrite it by elementary functions: expr.rewrite(…), expr.doit().",
+        )
+
+    def _constant(self, e: Any) -> tuple[Sequence[Any], Make]:
+        if isinstance(e, BooleanTrue | BooleanFalse):
+            number: Any = bool(e)
+        elif e.is_Integer and abs(int(e)) < 2**53:
+            number = int(e)
+        elif e.is_Rational:
+            number = int(e.p) / int(e.q)
+        else:
+            number = float(e)
+        return (), lambda: self.builder.const(number)
+
+    # -------------------------------------------------------------------------------------------- rules
+
+    def _add(self, e: Any) -> tuple[Sequence[Any], Make]:
+        positive = [t for t in e.args if not _is_negative(t)]
+        negative = [-t for t in e.args if _is_negative(t)]
+
+        def make(*values: Value) -> Value:
+            plus, minus = values[: len(positive)], values[len(positive) :]
+            total = plus[0] if plus else -minus[0]
+            for v in plus[1:]:
+                total = total + v
+            for v in minus if plus else minus[1:]:
+                total = total - v
+            return total
+
+        return (*positive, *negative), make
+
+    def _mul(self, e: Any) -> tuple[Sequence[Any], Make]:
+        coefficient, above, below = sympy.S.One, [], []
+        for factor in e.args:
+            if factor.is_Rational:
+                coefficient = coefficient * factor
+            elif factor.is_Pow and factor.exp.is_Rational and factor.exp.is_negative:
+                below.append(factor.base if factor.exp == -1 else sympy.Pow(factor.base, -factor.exp))
+            else:
+                above.append(factor)
+        negative = bool(coefficient.is_negative)
+        coefficient = abs(coefficient)
+        if coefficient.p == 1 and coefficient.q != 1:
+            below.append(coefficient.q if isinstance(coefficient.q, sympy.Basic) else sympy.Integer(coefficient.q))
+        elif coefficient != 1 or not above:
+            above.insert(0, coefficient)
+
+        def make(*values: Value) -> Value:
+            product = values[0]
+            for v in values[1 : len(above)]:
+                product = product * v
+            if len(values) > len(above):
+                divisor = values[len(above)]
+                for v in values[len(above) + 1 :]:
+                    divisor = divisor * v
+                product = self._as_float(product) / divisor
+            return -product if negative else product
+
+        return (*above, *below), make
+
+    def _pow(self, e: Any) -> tuple[Sequence[Any], Make]:
+        base, exponent = e.base, e.exp
+        if exponent == sympy.S.Half:
+            return (base,), lambda x: self.builder.emit("sqrt", (self._as_float(x),))
+        if exponent.is_Rational and exponent.is_negative:
+            inverse = base if exponent == -1 else sympy.Pow(base, -exponent)
+            return (inverse,), lambda x: 1.0 / self._as_float(x)
+        return (base, exponent), lambda x, y: self._as_float(x) ** y
+
+    def _exponential(self, e: Any) -> tuple[Sequence[Any], Make]:
+        return (e.args[0],), lambda x: self.builder.emit("exp", (self._as_float(x),))
+
+    def _fold(self, e: Any) -> tuple[Sequence[Any], Make]:
+        """A function of two operands on any number of them."""
+        op = _OPS[type(e).__name__]
+
+        def make(*values: Value) -> Value:
+            total = values[0]
+            for v in values[1:]:
+                total = op(total, v)
+            return total
+
+        return e.args, make
+
+    def _log(self, e: Any) -> tuple[Sequence[Any], Make]:
+        if len(e.args) == 2:
+            return (sympy.log(e.args[0]), sympy.log(e.args[1])), lambda x, y: x / y
+        return e.args, lambda x: self.builder.emit("log", (self._as_float(x),))
+
+    def _heaviside(self, e: Any) -> tuple[Sequence[Any], Make]:
+        at_zero = e.args[1] if len(e.args) > 1 else sympy.S.Half
+
+        def make(x: Value, h: Value) -> Value:
+            where, eq, gt = TABLE["where"], TABLE["eq"], TABLE["gt"]
+            return where(eq(x, 0), self._as_float(h), where(gt(x, 0), 1.0, 0.0))  # type: ignore[no-any-return]
+
+        return (e.args[0], at_zero), make
+
+    def _sinc(self, e: Any) -> tuple[Sequence[Any], Make]:
+        def make(x: Value) -> Value:
+            where, eq = TABLE["where"], TABLE["eq"]
+            x = self._as_float(x)
+            # x**2/6 keeps the second derivative at 0, where sin(x)/x is 0/0.
+            other = where(eq(x, 0), 1.0, x)
+            return where(eq(x, 0), 1.0 - x * x / 6.0, TABLE["sin"](other) / other)  # type: ignore[no-any-return]
+
+        return e.args, make
+
+    def _polygamma(self, e: Any) -> tuple[Sequence[Any], Make]:
+        n, x = e.args
+        if not n.is_Integer or n < 0:
+            self.refuse(e, f"polygamma of order {n} has no rule", "the order must be a number.")
+        if n == 0:
+            return (x,), lambda v: TABLE["digamma"](self._as_float(v))
+        return (x,), lambda v: TABLE["polygamma"](self._as_float(v), n=int(n))
+
+    def _kronecker(self, e: Any) -> tuple[Sequence[Any], Make]:
+        return e.args[:2], lambda i, j: TABLE["where"](TABLE["eq"](i, j), 1.0, 0.0)
+
+    def _imaginary(self, e: Any) -> tuple[Sequence[Any], Make]:
+        return (), lambda: self.builder.const(1j)
+
+    def _not_a_number(self, e: Any) -> tuple[Sequence[Any], Make]:
+        return (), lambda: self.builder.const(float("nan"))
+
+    def _unwrapped(self, e: Any) -> tuple[Sequence[Any], Make]:
+        return e.args[:1], lambda x: x
+
+    # --------------------------------------------------------------------------------- branches and loops
+
+    def _piecewise(self, e: Any) -> tuple[Sequence[Any], Make]:
+        return (e.args[0].cond,), lambda cond: self._choice(cond, e.args)
+
+    def _choice(self, cond: Value, pairs: Sequence[Any]) -> Value:
+        """The first expression whose condition holds; NaN where none does."""
+        rest = pairs[1:]
+        first = pairs[0]
+        if first.cond == sympy.true:
+            return self._as_float(self.value(first.expr))
+
+        def then() -> Value:
+            return self._as_float(self.value(first.expr))
+
+        def otherwise() -> Value:
+            if not rest:
+                return self.builder.const(float("nan"))
+            return self._choice(self.value(rest[0].cond), rest)
+
+        return self._either(cond, then, otherwise)
+
+    def _either(self, cond: Value, then: Callable[[], Value], otherwise: Callable[[], Value]) -> Value:
+        if isinstance(cond.ty, Scalar):
+            made = [self._in_block(then), self._in_block(otherwise)]
+            types = [value.ty for _, value in made]
+            if all(isinstance(ty, Scalar) for ty in types):
+                ty = _common([t for t in types if isinstance(t, Scalar)])
+                for block, value in made:
+                    with self.builder.into(block):
+                        block.yields = [convert(value, ty.dtype, ty.weak)]
+                return self.builder.control("if", (cond,), [block for block, _ in made], [ty])[0]
+        # Some symbols stand for arrays: both sides are computed, and the side not taken has no derivative.
+        return TABLE["where"](cond, then(), otherwise())  # type: ignore[no-any-return]
+
+    def _in_block(self, run: Callable[[], Value]) -> tuple[Block, Value]:
+        self.scopes.append({})
+        try:
+            with self.builder.into(Block()) as block:
+                return block, run()
+        finally:
+            self.scopes.pop()
+
+    def _ite(self, e: Any) -> tuple[Sequence[Any], Make]:
+        cond, a, b = e.args
+        return (cond,), lambda c: self._either(c, lambda: self.value(a), lambda: self.value(b))
+
+    def _repeated(self, e: Any) -> tuple[Sequence[Any], Make]:
+        """A sum or product: a loop over its innermost index around the loops of the others."""
+        return (), lambda: self._loop(e, e.function, list(e.limits))
+
+    def _loop(self, e: Any, term: Any, limits: list[Any]) -> Value:
+        index, low, high = limits[-1] if len(limits[-1]) == 3 else self.refuse(
+            e, f"{type(e).__name__} without limits has no value", hint="give it concrete limits: (i, 0, n)."
+        )
+        is_sum = isinstance(e, sympy.Sum)
+        start, stop = self.index(low, e), self.index(high + 1, e)
+        fresh = sympy.Dummy(str(index), integer=True)
+        inner = [limit.xreplace({index: fresh}) for limit in limits[:-1]]
+        term = term.xreplace({index: fresh})
+        counter = Value(WEAK_INT, identifier(str(index)))
+        self.scopes.append({})
+        try:
+            with self.builder.into(Block(params=[counter])) as body:
+                self.indices[fresh] = counter
+                part = self._as_float(self._loop(e, term, inner) if inner else self.value(term))
+                if not isinstance(part.ty, Scalar):
+                    self.refuse(e, "a sum over arrays has no rule", hint="call .doit() on the expression first.")
+                total = Value(part.ty, "total" if is_sum else "product")
+                body.params.append(total)
+                body.yields = [total + part if is_sum else total * part]
+        finally:
+            self.scopes.pop()
+            self.indices.pop(fresh, None)
+        first = 0 if is_sum else 1
+        init = self.builder.const(float(first) if part.ty.weak else np.dtype(part.dtype).type(first))
+        operands = (start, stop, 1, init)
+        (made,) = self.builder.control("for", operands, [body], [part.ty], reversed=False, exits=False)
+        return made
+
+    def index(self, e: Any, whole: Any) -> Value | int:
+        """An integer expression of loop indices, as positions and limits are."""
+        if e.is_Integer:
+            return int(e)
+        if e in self.indices:
+            return self.indices[e]
+        if e.is_Add or e.is_Mul:
+            parts = [self.index(part, whole) for part in e.args]
+            total: Any = parts[0]
+            for part in parts[1:]:
+                total = total + part if e.is_Add else total * part
+            return total  # type: ignore[no-any-return]
+        return self.refuse(
+            whole, f"{e} is not known when the expression is compiled",
+            "limits and positions are integers, and sums and products of loop indices.",
+            f"substitute a number for {e}.",
+        )
+
+    def _symbol(self, e: Any) -> tuple[Sequence[Any], Make]:
+        counter = self.indices.get(e)
+        if counter is None:
+            self._refuse_class(e)
+        return (), lambda: convert(counter, "float64", weak=True)
+
+    def _element(self, e: Any) -> tuple[Sequence[Any], Make]:
+        """x[i, j] of an IndexedBase or MatrixSymbol."""
+        base, places = (e.base, e.indices) if isinstance(e, sympy.Indexed) else (e.args[0], e.args[1:])
+
+        def make(x: Value) -> Value:
+            if x.rank != len(places):
+                raise ShapeError(f"{base} has {x.rank} axes in this call, and {e} has {len(places)} indices")
+            positions = [self.index(p, e) for p in places]
+            operands: list[Value] = []
+            region: list[At] = []
+            for axis, position in enumerate(positions):
+                self._check_position(e, base, x, axis, position)
+                if isinstance(position, int):
+                    region.append(At(position))
+                else:
+                    region.append(At(Arg(len(operands))))
+                    operands.append(position)
+            return memory.load(x, *operands, region=tuple(region))  # type: ignore[no-any-return]
+
+        if self._known(base) is None:
+            self._refuse_class(base)
+        return (base,), make
+
+    def _check_position(self, e: Any, base: Any, x: Value, axis: int, position: Value | int) -> None:
+        if isinstance(position, int):
+            if position < 0:
+                self.refuse(e, f"{e} has a negative index")
+            if isinstance(base, sympy.MatrixSymbol) or (base, axis, position) in self.in_bounds:
+                return
+            self.in_bounds |= {(base, axis, k) for k in range(position + 1)} if len(self.scopes) == 1 else set()
+        lt, both = TABLE["lt"], TABLE["logical_and"]
+        inside = lt(position, memory.dim(x, axis=axis))
+        if isinstance(position, Value):
+            inside = both(inside, TABLE["ge"](position, 0))
+        message = f"{e}: the index is out of range along axis {axis}"
+        self.builder.emit("check", (inside,), error="IndexError", message=message)
+
+    # ---------------------------------------------------------------------------------------- matrices
+
+    def _matmul(self, e: Any) -> tuple[Sequence[Any], Make]:
+        def make(*values: Value) -> Value:
+            product = values[0]
+            for v in values[1:]:
+                product = product @ v if product.rank and v.rank else product * v
+            return product
+
+        return e.args, make
+
+    def _matadd(self, e: Any) -> tuple[Sequence[Any], Make]:
+        def make(*values: Value) -> Value:
+            total = values[0]
+            for v in values[1:]:
+                total = total + v
+            return total
+
+        return e.args, make
+
+    def _hadamard(self, e: Any) -> tuple[Sequence[Any], Make]:
+        def make(*values: Value) -> Value:
+            total = values[0]
+            for v in values[1:]:
+                total = total * v
+            return total
+
+        return e.args, make
+
+    def _transposed(self, e: Any) -> tuple[Sequence[Any], Make]:
+        return e.args[:1], lambda x: memory.copy(TABLE["transpose"](x, perm=(1, 0)))
+
+    def _trace(self, e: Any) -> tuple[Sequence[Any], Make]:
+        size = int(e.args[0].shape[0])
+
+        def make(x: Value) -> Value:
+            total = memory.load(x, region=(At(0), At(0)))
+            for k in range(1, size):
+                total = total + memory.load(x, region=(At(k), At(k)))
+            return total  # type: ignore[no-any-return]
+
+        return e.args[:1], make
+
+    def _determinant(self, e: Any) -> tuple[Sequence[Any], Make]:
+        return e.args[:1], lambda x: TABLE["det"](x)
+
+    def _inverse(self, e: Any) -> tuple[Sequence[Any], Make]:
+        return e.args[:1], inverse
+
+    def _explicit(self, e: Any) -> tuple[Sequence[Any], Make]:
+        return (), lambda: self._matrix(e)
+
+
+def _key(key: Any) -> Any:
+    """A key of a dict of expressions as Python's: symbols by their names."""
+    if isinstance(key, sympy.Basic):
+        return int(key) if key.is_Integer else str(key)
+    return key
+
+
+def _common(types: Sequence[Scalar]) -> Scalar:
+    """The type of a scalar that is one of several; Python numbers only where all are."""
+    dtype = promote_dtypes(tuple(types)).dtype
+    return Scalar(dtype, all(t.weak for t in types))
+
+
+def _is_negative(term: Any) -> bool:
+    number = term.args[0] if term.is_Mul else term
+    return bool(number.is_Number and number.is_negative)
+
+
+def _beta(x: Any, y: Any) -> Any:
+    return sympy.gamma(x) * sympy.gamma(y) / sympy.gamma(x + y)
+
+
+# Functions that are others in disguise, by the name of their class.
+_REWRITES: Mapping[str, Callable[..., Any]] = {
+    "cot": lambda x: 1 / sympy.tan(x),
+    "sec": lambda x: 1 / sympy.cos(x),
+    "csc": lambda x: 1 / sympy.sin(x),
+    "acot": lambda x: sympy.atan(1 / x),
+    "asec": lambda x: sympy.acos(1 / x),
+    "acsc": lambda x: sympy.asin(1 / x),
+    "coth": lambda x: 1 / sympy.tanh(x),
+    "sech": lambda x: 1 / sympy.cosh(x),
+    "csch": lambda x: 1 / sympy.sinh(x),
+    "acoth": lambda x: sympy.atanh(1 / x),
+    "asech": lambda x: sympy.acosh(1 / x),
+    "acsch": lambda x: sympy.asinh(1 / x),
+    "frac": lambda x: x - sympy.floor(x),
+    "factorial": lambda x: sympy.gamma(x + 1),
+    "binomial": lambda n, k: sympy.gamma(n + 1) / (sympy.gamma(k + 1) * sympy.gamma(n - k + 1)),
+    "RisingFactorial": lambda x, n: sympy.gamma(x + n) / sympy.gamma(x),
+    "beta": lambda x, y=None: _beta(x, x if y is None else y),
+    "Implies": lambda p, q: sympy.Or(sympy.Not(p), q),
+    "Nand": lambda *xs: sympy.Not(sympy.And(*xs)),
+    "Nor": lambda *xs: sympy.Not(sympy.Or(*xs)),
+    "Equivalent": lambda *xs: sympy.And(*(sympy.Not(sympy.Xor(a, b)) for a, b in itertools.pairwise(xs))),
+    "log10": lambda x: sympy.log(x) / sympy.log(10),
+    "HadamardPower": lambda x, n: sympy.HadamardProduct(*[x] * int(n)),
+    "MatPow": lambda x, n: sympy.MatMul(*[x] * int(n)) if n > 0 else sympy.Inverse(x),
+}
+_OPS = {op.sympy: op for op in TABLE.values() if op.sympy} | {
+    "Mod": TABLE["mod"], "log1p": TABLE["log1p"], "expm1": TABLE["expm1"], "exp2": TABLE["exp2"],
+    "log2": TABLE["log2"], "hypot": TABLE["hypot"], "Xor": TABLE["logical_xor"],
+}  # fmt: skip
+_RULES: dict[str, Callable[[Expression, Any], tuple[Sequence[Any], Make]]] = {
+    "Add": Expression._add,
+    "Mul": Expression._mul,
+    "Pow": Expression._pow,
+    "exp": Expression._exponential,
+    "log": Expression._log,
+    "Max": Expression._fold,
+    "Min": Expression._fold,
+    "And": Expression._fold,
+    "Or": Expression._fold,
+    "Xor": Expression._fold,
+    "Heaviside": Expression._heaviside,
+    "sinc": Expression._sinc,
+    "polygamma": Expression._polygamma,
+    "KroneckerDelta": Expression._kronecker,
+    "ImaginaryUnit": Expression._imaginary,
+    "NaN": Expression._not_a_number,
+    "UnevaluatedExpr": Expression._unwrapped,
+    "Piecewise": Expression._piecewise,
+    "ITE": Expression._ite,
+    "Sum": Expression._repeated,
+    "Product": Expression._repeated,
+    "Symbol": Expression._symbol,
+    "Dummy": Expression._symbol,
+    "Indexed": Expression._element,
+    "MatrixElement": Expression._element,
+    "MatMul": Expression._matmul,
+    "MatAdd": Expression._matadd,
+    "HadamardProduct": Expression._hadamard,
+    "Transpose": Expression._transposed,
+    "Trace": Expression._trace,
+    "Determinant": Expression._determinant,
+    "Inverse": Expression._inverse,
+    "ImmutableDenseMatrix": Expression._explicit,
+}
