@@ -61,6 +61,7 @@ class Primals:
         self.builder = builder
         self.structure = structure
         self.plan = plan
+        self.tapes: list[Tape] = []
 
     # ------------------------------------------------------------------------------------ forward sweep
 
@@ -293,6 +294,7 @@ class Primals:
         sweep.target.nodes[at:at] = before.nodes
         tape = Tape(storage, item, tuple(loops) if dense else None)
         sweep.tapes[key or value] = tape
+        self.tapes.append(tape)
         # Where the value is complete: after its node; at the end of the block for a buffer that the block writes into.
         target = sweep.blocks[home]
         writing = Block()

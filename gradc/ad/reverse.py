@@ -30,7 +30,7 @@ from gradc.ad.structure import Structure
 from gradc.errors import DTypeError
 from gradc.ir.effects import roots, written_params
 from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
-from gradc.ir.types import Array, Scalar, Type, is_inexact
+from gradc.ir.types import Array, Scalar, Size, Type, add_sizes, is_inexact
 from gradc.ops import memory
 
 
@@ -183,7 +183,17 @@ class Reverser(ControlAdjoints):
 
     def _describe(self) -> dict[str, Any]:
         taped = [v.name or "a value" for v, p in self.plan.provision.items() if p == "tape"]
-        return {"taped": taped, "saved_writes": len(self.plan.saved), "joint": len(self.plan.joint)}
+        sizes = [tape.size_in_bytes() for tape in self.tapes]
+        total: Size = 0
+        for size in sizes:
+            total = total if size is None else add_sizes(total, size)
+        return {
+            "taped": taped,
+            "saved_writes": len(self.plan.saved),
+            "joint": len(self.plan.joint),
+            "tape bytes": total,
+            "growing tapes": sum(size is None for size in sizes),
+        }
 
 
 def _ct_type(ty: Type) -> Type:

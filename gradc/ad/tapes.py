@@ -10,11 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from gradc.ir.builder import Builder
 from gradc.ir.nodes import Block, Node, Value, walk_blocks
 from gradc.ir.opdef import TABLE
 from gradc.ir.region import FULL, Arg, At, Region
-from gradc.ir.types import Array, Atom, Scalar, Size, size_variables
+from gradc.ir.types import (
+    Array,
+    Atom,
+    Scalar,
+    Size,
+    clamp_size,
+    multiply_sizes,
+    product_of_sizes,
+    size_variables,
+    subtract_sizes,
+)
 from gradc.ops import memory
 
 
@@ -25,6 +37,13 @@ class Tape:
     storage: Value
     item: Scalar | Array
     loops: tuple[Node, ...] | None
+
+    def size_in_bytes(self) -> Size | None:
+        """Size of a dense tape; None for a stack, whose length is known at run time only."""
+        ty = self.storage.ty
+        if not isinstance(ty, Array):
+            return None
+        return multiply_sizes(product_of_sizes(ty.shape), np.dtype(ty.dtype).itemsize)
 
     def write(self, value: Value, counters: Sequence[Value], builder: Builder) -> None:
         """Put `value` on the tape, at the place that the loop counters name."""
@@ -119,11 +138,12 @@ def _one_variable(size: Size) -> str | None:
 def trip_count(start: Value, stop: Value, step: Value, builder: Builder) -> Value:
     """Number of iterations of range(start, stop, step)."""
     known_step = _literal(step)
-    if known_step == 1:
-        span = stop if _literal(start) == 0 else stop - start
-        return builder.emit("maximum", (span, 0))  # type: ignore[no-any-return]
-    if known_step == -1:
-        return builder.emit("maximum", (start - stop, 0))  # type: ignore[no-any-return]
+    if known_step in (1, -1):
+        low, high = (start, stop) if known_step == 1 else (stop, start)
+        span = high if _literal(low) == 0 else high - low
+        total: Value = builder.emit("maximum", (span, 0))
+        total.size = clamp_size(subtract_sizes(builder.size_of(high), builder.size_of(low)))
+        return total
     count = (stop - start) // step
     exact = builder.emit("eq", ((stop - start) % step, 0))
     count = count + builder.emit("where", (exact, 0, 1))
