@@ -1,0 +1,282 @@
+"""Expressions of SymPy and strings: against SymPy's own numbers and derivatives, and what they refuse."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy as sp
+
+import gradc
+from gradc.ad.forward import jvp
+from gradc.ad.reverse import reverse
+from gradc.ir.interp import run
+from gradc.ir.tree import flatten, unflatten
+from gradc.ir.verifier import verify
+from gradc.runtime.lambdify import expression_of
+
+x, y, z = sp.symbols("x y z", real=True)
+i, j = sp.symbols("i j", integer=True)
+
+
+def evaluate(args: Any, expression: Any, *values: Any) -> Any:
+    """The value by the interpreter, from verified IR."""
+    made = expression_of(args, expression)
+    verify(made.__gradc_program__(values).func) if not hasattr(made, "function") else None
+    return made(*values)
+
+
+# thirty functions of two variables, with a point where they are smooth
+FUNCTIONS = [
+    (x**3 * y**2 - x / y, 1.3, 0.7),
+    (sp.sin(x * y) + sp.cos(x) * y, 0.4, 1.2),
+    (sp.tan(x) * sp.cot(y), 0.5, 0.8),
+    (sp.exp(-(x**2) - y**2), 0.3, -0.6),
+    (sp.log(x**2 + y**2 + 1), 0.9, -0.2),
+    (sp.sqrt(x * y + 2), 0.7, 1.9),
+    (x**y, 1.7, 2.3),
+    (sp.Rational(2, 3) * x ** sp.Rational(5, 2) / (1 + y), 1.1, 0.4),
+    (sp.asin(x * y), 0.4, 0.6),
+    (sp.acos(x) * y, 0.2, 1.5),
+    (sp.atan(x / y), 0.8, -1.1),
+    (sp.atan2(y, x), 0.8, -1.1),
+    (sp.sinh(x) * sp.cosh(y), 0.5, 0.3),
+    (sp.tanh(x * y - 1), 1.2, 0.9),
+    (sp.asinh(x + y), 0.1, 0.4),
+    (sp.acosh(x * y), 2.0, 1.4),
+    (sp.atanh(x * y), 0.3, 0.5),
+    (sp.sec(x) + sp.csc(y), 0.6, 0.9),
+    (sp.sech(x) * sp.csch(y), 0.6, 0.9),
+    (sp.acot(x) * sp.acsc(y), 1.4, 2.2),
+    (sp.erf(x) * sp.erfc(y), 0.5, 0.2),
+    (sp.gamma(x) / y, 2.3, 1.1),
+    (sp.loggamma(x * y), 1.4, 1.8),
+    (sp.digamma(x) * y**2, 2.1, 0.6),
+    (sp.beta(x, y), 1.6, 2.4),
+    (sp.Abs(x) * sp.sign(y) * y, -0.7, -1.3),
+    (sp.Max(x, y, x * y) * x, 1.2, 1.5),
+    (sp.Min(x, y) ** 3 + sp.Heaviside(x - y) * y, 0.4, 0.9),
+    (sp.Piecewise((x**2 * y, x > y), (sp.sin(x) * y**3, True)), 0.2, 0.9),
+    (sp.exp(x * sp.sin(y)) / (1 + sp.exp(-x)), 0.4, 0.8),
+]
+
+
+def nested(func: Any, order: tuple[str, ...]) -> Any:
+    """The sum of the derivatives of a function of two numbers, taken once for each entry of `order`."""
+    for mode in order:
+        if mode == "rev":
+            func = reverse(func, [0, 1], keep_value=False)
+        else:
+            forward = jvp(func, [0, 1], keep_value=False)
+            func = along_ones(forward)
+        func = added(func)
+        verify(func)
+    return func
+
+
+def along_ones(func: Any) -> Any:
+    """The function with 1 for its last two parameters."""
+    from gradc.ir.builder import Builder
+    from gradc.ir.nodes import Block, clone_func
+    from gradc.runtime.ownership import substitute
+
+    func = clone_func(func)
+    builder = Builder(func, checks=False)
+    with builder, builder.into(Block()) as top:
+        ones = {id(p): builder.const(1.0) for p in func.params[2:]}
+    func.body.nodes[:0] = top.nodes
+    substitute(func, ones, len(top.nodes))
+    del func.body.params[2:]
+    return func
+
+
+def added(func: Any) -> Any:
+    """The function with the sum of its results."""
+    from gradc.ir.builder import Builder
+
+    with Builder(func, checks=False):
+        total = func.results[0]
+        for r in func.results[1:]:
+            total = total + r
+    func.body.yields = [total]
+    return func
+
+
+@pytest.mark.parametrize("k", range(len(FUNCTIONS)), ids=lambda k: str(FUNCTIONS[k][0]))
+def test_derivatives_to_order_three_agree_with_sympy(k: int) -> None:
+    expression, a, b = FUNCTIONS[k]
+    program = expression_of((x, y), expression).__gradc_program__((a, b))
+    wanted = expression
+    at = {x: sp.Float(a, 30), y: sp.Float(b, 30)}
+    for order in range(4):
+        number = float(sp.N(wanted.subs(at).doit()))
+        every = itertools.product(("fwd", "rev"), repeat=order)
+        for modes in every:
+            (value,) = run(nested(program.func, modes), [a, b])
+            assert math.isclose(value, number, rel_tol=1e-10, abs_tol=1e-10), (modes, value, number)
+        wanted = sp.diff(wanted, x) + sp.diff(wanted, y)
+
+
+# ------------------------------------------------------------------------------------------------- values
+
+
+def test_arguments_come_as_numbers_tuples_arrays_and_matrices() -> None:
+    matrix = sp.Matrix([[x, y * z], [z, 1]])
+    assert np.array_equal(evaluate([(x, y), z], matrix, np.array([1.0, 2.0]), 3.0), [[1, 6], [3, 1]])
+    assert evaluate([(x, (y, z))], {"a": x, "b": [y, z * 2]}, (1, (2, 3))) == {"a": 1.0, "b": [2.0, 6.0]}
+    assert evaluate([sp.Matrix([x, y])], x - y, np.array([3, 1])) == 2.0
+    assert evaluate("x y", x - y, 3.0, 1.0) == 2.0
+    assert evaluate(x, sp.Integer(3), 1.0) == 3.0
+
+
+def test_symbols_may_stand_for_arrays() -> None:
+    values = np.array([0.5, 2.0])
+    expression = sp.Piecewise((sp.sin(x), x < 1), (x**2, True))
+    assert np.allclose(evaluate(x, expression, values), [np.sin(0.5), 4.0])
+
+
+def test_sums_and_products_are_loops() -> None:
+    entries = sp.IndexedBase("X")
+    assert evaluate(entries, sp.Sum(entries[i] ** 2 * i, (i, 0, 3)), np.arange(4.0)) == 36.0
+    assert evaluate(x, sp.Sum(x * i * j, (j, 0, i), (i, 0, 3)), 1.0) == 25.0
+    assert evaluate(x, sp.Product(x + i, (i, 1, 4)), 1.0) == 120.0
+    with pytest.raises(IndexError):
+        evaluate(entries, sp.Sum(entries[i], (i, 0, 4)), np.arange(4.0))
+    with pytest.raises(IndexError):
+        evaluate(entries, entries[4], np.arange(4.0))
+
+
+def test_matrix_expressions_are_products_of_arrays() -> None:
+    a, b = sp.MatrixSymbol("A", 2, 2), sp.MatrixSymbol("b", 2, 1)
+    m, v = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[1.0], [-1.0]])
+    assert np.allclose(evaluate((a, b), 2 * a * b + b, m, v), 2 * m @ v + v)
+    assert np.allclose(evaluate((a, b), a.inv() * b, m, v), np.linalg.solve(m, v))
+    assert np.isclose(evaluate(a, a[0, 1] * sp.Trace(a) + sp.Determinant(a), m), 2 * 6 - 1)
+    assert np.allclose(evaluate(a, a.T, m), m.T)
+
+
+def test_names_that_python_does_not_have() -> None:
+    t = sp.Symbol("t")
+    angle = sp.Function("theta")(t)
+    symbols = [sp.Symbol("lambda"), sp.Symbol("x'"), sp.Dummy("x"), sp.Dummy("x"), angle, angle.diff(t), sp.Symbol("λ")]
+    made = gradc.lambdify(symbols, sum((k + 1) * s for k, s in enumerate(symbols)))
+    assert list(made._signature.parameters) == ["lambda_", "x_prime", "x", "x_", "theta", "theta_d", "λ"]
+    assert evaluate(symbols, sum((k + 1) * s for k, s in enumerate(symbols)), *[1] * 7) == 28.0
+
+
+def test_a_branch_that_is_not_taken_is_not_computed() -> None:
+    program = expression_of(x, sp.Piecewise((sp.log(x), x > 0), (x, True))).__gradc_program__((1.0,))
+    kinds = [node.op.name for node in program.func.body.nodes]
+    assert "if" in kinds and "log" not in kinds
+
+
+def test_common_subexpressions_are_computed_once() -> None:
+    s = sp.sin(x + y)
+    program = expression_of((x, y), [s**2, sp.exp(s), s * x]).__gradc_program__((1.0, 1.0))
+    assert [node.op.name for node in program.func.body.nodes].count("sin") == 1
+
+
+def test_deep_expressions_do_not_recurse() -> None:
+    deep = x
+    for _ in range(3000):
+        deep = sp.sin(deep, evaluate=False)
+    assert 0 < evaluate(x, deep, 0.5) < 0.1
+
+
+# ------------------------------------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    ("args", "expression", "words", "place"),
+    [
+        (x, x + y, "y is not among the arguments", "y"),
+        (x, sp.Derivative(sp.Function("f")(x), x), ".doit()", "Derivative"),
+        (x, 1 + sp.Integral(sp.sin(x) / x, x), ".doit()", "Integral"),
+        (x, x + sp.besselj(0, x), "besselj has no rule", "besselj"),
+        (x, sp.Function("f")(x) + 1, "not known", "f(x)"),
+        (x, sp.Sum(i, (i, 0, y)), "when the expression is compiled", "Sum"),
+        ("x", "x^2 + 1", "write ** for powers", "^2"),
+        ("x", "x + (1", "not an expression", "("),
+        ("x", "1 + __import__('os')", "not known", "__import__"),
+        ("x", "x.__class__", "does not belong", "x.__class__"),
+        ("x", "2 * x(3)", "cannot be called", "x("),
+        ("x", "x * yy", "not among the arguments", "yy"),
+        ("x", "(lambda: x)()", "not known", "lambda"),
+        ("x", "[x for _ in (1,)]", "does not belong", "[x for"),
+    ],
+)
+def test_refusals_show_the_expression(args: Any, expression: Any, words: str, place: str) -> None:
+    with pytest.raises(gradc.UnsupportedError) as caught:
+        expression_of(args, expression).__gradc_program__((1.0,))
+    message = str(caught.value)
+    assert words in message
+    lines = message.splitlines()
+    caret = next(k for k, line in enumerate(lines) if set(line.strip()) <= set("|^ ") and "^" in line)
+    assert lines[caret - 1][lines[caret].index("^") :].startswith(place)
+
+
+def test_arguments_that_do_not_fit() -> None:
+    with pytest.raises(gradc.ShapeError, match="another size than 2"):
+        evaluate([(x, y)], x, np.arange(3.0))
+    with pytest.raises(gradc.ShapeError, match="stands for 2 numbers"):
+        evaluate([(x, y)], x, 3.0)
+    with pytest.raises(gradc.UnsupportedError, match="twice"):
+        expression_of((x, x), x)
+    with pytest.raises(gradc.UnsupportedError, match="gradc.jit"):
+        expression_of((x,), math.sin)
+
+
+# -------------------------------------------------------------------------------------------------- strings
+
+
+def test_strings_are_python() -> None:
+    assert evaluate("x y", "max(x, y) + (x if x > y else y**2) + np.tanh(x) + pi", 1.0, 2.0) == pytest.approx(
+        2 + 4 + math.tanh(1.0) + math.pi
+    )
+    assert evaluate([("x", "y")], ("x + y", {"a": "x * y"}), np.array([1.0, 2.0])) == (3.0, {"a": 2.0})
+    assert evaluate((x, y), "x - y", 3.0, 1.0) == 2.0
+
+
+# ------------------------------------------------------------------------------------------------- compiled
+
+
+def test_compiled_expressions_are_objects_like_the_others() -> None:
+    made = gradc.lambdify((x, y), sp.sin(x * y))
+    assert repr(made) == "<gradc.lambdify(expression)>"
+    assert made(1.0, 2) == pytest.approx(math.sin(2))
+    assert "def expression_lambdify(x, y):" in made.source
+    again = pickle.loads(pickle.dumps(made))
+    assert again(1.0, 2) == made(1.0, 2)
+
+    def loop(v, a):
+        total = 0.0
+        for k in range(len(v)):
+            total += made(v[k], a)
+        return total
+
+    v = np.array([1.0, 2.0])
+    assert np.allclose(gradc.grad(loop)(v, 2.0), 2 * np.cos(2 * v), atol=1e-12)
+
+
+def test_hessian_of_an_expression_of_a_vector() -> None:
+    xs = sp.symbols("x0:4")
+    expression = sum(100 * (b - a**2) ** 2 + (1 - a) ** 2 for a, b in itertools.pairwise(xs))
+    point = np.array([0.3, -0.2, 0.8, 1.1])
+    wanted = sp.lambdify([xs], sp.hessian(expression, xs))(point)
+    assert np.allclose(gradc.hessian(gradc.lambdify([xs], expression))(point), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_strings_pickle_and_differentiate() -> None:
+    made = pickle.loads(pickle.dumps(gradc.lambdify("x, y", "x**2 * sin(y)")))
+    assert gradc.grad(made, "y")(2.0, 0.0) == 4.0
+
+
+def test_structure_of_results_is_kept() -> None:
+    made = expression_of(x, (x, [x * 2], {"a": sp.Matrix([x])}))
+    leaves, tree = flatten(made(2.0))
+    assert [np.asarray(leaf).tolist() for leaf in leaves] == [2.0, 4.0, [[2.0]]]
+    assert unflatten(tree, leaves)[2]["a"].shape == (1, 1)
