@@ -17,12 +17,20 @@ from tests.workloads import WORKLOADS
 
 @dataclass(frozen=True)
 class Case:
-    """A workload at one of its benchmark sizes; argnums None means every float argument."""
+    """A workload at one of its benchmark sizes, or at `shape`; argnums None means every float argument."""
 
     name: str
     size: str
     dtype: str = "float64"
     argnums: tuple[int, ...] | None = None
+    shape: tuple[int, ...] | None = None
+
+
+def growing(name: str, *shapes: tuple[int, ...]) -> tuple[Case, ...]:
+    """One workload at growing sizes."""
+    return tuple(
+        Case(name, "x".join(map(str, shape)), argnums=(0,) if name == "mlp" else None, shape=shape) for shape in shapes
+    )
 
 
 def cases(names: str, size: str = "S") -> tuple[Case, ...]:
@@ -58,13 +66,24 @@ TABLES: dict[str, tuple[str, tuple[Case, ...]]] = {
             "cavity_flow channel_flow hdiff nbody spmv arc_distance black_scholes"
         ),
     ),
+    "growth": (
+        "Growth with size, one workload of each class",
+        (*growing("k2mm", (100, 110, 120, 130), (200, 220, 240, 260), (400, 440, 480, 520)),
+         *growing("arc_distance", (1_000,), (10_000,), (100_000,)),
+         *growing("jacobi_2d", (50, 75), (50, 150), (50, 300)),
+         *growing("cavity_flow", (31, 31, 25, 5), (61, 61, 25, 5)),
+         *growing("cholesky", (50,), (100,), (200,)), *growing("durbin", (250,), (500,), (1000,)),
+         *growing("spmv", (1000, 1000, 2000), (4000, 4000, 8000), (16000, 16000, 32000)),
+         *growing("mlp", (32, 784, 256, 128, 10), (128, 784, 256, 128, 10), (512, 784, 256, 128, 10)),
+         *growing("gmm", (10, 25, 250), (10, 25, 1000)), *growing("lstm", (2, 256, 14), (2, 1024, 14))),
+    ),
 }  # fmt: skip
 
 
 def run_case(case: Case, peers: Sequence[str], budget: float) -> Row:
     """Prepare every peer, check that they agree, then time them in turns."""
     workload = WORKLOADS[case.name]
-    args = workload.args(workload.bench[case.size], case.dtype)
+    args = workload.args(case.shape or workload.bench[case.size], case.dtype)
     argnums = workload.argnums if case.argnums is None else case.argnums
     row = Row(case.name, workload.kind, case.size, case.dtype, peers=tuple(peers))
     calls: dict[str, Any] = {}
