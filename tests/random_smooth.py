@@ -39,13 +39,15 @@ class Maker:
         """The function."""
         with self.b:
             self.statements(statements, 0)
-            total = self.tamed(self.number())
+            # Where the result is linear in what loops and branches give, their reverse may run inside them.
+            linear = self.rng.random() < 0.5
+            total = self.number() * 1.5 if linear else self.tamed(self.number())
             for v in self.vectors[-3:]:
-                total = total + TABLE["sum"](v * self.tamed_array(v), axes=(0,), keepdims=False)
+                total = total + TABLE["sum"](v if linear else v * self.tamed_array(v), axes=(0,), keepdims=False)
             for v in self.matrices[-2:]:
-                total = total + TABLE["sum"](TABLE["sin"](v), axes=(0, 1), keepdims=False)
+                total = total + TABLE["sum"](v if linear else TABLE["sin"](v), axes=(0, 1), keepdims=False)
             for v in self.numbers[-3:]:
-                total = total + self.tamed(v)
+                total = total + (v * 0.7 if linear else self.tamed(v))
         self.func.body.yields = [total]
         return self.func
 
@@ -83,7 +85,7 @@ class Maker:
             getattr(self, f"do_{self.rng.choice(kinds)}")(depth)
 
     def do_number(self, depth: int) -> None:
-        op = self.rng.choice(["add", "sub", "mul", "mulsin", "square", "exp", "div"])
+        op = self.rng.choice(["add", "sub", "mul", "mulsin", "square", "exp", "div", "plain"])
         p, q = self.number(), self.number()
         if op == "mulsin":
             v = TABLE["sin"](p) * TABLE["cos"](q)
@@ -91,6 +93,8 @@ class Maker:
             v = TABLE["square"](self.tamed(p))
         elif op == "exp":
             v = TABLE["exp"](self.tamed(p))
+        elif op == "plain":
+            v = p + 0.5 * q
         elif op == "div":
             v = self.tamed(p) / (2.0 + TABLE["square"](q))
         else:
