@@ -12,7 +12,7 @@ outer loops while each `+=` keeps an inner loop of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -135,7 +135,7 @@ class _Schedule:
                 break
         if chosen is None:
             chosen = Group(unit.axes[0].size if loop else None, loop and unit.axes[0].summed)
-            at = len(self.groups) if loop or unit.emit is not None else lowest
+            at = len(self.groups) if loop or (unit.emit is not None and not unit.early) else lowest
             self.groups.insert(at, chosen)
             for k in range(at, len(self.groups)):
                 self.groups[k].position = k

@@ -34,10 +34,11 @@ from gradc.ir.ranges import nonnegative_positions
 from gradc.ir.types import Array, Scalar
 from gradc.lower.arrays import Ref, whole
 from gradc.lower.buffers import reuse
-from gradc.lower.fuse import Straight, Fuser
+from gradc.lower.fuse import Fuser, Straight
 from gradc.lower.inline import inline
-from gradc.lower.nodes import NodeLowering, StackRef
+from gradc.lower.nodes import NodeLowering
 from gradc.lower.scopes import Names, Scopes
+from gradc.lower.tapes import Tape
 from gradc.lower.units import READ, WRITE, Touch, Unit, names_in
 
 
@@ -54,7 +55,7 @@ class _Lowering(NodeLowering):
         super().__init__(names, Scopes(names))
         self.func = func
         self.from_front = nonnegative_positions(func)
-        self.escaping: set[Buffer] = set()
+        self.block_nodes: list[Node] = []
 
     def run(self) -> Kernel:
         params = [self._param(p) for p in self.func.params]
@@ -87,9 +88,11 @@ class _Lowering(NodeLowering):
         outer, self.units = self.units, []
         outer_local, self.local = self.local, set()
         outer_uses, self.last_use = self.last_use, _last_uses(block)
+        outer_nodes, self.block_nodes = self.block_nodes, block.nodes
         for k, node in enumerate(block.nodes):
             self.position_in_block = k
             self.node(node)
+        self.block_nodes = outer_nodes
         if results:
             self.results = self._results(block.yields)
         live = names_in([self.env[id(v)] for v in block.yields if not isinstance(v.ty, Array)])
@@ -139,6 +142,13 @@ class _Lowering(NodeLowering):
                     buffers |= touch.buffer.roots
             kept.append(unit)
         return kept[::-1]
+
+    def pushed_again(self, pop: Node) -> bool:
+        tape = pop.operands[0]
+        at = self.block_nodes.index(pop)
+        return any(
+            n.op.name == "push" and n.operands[0] is tape for after in self.block_nodes[at:] for n in nodes_inside(after)
+        )
 
     # --------------------------------------------------------------------------------------- storage
 
@@ -207,7 +217,7 @@ class _Lowering(NodeLowering):
             if isinstance(held, Ref):
                 self.escaping |= held.buffer.roots
                 unit.needs |= self.ref_names(held)
-            elif not isinstance(held, StackRef):
+            elif not isinstance(held, Tape):
                 unit.needs |= names_in([held])
         read = {r for block in node.blocks for r in buffers_read(block)}
         written = {r for block in node.blocks for r in buffers_written(block)}
@@ -220,7 +230,7 @@ class _Lowering(NodeLowering):
         for n in inner:
             if n.op.kind == "stack":
                 stack = self.env.get(id(n.operands[0])) if n.operands else None
-                if isinstance(stack, StackRef):
+                if isinstance(stack, Tape):
                     unit.effects.append(Touch(stack.data, None, WRITE))
                     unit.keep = True
         unit.effects.sort(key=lambda t: (t.buffer.name, t.mode))
@@ -342,6 +352,13 @@ class _Lowering(NodeLowering):
         loop.body.extend(self._loop_body(node, body, carried, trips))
         self.scopes.leave()
         return [*out, *scope.prelude, loop]
+
+
+def nodes_inside(node: Node) -> Iterator[Node]:
+    """A node and all nodes of its blocks."""
+    yield node
+    for block in node.blocks:
+        yield from walk_nodes(block)
 
 
 def _last_uses(block: Block) -> dict[Value, int]:

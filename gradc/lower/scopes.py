@@ -7,7 +7,7 @@ import keyword
 import re
 from dataclasses import dataclass, field
 
-from gradc.ir.loops import KERNEL_DTYPES, KERNEL_FUNCTIONS, Buffer, Int, Lin, Size, Stmt, Assign, Text, var
+from gradc.ir.loops import KERNEL_DTYPES, KERNEL_FUNCTIONS, Assign, Buffer, Int, Lin, Size, Stmt, Text, var
 from gradc.ir.types import Atom, Dim, size_variables, substitute_size
 from gradc.ir.types import Size as Dimension
 

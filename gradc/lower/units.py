@@ -6,7 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradc.ir.loops import Assign, Buffer, Expr, Fold, Index, Int, Lin, Load, Put, Stmt, Var, rebuild, rebuild_index, walk
+from gradc.ir.loops import (
+    Assign,
+    Buffer,
+    Expr,
+    Fold,
+    Index,
+    Int,
+    Lin,
+    Load,
+    Put,
+    Stmt,
+    Var,
+    rebuild,
+    rebuild_index,
+    walk,
+)
 from gradc.ir.types import Size
 
 READ, WRITE, ADD = "read", "write", "add"
@@ -50,6 +65,7 @@ class Unit:
     axes: remaining loops in order; body: statements of the innermost iteration, with "@k" in indices; folding: set
     where the unit reduces (body is then empty); emit: straight code made at emission, for everything else.
     effects: touches beyond those of the body. needs, makes: scalar variables. raises: ordered like a check.
+    early: straight code that should not stand between loops which could be one.
     starts: the unit that adds to the accumulators which this one starts.
     guarded: must not run before an earlier check. made: the buffer that the unit fills, where it does nothing else.
     """
@@ -66,6 +82,7 @@ class Unit:
     guarded: bool = True
     made: Buffer | None = None
     keep: bool = False
+    early: bool = False
     starts: Unit | None = None
     path: tuple[str, ...] = ()
     _touches: list[Touch] | None = None
