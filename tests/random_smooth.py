@@ -281,4 +281,106 @@ def sample_arguments(seed: int, n: int = 3) -> list:
     return [*arrays, float(rng.normal()), np.float64(rng.normal())]
 
 
-__all__ = ["BOOL", "random_smooth", "sample_arguments"]
+__all__ = ["BOOL", "random_accumulator", "random_smooth", "sample_arguments"]
+
+
+class Accumulator(Maker):
+    """Programs of loops and branches that mostly accumulate, so that their reverse can often run inside them."""
+
+    def make(self, statements: int) -> Func:
+        """The function."""
+        with self.b:
+            self.outputs = [self.named(memory.zeros_like(self.vectors[0])) for _ in range(2)]
+            self.locals: list[Value] = []
+            for _ in range(statements):
+                getattr(
+                    self, str(self.rng.choice(["do_sum_loop", "do_sum_loop", "do_choice", "do_number", "do_touch"]))
+                )(0)
+            total = self.number() * 1.5
+            for v in (*self.numbers[-4:], *self.numbers[:2]):
+                total = total + (v * 0.7 if self.rng.random() < 0.8 else self.tamed(v))
+            for v in (*self.outputs, self.vectors[0]):
+                w = v if self.rng.random() < 0.7 else TABLE["sin"](v)
+                total = total + TABLE["sum"](w, axes=(0,), keepdims=False)
+        self.func.body.yields = [total]
+        return self.func
+
+    def do_touch(self, depth: int) -> None:
+        """Change an outer array between loops."""
+        target = self.pick([*self.outputs, *self.vectors[:2]])
+        op = "accumulate" if self.rng.random() < 0.6 else "store"
+        TABLE[op](target, TABLE["tanh"](self.pick([*self.outputs, *self.vectors[:2]])))
+
+    def step(self, depth: int) -> None:
+        """One statement of a body."""
+        kind = str(self.rng.choice(["load", "exp", "exp", "number", "local", "output", "choice", "loop"]))
+        if kind == "load":
+            source = self.pick([*self.vectors[:2], *self.locals, *(self.outputs if self.rng.random() < 0.15 else [])])
+            self.numbers.append(TABLE["load"](source, self.index(), region=AT0))
+        elif kind == "exp":
+            self.numbers.append(self.named(TABLE["exp"](self.tamed(self.number()) * 0.7)))
+        elif kind == "number":
+            self.do_number(depth)
+        elif kind == "local":
+            made = memory.copy(self.pick(self.vectors[:2])) * self.number()
+            if self.rng.random() < 0.6:
+                TABLE["store_at"](made, TABLE["exp"](self.tamed(self.number())), self.index(), region=AT0)
+            self.locals.append(made)
+            self.numbers.append(TABLE["sum"](TABLE["tanh"](made), axes=(0,), keepdims=False))
+        elif kind == "output":
+            op = "accumulate_at" if self.rng.random() < 0.7 else "store_at"
+            TABLE[op](self.pick(self.outputs), self.number() * 1.1, self.index(), region=AT0)
+        elif depth < 3:
+            (self.do_choice if kind == "choice" else self.do_sum_loop)(depth)
+
+    def scope(self) -> tuple[int, ...]:
+        return len(self.numbers), len(self.vectors), len(self.matrices), len(self.indices), len(self.locals)
+
+    def leave(self, kept: tuple[int, ...]) -> None:
+        self.forget(kept[:4])
+        del self.locals[kept[4] :]
+
+    def do_choice(self, depth: int) -> None:
+        cond = TABLE["gt"](self.number(), 0.2)
+        blocks = []
+        for _ in range(2):
+            block = Block()
+            with self.b.into(block):
+                kept = self.scope()
+                for _ in range(self.rng.integers(0, 3)):
+                    self.step(depth + 1)
+                block.yields = [self.b.value(self.number() * np.float64(1.0)) for _ in range(2)]
+                self.leave(kept)
+            blocks.append(block)
+        self.numbers.extend(self.b.control("if", [cond], blocks, [FLOAT, FLOAT]))
+
+    def do_sum_loop(self, depth: int) -> None:
+        n = memory.size_value(self.func.params[0], 0)
+        count = int(self.rng.integers(1, 3))
+        inits = [self.b.const(np.float64(self.rng.choice([0.0, 0.5]))) for _ in range(count)]
+        if self.rng.random() < 0.3:
+            inits[0] = TABLE["cast"](self.number(), dtype="float64", weak=False)
+        block = Block(params=[Value(WEAK_INT, "i"), *(Value(FLOAT, f"s{k}") for k in range(count))])
+        with self.b.into(block):
+            kept = self.scope()
+            self.indices.append(block.params[0])
+            for _ in range(self.rng.integers(1, 5)):
+                self.step(depth + 1)
+            for param in block.params[1:]:
+                odd = self.rng.random()
+                term = self.number() * 0.4
+                if odd < 0.75:
+                    out = param + term if odd < 0.4 else term + param if odd < 0.6 else param - term
+                elif odd < 0.85:
+                    out = term * 1.0
+                else:
+                    out = TABLE["sin"](param) + term
+                block.yields.append(TABLE["cast"](out, dtype="float64", weak=False) if out.ty != FLOAT else out)
+            self.leave(kept)
+        backwards = bool(self.rng.random() < 0.2)
+        self.numbers.extend(self.b.control("for", [0, n, 1, *inits], [block], [FLOAT] * count, reversed=backwards))
+
+
+def random_accumulator(seed: int, statements: int = 4) -> Func:
+    """The accumulating program of a seed."""
+    return Accumulator(seed).make(statements)

@@ -22,7 +22,7 @@ from gradc.ir.region import Arg, At
 from gradc.ir.types import FLOAT, WEAK_FLOAT, WEAK_INT, Array, size_variable
 from gradc.ir.verifier import verify
 from gradc.ops import memory
-from tests.random_smooth import random_smooth, sample_arguments
+from tests.random_smooth import random_accumulator, random_smooth, sample_arguments
 
 ALL = range(5)
 AT0 = (At(Arg(0)),)
@@ -50,9 +50,8 @@ def difference_error(value: Any, args: Sequence[Any], direction: Sequence[Any], 
     return min(errors)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_gradients_of_random_programs_agree_with_differences(seed: int) -> None:
-    func = random_smooth(seed, 5 + seed % 12)
+def check_gradient(func: Func, seed: int) -> None:
+    """Value, arguments, shapes, and a directional derivative of the gradient of a random program."""
     args = sample_arguments(seed)
     before = copied(args)
     derivative = reverse(func, ALL)
@@ -65,6 +64,16 @@ def test_gradients_of_random_programs_agree_with_differences(seed: int) -> None:
     direction = [np.random.default_rng(seed).normal(size=np.shape(a)) for a in args]
     error = difference_error(lambda a: float(run(func, copied(a))[0]), args, direction, inner(gradient, direction))
     assert error < 1e-6
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_gradients_of_random_programs_agree_with_differences(seed: int) -> None:
+    check_gradient(random_smooth(seed, 5 + seed % 12), seed)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_gradients_of_accumulating_programs_agree_with_differences(seed: int) -> None:
+    check_gradient(random_accumulator(seed, 5), seed)
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -297,9 +306,7 @@ def test_an_index_that_a_loop_counts_is_recomputed_in_either_direction(backwards
             i, pos, s = block.params
             t = TABLE["load"](x, pos, region=AT0) * TABLE["load"](x, i, region=AT0)
             block.yields = [pos + 1, TABLE["sin"](s * a + t)]
-        made = b.control(
-            "for", [1, n, 1, 0, b.const(np.float64(0.5))], [block], [WEAK_INT, FLOAT], reversed=backwards
-        )
+        made = b.control("for", [1, n, 1, 0, b.const(np.float64(0.5))], [block], [WEAK_INT, FLOAT], reversed=backwards)
         func.body.yields = [made[1]]
     derivative = reverse(func, [0, 1])
     verify(derivative)
