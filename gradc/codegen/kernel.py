@@ -121,7 +121,8 @@ class _Printer:
     def size(self, lin: Lin) -> str:
         """An allocation's size: hoisted ones may be of loops that do not run, so they are kept from being negative."""
         text = self.scalars.lin(lin)
-        return text if lin.const >= 0 and all(c > 0 for _, c in lin.terms) else f"max({text}, 0)"
+        natural = lin.const >= 0 and all(c > 0 and n in self.kernel.natural for n, c in lin.terms)
+        return text if natural else f"max({text}, 0)"
 
     def _size(self, stmt: Size) -> None:
         self.line(f"{stmt.name} = {stmt.buffer.name}.shape[{stmt.axis}]")

@@ -410,13 +410,17 @@ Stmt: TypeAlias = (
 
 @dataclass(eq=False, slots=True)
 class Kernel:
-    """A lowered function: parameters (variable names), statements, results (expressions or buffers)."""
+    """A lowered function: parameters (variable names), statements, results (expressions or buffers).
+
+    `natural`: integer variables that are never negative.
+    """
 
     name: str
     params: list[str]
     body: list[Stmt]
     results: list[Expr | Buffer]
     new_name: Callable[[str], str]
+    natural: frozenset[str] = frozenset()
 
 
 def zero_of(dtype: str) -> Any:

@@ -143,8 +143,10 @@ class Base:
     def extents_of(self, value: Value, node: Node) -> tuple[Lin, ...]:
         """Sizes of a result at run time: from its type where its size variables are known, else from operands."""
         found: list[Lin] = []
+        given = node.attrs.get("shape")
         for k, size in enumerate(value.shape):
-            resolved = self.scopes.resolve(size)
+            # What an array is made with is its size, also where its type calls that by another name.
+            resolved = None if given is not None and isinstance(given[k], Arg) else self.scopes.resolve(size)
             if resolved is None:
                 resolved = self._extent_from_operands(value, node, k)
                 self.scopes.learn(size, resolved)

@@ -61,7 +61,8 @@ class _Lowering(NodeLowering):
         params = [self._param(p) for p in self.func.params]
         body = self.block(self.func.body, results=True)
         inline(body, self.results)
-        return Kernel(self.func.name, params, [*self.scopes.top, *body], self.results, self.names.take)
+        natural = frozenset(self.natural | self.scopes.natural)
+        return Kernel(self.func.name, params, [*self.scopes.top, *body], self.results, self.names.take, natural)
 
     def _param(self, param: Value) -> str:
         name = self.names.take(param.name or "x")
