@@ -20,9 +20,11 @@ from gradc.errors import (
     GradientMismatch,
     InternalError,
     NonDifferentiableError,
+    NonFiniteError,
     ShapeError,
     UnsupportedError,
 )
+from gradc.inspect import show
 from gradc.runtime.cache import cache
 from gradc.testing import check_grads, numerical_grad
 from gradc.version import __version__
@@ -33,6 +35,7 @@ __all__ = [
     "GradientMismatch",
     "InternalError",
     "NonDifferentiableError",
+    "NonFiniteError",
     "ShapeError",
     "UnsupportedError",
     "__version__",
@@ -48,6 +51,7 @@ __all__ = [
     "jvp",
     "lambdify",
     "numerical_grad",
+    "show",
     "stop_gradient",
     "value_and_grad",
     "vjp",

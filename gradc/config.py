@@ -22,6 +22,7 @@ class Config:
 
     debug: 0 nothing, 1 verify after each stage, 2 print the IR after stages that changed it, 3 the emitted text too.
     debug_stages: the stages that `debug` is about; empty means all.
+    nan: stop where NaN or an infinity first appears.
     dump: the folder for the IR after each stage and for emitted text, or None.
     cache: whether kernels stay on disk for later processes.
     cache_dir: where they stay.
@@ -32,6 +33,7 @@ class Config:
     dump: Path | None
     cache: bool
     cache_dir: Path
+    nan: bool = False
 
     def verifies(self, stage: str) -> bool:
         """Whether the IR is verified after `stage`."""
@@ -47,12 +49,13 @@ def read_config(environ: Mapping[str, str]) -> Config:
 
     Raises: ConfigError for a value that is not legal; the message lists the legal ones.
     """
-    debug, stages = _debug(environ.get("GRADC_DEBUG", ""))
+    debug, stages, nan = _debug(environ.get("GRADC_DEBUG", ""))
     dump = environ.get("GRADC_DUMP", "")
     folder = environ.get("GRADC_CACHE_DIR", "")
     return Config(
         debug=debug,
         debug_stages=stages,
+        nan=nan,
         dump=Path(dump) if dump else None,
         cache=_switch("GRADC_CACHE", environ.get("GRADC_CACHE", "")),
         cache_dir=Path(folder).expanduser().absolute() if folder else default_cache_dir(environ),
@@ -77,20 +80,21 @@ def default_cache_dir(environ: Mapping[str, str]) -> Path:
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "gradc"
 
 
-def _debug(text: str) -> tuple[int, frozenset[str]]:
+def _debug(text: str) -> tuple[int, frozenset[str], bool]:
     if not text:
-        return 0, frozenset()
+        return 0, frozenset(), False
     if text.isdigit():
         if int(text) > 3:
             raise ConfigError(f"GRADC_DEBUG={text}", hint=_DEBUG_HINT)
-        return int(text), frozenset()
+        return int(text), frozenset(), False
     names = [name.strip() for name in text.split(",")]
     if not all(name.replace("_", "a").isalnum() for name in names):
         raise ConfigError(f"GRADC_DEBUG={text}", hint=_DEBUG_HINT)
-    return 2, frozenset(names)
+    nan, stages = "nan" in names, frozenset(names) - {"nan"}
+    return 2 if stages else 0, stages, nan
 
 
-_DEBUG_HINT = "0, 1 (verify), 2 (print the IR), 3 (print emitted text), or names of stages: GRADC_DEBUG=cse,reverse"
+_DEBUG_HINT = "0, 1 (verify), 2 (print the IR), 3 (print emitted text), names of stages (GRADC_DEBUG=cse,reverse), or nan"
 
 
 def _switch(name: str, text: str) -> bool:

@@ -87,6 +87,10 @@ class NonDifferentiableError(GradcError, ValueError):
     """An active value passes through an operation that has no derivative."""
 
 
+class NonFiniteError(GradcError, FloatingPointError):
+    """NaN or an infinity appeared, and GRADC_DEBUG=nan asks to stop there."""
+
+
 class GradientMismatch(GradcError, AssertionError):
     """A derivative that disagrees with numerical differentiation."""
 

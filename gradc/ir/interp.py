@@ -7,8 +7,8 @@ caller's arrays change where the function writes into its parameters.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,17 +17,30 @@ from gradc.errors import GradcError, InternalError, Loc
 from gradc.ir.nodes import Block, Func, Node, Value
 from gradc.ir.types import Array, Scalar, Stack, Type
 
+# observe(node, operands, results) is called after each node has run; a write's result is its target.
+Observer: TypeAlias = Callable[[Node, Sequence[Any], Sequence[Any]], None]
+
+
+class _Environment(dict[int, Any]):
+    """Values by the id of what they are values of."""
+
+    observe: Observer | None = None
+
+
 _PYTHON = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
 
 
-def run(func: Func, args: Sequence[Any]) -> tuple[Any, ...]:
+def run(func: Func, args: Sequence[Any], observe: Observer | None = None) -> tuple[Any, ...]:
     """Results of `func` for `args`. Arrays are taken as they are, never copied.
+
+    `observe` sees what each node does; arrays that it is given may be written into later.
 
     Raises: what the program raises; InternalError where a value does not have its type.
     """
     if len(args) != len(func.params):
         raise InternalError(f"{func.name} takes {len(func.params)} arguments, not {len(args)}")
-    env: dict[int, Any] = {}
+    env = _Environment()
+    env.observe = observe
     for param, arg in zip(func.params, args, strict=True):
         env[id(param)] = _argument(param, arg)
     with np.errstate(all="ignore"):
@@ -80,29 +93,35 @@ def _scalar(ty: Type, value: Any, what: object = "") -> Any:
     return _PYTHON[dtype.kind](value) if ty.weak else dtype.type(value)
 
 
-def _run_block(block: Block, env: dict[int, Any]) -> list[Any]:
+def _run_block(block: Block, env: _Environment) -> list[Any]:
     for node in block.nodes:
         _run_node(node, env)
     return [env[id(v)] for v in block.yields]
 
 
-def _run_node(node: Node, env: dict[int, Any]) -> None:
+def _run_node(node: Node, env: _Environment) -> None:
     name = node.op.name
     special = _SPECIAL.get(name)
     if special is not None:
         special(node, env)
+        if env.observe is not None and node.blocks:
+            env.observe(node, [env[id(v)] for v in node.operands], [env[id(r)] for r in node.results])
         return
     if node.op.run is None:
         raise InternalError(f"op {name} has no interpreter", node.loc)
     operands = [env[id(v)] for v in node.operands]
     result = run_op(node, operands)
     if not node.results:
+        if env.observe is not None:
+            env.observe(node, operands, operands[:1] if node.op.kind == "write" else [])
         return
     made = (result,) if len(node.results) == 1 else tuple(result)
     if len(made) != len(node.results):
         raise InternalError(f"op {name} gave {len(made)} results, not {len(node.results)}", node.loc)
     for value, given in zip(node.results, made, strict=True):
         env[id(value)] = _result(node, value, given, operands)
+    if env.observe is not None:
+        env.observe(node, operands, [env[id(value)] for value in node.results])
 
 
 def run_op(node: Node, operands: list[Any]) -> Any:
@@ -152,22 +171,22 @@ def _refuse_zero_divisor(node: Node, operands: list[Any]) -> None:
 # ------------------------------------------------------------------------------------------------ control
 
 
-def _run_const(node: Node, env: dict[int, Any]) -> None:
+def _run_const(node: Node, env: _Environment) -> None:
     env[id(node.result)] = _scalar(node.result.ty, node.attrs["value"], node)
 
 
-def _run_if(node: Node, env: dict[int, Any]) -> None:
+def _run_if(node: Node, env: _Environment) -> None:
     yields = _run_block(node.blocks[0 if env[id(node.operands[0])] else 1], env)
     for result, value in zip(node.results, yields, strict=True):
         env[id(result)] = _scalar(result.ty, value, node)
 
 
-def _bind(params: Sequence[Value], values: Sequence[Any], env: dict[int, Any], node: Node) -> None:
+def _bind(params: Sequence[Value], values: Sequence[Any], env: _Environment, node: Node) -> None:
     for param, value in zip(params, values, strict=True):
         env[id(param)] = _scalar(param.ty, value, node)
 
 
-def _run_for(node: Node, env: dict[int, Any]) -> None:
+def _run_for(node: Node, env: _Environment) -> None:
     start, stop, step, *carried = (env[id(v)] for v in node.operands)
     if step == 0:
         raise InternalError("a loop has step 0", node.loc)
@@ -184,7 +203,7 @@ def _run_for(node: Node, env: dict[int, Any]) -> None:
     _bind(node.results, [*carried, trips] if exits else carried, env, node)
 
 
-def _run_while(node: Node, env: dict[int, Any]) -> None:
+def _run_while(node: Node, env: _Environment) -> None:
     carried = [env[id(v)] for v in node.operands]
     cond, body = node.blocks
     exits = bool(node.attrs.get("exits"))
@@ -202,13 +221,13 @@ def _run_while(node: Node, env: dict[int, Any]) -> None:
     _bind(node.results, [*carried, trips], env, node)
 
 
-def _run_check(node: Node, env: dict[int, Any]) -> None:
+def _run_check(node: Node, env: _Environment) -> None:
     cond, *values = (env[id(v)] for v in node.operands)
     if not cond:
         raise_check(node.attrs["error"], node.attrs.get("message", ""), values, node.loc)
 
 
-def _run_check_indices(node: Node, env: dict[int, Any]) -> None:
+def _run_check_indices(node: Node, env: _Environment) -> None:
     indices, x = (env[id(v)] for v in node.operands)
     size = x.shape[node.attrs["axis"]]
     indices = np.asarray(indices)

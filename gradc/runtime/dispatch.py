@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from gradc.config import config
 from gradc.errors import UnsupportedError
 from gradc.ir.nodes import Value
 from gradc.ir.program import Expansion, Program, Typed
@@ -42,6 +43,7 @@ from gradc.runtime.leaves import (
     writable_alias,
 )
 from gradc.runtime.lowered import Lowered
+from gradc.runtime.nonfinite import stop_where_not_finite
 from gradc.runtime.ownership import Slot, accept_ints, take_arguments
 from gradc.runtime.pipeline import Request, Staged
 from gradc.runtime.plan import (
@@ -103,6 +105,27 @@ class Kernel:
     finish: Callable[[Any], Any] | None
     text: str
     fast: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Call:
+    """A call that was not made, to look at: the program for it, and the leaves it would be run with.
+
+    leaves: those of the arguments (`count` of them), then those of what the function captures. wrt: positions of
+    the differentiated ones; empty for `jit`.
+    """
+
+    program: Program
+    names: tuple[str, ...]
+    leaves: list[Any]
+    count: int
+    wrt: tuple[int, ...]
+    has_aux: bool
+    aliases: tuple[tuple[int, int], ...]
+
+
+# `diagram` and `explain`: entered by gradc.inspect, which lies above this layer.
+INSPECTORS: dict[str, Callable[..., Any]] = {}
 
 
 def same_static(x: Any, y: Any) -> bool:
@@ -188,6 +211,35 @@ class Compiled:
         staged = known.staged if known is not None else self._stage(entry.program, plan, aliases, leaves)
         return Lowered(repr(self), self._signature, staged)
 
+    @property
+    def transform(self) -> Transform:
+        """What is computed of the function."""
+        return self._transform
+
+    @property
+    def inspected_names(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return tuple(self._signature.parameters)
+
+    def inspected_call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Call:
+        """The program for a call with these arguments, with the leaves of it; nothing is run."""
+        leaves, plan, trees, keys, _ = self._prepare(self._bind(*args, **kwargs))
+        entry, captured = self._entry(leaves, plan, trees, keys)
+        full = [*leaves, *captured]
+        aliases = alias_pattern(full, entry.written, entry.names) if entry.written else ()
+        return Call(entry.program, entry.names, full, len(leaves), plan.wrt, self._transform.has_aux, aliases)
+
+    def diagram(self, *args: Any, **kwargs: Any) -> Any:
+        """The circuit of the function, every node with its value and its cotangent: a `gradc.inspect.Diagram`."""
+        return INSPECTORS["diagram"](self, args, kwargs)
+
+    def explain(self, *args: Any, **kwargs: Any) -> Any:
+        """Values and cotangents stage by stage, with what is wrong about them: a `gradc.inspect.Explanation`.
+
+        Its thresholds are keyword arguments, see there.
+        """
+        return INSPECTORS["explain"](self, args, kwargs)
+
     # ---------------------------------------------------------------------------------------- general way
 
     def _call(self, values: tuple[Any, ...], seeds: Sequence[Any] = ()) -> Any:
@@ -202,12 +254,15 @@ class Compiled:
         kernel = entry.variants.get(aliases) or self._kernel(entry, plan, aliases, full)
         if self._last is None or self._last[0] is not kernel or self._last[1] != converted:
             self._last = kernel, converted
-            if not seeds and not aliases:
+            if not seeds and not aliases and not config().nan:
                 self._install(kernel, entry, trees, keys, converted)
         mutates = self._transform.kind == "jit"
         for k, x in enumerate(full):
             if x.__class__ is np.ndarray:
                 full[k] = self._lend(x, mutates and k in entry.written)
+        if config().nan:
+            func = kernel.staged.func
+            stop_where_not_finite(func, [*full, *as_laid_out(seeds, func.params[len(full) :])])
         try:
             result = kernel.call(*full, *as_laid_out(seeds, kernel.staged.func.params[len(full) :]))
         except Exception as error:

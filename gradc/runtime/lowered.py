@@ -23,6 +23,11 @@ class Lowered:
     def __repr__(self) -> str:
         return f"<{self._title} lowered to {len(self._staged.func.params)} parameters>"
 
+    @property
+    def staged(self) -> Staged:
+        """The program after its transforms."""
+        return self._staged
+
     @functools.cached_property
     def source(self) -> str:
         """The readable staged program: a module text for plain NumPy."""

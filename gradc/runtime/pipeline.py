@@ -107,13 +107,20 @@ def parse(function: Any, values: Sequence[Any]) -> Program:
     return program
 
 
-def transform(program: Program, request: Request, readable: bool = False) -> Staged:
+def transform(
+    program: Program,
+    request: Request,
+    readable: bool = False,
+    snapshots: Callable[[str, Func], None] | None = None,
+) -> Staged:
     """From what a front end made to the function that is emitted.
 
-    `readable`: for a person: without the passes that merge what the user wrote apart or drop names.
+    `readable`: for a person: without the passes that merge what the user wrote apart or drop names. `snapshots` gets
+    the name of each stage, and the function after it.
     """
     written = program.func.name.removesuffix("_vjp") if request.kind == "hessian" else program.func.name
     stages = Stages(f"{_identifier(written)}_{request.label or request.kind}")
+    stages.snapshots = snapshots
     func = stages.start(program.func)
     func = stages.run("aliases", func, lambda f: merge_aliases(f, request.aliases))
     func = optimise(func, stages, readable)

@@ -1,0 +1,267 @@
+"""Runs a program and its derivative in the interpreter and notes what every value and cotangent was."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradc.ad.reverse import reverse
+from gradc.inspect.text import extent
+from gradc.ir.interp import run
+from gradc.ir.nodes import Block, Func, Node, Value
+from gradc.ir.tree import Branch, Tree, tree_leaves
+from gradc.ir.types import Array, Scalar, is_float, is_inexact
+from gradc.runtime.dispatch import Call, Compiled
+from gradc.runtime.nonfinite import Place, bad_place
+from gradc.runtime.ownership import copy_on_entry, merge_aliases
+from gradc.runtime.pipeline import Stages, optimise
+
+_KEPT = 1 << 20  # entries of an array of which a copy is kept
+
+
+@dataclass(eq=False, slots=True)
+class Record:
+    """What was seen of one value: in a loop, of all iterations; `last` is what it was at the end."""
+
+    shape: tuple[int, ...] = ()
+    last: Any = None
+    first: Any = None
+    count: int = 0
+    low: float | None = None
+    high: float | None = None
+    zeros: float = 0.0
+    norms: list[float] = field(default_factory=list)
+    nan: bool = False
+    inf: bool = False
+    on: np.ndarray[Any, Any] | None = None  # where it was ever other than 0
+    rows: int = 0  # observations of a unit
+
+    def note(self, x: Any) -> None:
+        """Take one more value into account."""
+        array = np.asarray(x)
+        self.shape = array.shape
+        kept: Any = array.copy() if array.ndim and array.size <= _KEPT else array[()] if not array.ndim else array
+        if self.count == 0:
+            self.first = kept
+        self.last = kept
+        low, high = extent(array)
+        if low is not None and high is not None:
+            self.low = low if self.low is None else min(self.low, low)
+            self.high = high if self.high is None else max(self.high, high)
+        share = float(np.mean(array == 0)) if array.size else 0.0
+        self.zeros += (share - self.zeros) / (self.count + 1)
+        self.count += 1
+        if array.dtype.kind in "fc":
+            self.nan = self.nan or bool(np.isnan(array).any())
+            self.inf = self.inf or bool(np.isinf(array).any())
+            flat = np.abs(array.astype(complex if array.dtype.kind == "c" else float)).ravel()
+            top = float(flat.max()) if flat.size else 0.0
+            # Scaled, so that the squares of large and small cotangents neither overflow nor vanish.
+            scaled = top * float(np.sqrt(np.sum((flat / top) ** 2))) if 0 < top < np.inf else top
+            self.norms.append(scaled)
+
+    def note_units(self, x: Any, axis: int) -> None:
+        """Note for each unit along `axis` whether it is on for any of the others."""
+        array = np.asarray(x) != 0
+        if array.ndim >= 2:
+            axes = tuple(k for k in range(array.ndim) if k != axis % array.ndim)
+            self.rows += array.size // max(array.shape[axis], 1)
+            array = array.any(axis=axes)
+        else:
+            self.rows += 1
+        if self.on is None or self.on.shape != array.shape:
+            self.on = array
+        else:
+            self.on = self.on | array
+
+
+@dataclass(eq=False, slots=True)
+class Observation:
+    """A run: the program, a record for each value (and for each write), and for each cotangent."""
+
+    title: str
+    func: Func
+    names: tuple[str, ...]
+    wrt: tuple[int, ...]
+    values: dict[Value | Node, Record]
+    cotangents: dict[Value, Record]
+    seeded: tuple[int, ...]
+    forward: Place | None = None
+    backward: Place | None = None
+
+
+def observe(compiled: Compiled, args: Sequence[Any], kwargs: dict[str, Any]) -> Observation:
+    """Run the program of a compiled object, and its derivative, for these arguments, which are not changed.
+
+    Cotangents are those of the value that is differentiated; where a function returns several numbers or arrays, of
+    their sum.
+    """
+    call = compiled.inspected_call(args, kwargs)
+    program = call.program
+    stages = Stages(program.func.name)
+    func = stages.start(program.func)
+    func = merge_aliases(func, call.aliases)
+    func = copy_on_entry(optimise(func, stages, readable=True))
+    wrt = call.wrt or tuple(
+        k for k in range(call.count) if is_inexact(func.params[k].ty) and k not in program.static
+    )
+    seeded = _seeded(func, program.result, call)
+    found = Observation(repr(compiled), func, call.names, wrt, {}, {}, tuple(seeded))
+    units = _unit_axes(func, wrt)
+    for param, leaf in zip(func.params, call.leaves, strict=True):
+        found.values.setdefault(param, Record()).note(leaf)
+
+    def see(node: Node, operands: Sequence[Any], results: Sequence[Any]) -> None:
+        keys: Sequence[Value | Node] = node.results or [node]
+        for key, x in zip(keys, results, strict=False):
+            if node.op.name in ("empty", "undef"):
+                continue
+            record = found.values.setdefault(key, Record())
+            record.note(x)
+            if isinstance(key, Value) and key in units:
+                record.note_units(x, units[key])
+        if found.forward is None:
+            found.forward = bad_place(node, operands, results)
+
+    run(func, _copies(call.leaves), see)
+    if wrt and seeded:
+        _observe_backward(found, call, seeded)
+    return found
+
+
+def _observe_backward(found: Observation, call: Call, seeded: list[int]) -> None:
+    func, watched = found.func, dict[Value, Value]()
+    derived = reverse(func, found.wrt, keep_value=True, seeds="ones", outputs=seeded, watched=watched)
+    backwards = _backwards(derived.body)
+
+    def see(node: Node, operands: Sequence[Any], results: Sequence[Any]) -> None:
+        if len(node.results) == 1 and node.results[0] in watched:
+            primal = watched[node.results[0]]
+            ct = results[0]
+            seen = found.values.get(primal)
+            if seen is not None and np.shape(ct) != seen.shape:
+                with contextlib.suppress(ValueError):
+                    ct = np.broadcast_to(ct, seen.shape)
+            found.cotangents.setdefault(primal, Record()).note(ct)
+        elif found.backward is None and node.loc.reverse:
+            found.backward = bad_place(node, operands, results)
+
+    results = run(derived, _copies(call.leaves), see)
+    for snapshot, primal in watched.items():
+        record = found.cotangents.get(primal)
+        if record is not None and id(snapshot) in backwards:
+            record.first, record.last = record.last, record.first
+            record.norms.reverse()
+    gradients = results[len(func.results) :]
+    for k, gradient in zip(found.wrt, gradients, strict=True):
+        record = found.cotangents[func.params[k]] = Record()
+        record.note(gradient)
+
+
+def _seeded(func: Func, result: Tree, call: Call) -> list[int]:
+    """Positions of the results whose sum is differentiated."""
+    floats = [k for k, r in enumerate(func.results) if is_float(r.ty)]
+    if not call.has_aux:
+        return floats
+    value = result.items[0] if isinstance(result, Branch) else result
+    return [k for k in tree_leaves(value) if k in floats]
+
+
+def _copies(leaves: Sequence[Any]) -> list[Any]:
+    return [np.array(x, order="K") if isinstance(x, np.ndarray) else x for x in leaves]
+
+
+def _backwards(block: Block, inside: bool = False) -> set[int]:
+    """Ids of the values that are made in loops which run in the reverse order."""
+    found: set[int] = set()
+    for node in block.nodes:
+        if inside:
+            found.update(id(r) for r in node.results)
+        deeper = inside or (node.op.name == "for" and bool(node.attrs.get("reversed")))
+        for inner in node.blocks:
+            found |= _backwards(inner, deeper)
+    return found
+
+
+# ------------------------------------------------------------------------------------------------- layers
+
+
+def source_of(value: Value) -> Value:
+    """The value that `value` is a view or a copy of."""
+    while value.node is not None and (value.node.op.kind == "view" or value.node.op.name in ("copy", "cast")):
+        value = value.node.operands[0]
+    return value
+
+
+def weight_axis(node: Node, trained: frozenset[Value]) -> int | None:
+    """The axis of the units in the result of a product with a differentiated argument; None for other nodes."""
+    if node.op.kind != "product" or len(node.operands) != 2:
+        return None
+    left, right = (source_of(v) in trained for v in node.operands)
+    if not (left or right):
+        return None
+    rank = len(node.result.shape)
+    return max(rank - 2, 0) if left and not right and rank else max(rank - 1, 0)
+
+
+def activation(node: Node) -> str | None:
+    """`tanh`, `sigmoid` or `relu`, where a node is one."""
+    name = node.op.name
+    if name in ("tanh", "sigmoid"):
+        return name
+    constants = [_is_zero(v) for v in node.operands]
+    if name == "maximum" and any(constants):
+        return "relu"
+    if name == "clip" and len(constants) > 1 and constants[1]:
+        return "relu"
+    if name == "where" and any(constants[1:]) and not all(constants[1:]) and _compares(node.operands[0]):
+        return "relu"
+    if name == "mul" and any(_compares(v) for v in node.operands):
+        return "relu"
+    return None
+
+
+def _is_zero(value: Value) -> bool:
+    node = value.node
+    return node is not None and node.op.name == "const" and node.attrs["value"] == 0
+
+
+def _compares(value: Value) -> bool:
+    """Whether a value is a comparison with 0."""
+    node = value.node
+    while node is not None and node.op.name == "cast":
+        node = node.operands[0].node
+    return node is not None and node.op.name in ("gt", "lt", "ge", "le") and any(map(_is_zero, node.operands))
+
+
+def _unit_axes(func: Func, wrt: Sequence[int]) -> dict[Value, int]:
+    """The axis of the units of every ReLU: that of the product before it, else the last."""
+    trained = frozenset(func.params[k] for k in wrt)
+    axes: dict[Value, int] = {}
+
+    def axis_of(value: Value, rank: int, steps: int = 6) -> int:
+        node = value.node
+        if node is None or not steps:
+            return rank - 1
+        axis = weight_axis(node, trained)
+        if axis is not None:
+            return axis
+        for operand in node.operands if node.op.kind == "elementwise" else ():
+            if isinstance(operand.ty, Array) and len(operand.shape) == rank and operand.node is not None:
+                return axis_of(operand, rank, steps - 1)
+        return rank - 1
+
+    def visit(block: Block) -> None:
+        for node in block.nodes:
+            if activation(node) == "relu" and isinstance(node.result.ty, Array | Scalar):
+                rank = len(node.result.shape)
+                axes[node.result] = axis_of(node.result, rank) if rank else 0
+            for inner in node.blocks:
+                visit(inner)
+
+    visit(func.body)
+    return axes

@@ -1,0 +1,89 @@
+"""Where NaN and infinities come from: `GRADC_DEBUG=nan` runs every call in the interpreter first and stops there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradc.ad.reverse import guarded_nodes
+from gradc.errors import Loc, NonFiniteError
+from gradc.ir.interp import run
+from gradc.ir.nodes import Func, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something first appears that is not finite: `nan` or `inf`."""
+
+    what: str
+    loc: Loc
+
+
+def bad_place(node: Node, operands: Sequence[Any], results: Sequence[Any]) -> Place | None:
+    """Where a node makes NaN or infinities of numbers that are all finite. Constants and masks may hold infinities."""
+    if node.op.kind not in ("elementwise", "reduce", "product"):
+        return None
+    for x in results:
+        array = np.asarray(x)
+        if array.dtype.kind in "fc" and not np.isfinite(array).all() and all(map(_is_finite, operands)):
+            return Place("nan" if np.isnan(array).any() else "inf", node.loc)
+    return None
+
+
+def _is_finite(x: Any) -> bool:
+    array = np.asarray(x)
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+
+
+def stop_where_not_finite(func: Func, args: Sequence[Any]) -> None:
+    """Run `func` on copies of `args`.
+
+    What only a side of `np.where` uses may be anything; what `np.where` picks may not.
+
+    Raises: NonFiniteError at the user's line where NaN or an infinity first appears.
+    """
+    for param, x in zip(func.params, args, strict=True):
+        array = np.asarray(x)
+        if array.dtype.kind in "fc" and np.isnan(array).any():
+            raise NonFiniteError(f"argument `{param.name}` holds nan", func.loc)
+    guarded = guarded_nodes(func)
+
+    def see(node: Node, operands: Sequence[Any], results: Sequence[Any]) -> None:
+        if node in guarded:
+            return
+        place = bad_place(node, operands, results)
+        if place is None and node.op.name == "where" and _picks_bad(node, operands, results[0]):
+            place = Place("nan" if np.isnan(results[0]).any() else "inf", node.loc)
+        if place is None:
+            return
+        way = "its derivative" if place.loc.reverse else "it"
+        seen = ", ".join(_describe(x) for x in operands)
+        raise NonFiniteError(
+            f"{place.what} appears here", place.loc, why=f"{way} computes {node.op.name} of {seen}."
+        )
+
+    run(func, [np.array(x, order="K") if isinstance(x, np.ndarray) else x for x in args], see)
+
+
+def _picks_bad(node: Node, operands: Sequence[Any], result: Any) -> bool:
+    """Whether a `where` picks something that is not finite from what a guarded node computed."""
+    if _is_finite(result):
+        return False
+    picked = np.asarray(operands[0], bool)
+    for side, x, chosen in zip(node.operands[1:], operands[1:], (picked, ~picked), strict=True):
+        computed = side.node is not None and side.node.op.name != "const"
+        if computed and not np.isfinite(np.where(chosen, x, 0.0)).all():
+            return True
+    return False
+
+
+def _describe(x: Any) -> str:
+    array = np.asarray(x)
+    if array.ndim == 0:
+        return f"{array[()]:.6g}" if array.dtype.kind == "f" else str(array[()])
+    if array.size == 0 or array.dtype.kind not in "fiub":
+        return f"an array of shape {array.shape}"
+    return f"an array of shape {array.shape} from {array.min():.6g} to {array.max():.6g}"
