@@ -26,6 +26,7 @@ class Config:
     dump: the folder for the IR after each stage and for emitted text, or None.
     cache: whether kernels stay on disk for later processes.
     cache_dir: where they stay.
+    native: whether gradc compiles kernels itself, as far as it can (else Numba compiles all of them).
     """
 
     debug: int
@@ -34,6 +35,7 @@ class Config:
     cache: bool
     cache_dir: Path
     nan: bool = False
+    native: bool = True
 
     def verifies(self, stage: str) -> bool:
         """Whether the IR is verified after `stage`."""
@@ -59,6 +61,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         dump=Path(dump) if dump else None,
         cache=_switch("GRADC_CACHE", environ.get("GRADC_CACHE", "")),
         cache_dir=Path(folder).expanduser().absolute() if folder else default_cache_dir(environ),
+        native=_switch("GRADC_NATIVE", environ.get("GRADC_NATIVE", "")),
     )
 
 

@@ -1,6 +1,7 @@
 """Kernels as files: named by the hash of all that they depend on, private to the user, loaded by later processes.
 
-A kernel is a module text. It is written to `kernel_<hash>.py` in the cache folder and run as the module of that name,
+A kernel is a module text. `codegen/native` compiles it, or Numba where that does not know a construct or is
+switched off (GRADC_NATIVE=0). It is written to `kernel_<hash>.py` in the cache folder and run as the module of that name,
 so Numba's own disk cache holds its machine code beside it, and tracebacks and profilers show its lines. The hash
 covers the text, the argument types, the versions of gradc, Numba, llvmlite and NumPy, and the processor. Every
 function of the text carries it in its name (PLACEHOLDER stands for it), because equal names from several processes
@@ -35,11 +36,14 @@ import numpy
 from numba.core.errors import NumbaWarning
 
 import gradc.codegen.intrinsics  # noqa: F401  # kernels import it; here, so that the first call does not have to
+from gradc.codegen.native import bridge
+from gradc.codegen.native.kinds import NotTranslated
 from gradc.config import config
 from gradc.version import __version__
 
 PLACEHOLDER = "HASH_OF_KERNEL"
 _PREFIX = "kernel_"
+_LEFT_TO_NUMBA = "(not compiled by gradc: "
 
 
 @functools.cache
@@ -59,10 +63,18 @@ def _module_hash(name: str) -> str:
     return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
 
 
+@functools.cache
+def _compiler_hash() -> str:
+    """Hash of gradc's own compiler of kernels."""
+    files = sorted(Path(bridge.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"\0".join(f.read_bytes() for f in files)).hexdigest()
+
+
 def kernel_hash(text: str, types: str) -> str:
     """Hash of a kernel: 16 hexadecimal digits."""
     modules = re.findall(r"^\s*(?:from|import) (gradc[\w.]*)", text, re.MULTILINE)
-    content = "\0".join((text, types, environment_tag(), *map(_module_hash, modules)))
+    compiler = _compiler_hash() if config().native else ""
+    content = "\0".join((text, types, environment_tag(), compiler, *map(_module_hash, modules)))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -141,6 +153,7 @@ class KernelCache:
 
     def _load(self, digest: str, text: str, name: str, signature: tuple[Any, ...]) -> Callable[..., Any]:
         path = self.folder() / f"{_PREFIX}{digest}.py"
+        text = self._module(path, text, name, signature)
         _write_once(path, text.encode())
         kernel = self._dispatcher(path, text, name)
         trusted = _verify_sums(path, kernel)
@@ -158,16 +171,41 @@ class KernelCache:
         kernel.disable_compile()
         return kernel  # type: ignore[no-any-return]
 
+    def _module(self, path: Path, text: str, name: str, signature: tuple[Any, ...]) -> str:
+        """What the module of a kernel is: its text for Numba, or a call of what `codegen/native` makes of the text."""
+        if not config().native:
+            return text
+        module = bridge.native_module(text, name)
+        try:
+            written = path.read_text()
+        except (OSError, ValueError):
+            written = ""
+        if written == module or written.endswith(f"\n{text}"):
+            return written
+        try:
+            bridge.translated(text, name, signature)
+        except NotTranslated as error:
+            return f"# {_LEFT_TO_NUMBA}{' '.join(str(error).split())})\n{text}"
+        return module
+
     def _dispatcher(self, path: Path, text: str, name: str) -> Any:
         module = ModuleType(path.stem)
         module.__file__ = str(path)
         # Before it runs: Numba finds the environment of cached code again by the module's name.
         sys.modules[path.stem] = module
         exec(compile(text, str(path), "exec"), module.__dict__)
+        first = text.partition("\n")[0]
+        native = text.startswith(bridge.HEAD)
+        module.COMPILER = "gradc" if native else f"Numba{first[1:] if _LEFT_TO_NUMBA in first else ''}"  # type: ignore[attr-defined]
         kernel = getattr(module, name)
         if not self._is_temporary:
             kernel.enable_caching()
         return kernel
+
+
+def compiler_of(kernel: Any) -> str:
+    """Which compiler made a kernel, and why where it is not gradc's own."""
+    return str(kernel.py_func.__globals__["COMPILER"])
 
 
 def _compile(kernel: Any, signature: tuple[Any, ...]) -> None:

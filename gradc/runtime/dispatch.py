@@ -30,7 +30,7 @@ from gradc.ir.tree import LEAF_TYPES, Branch, Tree, flatten, unflatten
 from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array
 from gradc.runtime import fastcall, pipeline
 from gradc.runtime.built import BuiltFunction
-from gradc.runtime.cache import cache
+from gradc.runtime.cache import cache, compiler_of
 from gradc.runtime.failures import explained, no_such_signature
 from gradc.runtime.leaves import (
     DTYPES,
@@ -512,7 +512,9 @@ def build_kernel(staged: Staged) -> Kernel:
 def load(staged: Staged, text: str, name: str, signature: tuple[Any, ...]) -> Callable[..., Any]:
     """The compiled function. Raises: InternalError where Numba refuses the text, never Numba's own traceback."""
     try:
-        return cache.load(text, name, signature)
+        kernel = cache.load(text, name, signature)
+        staged.stages.compiler = compiler_of(kernel)
+        return kernel
     except Exception as error:
         first = next((line for line in str(error).splitlines() if line.strip()), repr(error))
         raise pipeline.internal_error(

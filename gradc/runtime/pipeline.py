@@ -339,7 +339,7 @@ class Stages:
 
     name: str
     seconds: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    compiler: str = ""
     texts: dict[str, str] = field(default_factory=dict)
     step: int = 0
     snapshots: Callable[[str, Func], None] | None = None
@@ -432,5 +432,6 @@ def statistics(staged: Staged) -> Mapping[str, Any]:
         "operations": sum(operations.values()),
         "operations by name": dict(sorted(operations.items())),
         **staged.func.notes,
+        **({"compiled by": staged.stages.compiler} if staged.stages.compiler else {}),
         "seconds": dict(staged.stages.seconds),
     }

@@ -35,6 +35,7 @@ class Arrays(Calls):
         self.scopes: dict[tuple[int, str], int] = {}
         self.depth = 0  # of loops around what is emitted
         self.products: dict[str, None] = {}
+        self.sites: dict[str, list[ast.expr]] = {}  # values assigned to each variable
 
     # --------------------------------------------------------------------------------------- variables
 
@@ -66,6 +67,9 @@ class Arrays(Calls):
         have = self.arrays.get(name)
         if name in self.dtypes:
             raise NotTranslated(f"variable {name} is a number and an array")
+        if kind.layout != "A" and len(self.sites.get(name, ())) > 1 and self._layout(name) == "A":
+            strides = self._contiguous_strides(kind, sizes)
+            kind = ArrayKind(kind.dtype, kind.ndim, "A")
         if have is None:
             self.arrays[name] = kind
         elif have != kind:
@@ -325,6 +329,106 @@ class Arrays(Calls):
         self.own(target, self.shared_reference(name))
         self.bind(target, ArrayKind(kind.dtype, len(sizes), "C"), data, sizes, (), {name})
 
+    def slice(self, target: str, node: ast.Subscript) -> None:
+        """target = array[entries]: integers, slices and None."""
+        source, data, sizes, strides = self._sliced(node)
+        kind = ArrayKind(self.arrays[source].dtype, len(sizes), self._layout_of(node))
+        self.own(target, self.shared_reference(source))
+        self.bind(target, kind, data, sizes, strides, {source})
+
+    def transpose(self, target: str, node: ast.Call) -> None:
+        """target = array[entries].transpose(permutation)."""
+        assert isinstance(node.func, ast.Attribute)
+        order = ast.literal_eval(node.args[0])
+        inner = node.func.value
+        if isinstance(inner, ast.Subscript):
+            source, data, sizes, strides = self._sliced(inner)
+        else:
+            source, kind = self.array(inner)
+            data, sizes, strides = self.get(f"{source}.data")[1], self.sizes(source, kind), self.strides(source, kind)
+        if sorted(order) != list(range(len(sizes))):
+            raise NotTranslated(f"expression {ast.unparse(node)}")
+        self.own(target, self.shared_reference(source))
+        kind = ArrayKind(self.arrays[source].dtype, len(sizes), "A")
+        self.bind(target, kind, data, [sizes[k] for k in order], [strides[k] for k in order], {source})
+
+    def _sliced(self, node: ast.Subscript) -> tuple[str, str, list[str], list[str]]:
+        """The array that a subscript is of; data pointer, sizes and strides of the part."""
+        source, kind = self.array(node.value)
+        held, steps = self.sizes(source, kind), self.strides(source, kind)
+        sizes, strides, offset, axis = [], [], "0", 0
+        for entry in _entries(node):
+            if isinstance(entry, ast.Constant) and entry.value is None:
+                sizes.append("1")
+                strides.append("0")
+                continue
+            if axis == kind.ndim:
+                raise NotTranslated(f"expression {ast.unparse(node)}")
+            if isinstance(entry, ast.Slice):
+                start, length, step = self._bounds(entry, held[axis])
+                sizes.append(length)
+                strides.append(steps[axis] if step == 1 else self.emit(f"mul nsw i64 {steps[axis]}, {step}"))
+            else:
+                start = self.integer(entry)
+            if start != "0":
+                offset = self.plus(offset, self.emit(f"mul nsw i64 {start}, {steps[axis]}"))
+            axis += 1
+        sizes += held[axis:]
+        strides += steps[axis:]
+        data = self.get(f"{source}.data")[1]
+        if offset != "0":
+            data = self.emit(f"getelementptr i8, ptr {data}, i64 {offset}")
+        return source, data, sizes, strides
+
+    def _bounds(self, entry: ast.Slice, size: str) -> tuple[str, str, int]:
+        """First position, length and step of a slice, as Python clips them."""
+        step = constant_integer(entry.step) if entry.step is not None else 1
+        if not step:
+            raise NotTranslated("a slice with step 0")
+        if entry.lower is None and entry.upper is None and step == 1:
+            return "0", size, 1
+        least, most = ("0", size) if step > 0 else ("-1", self.emit(f"sub nsw i64 {size}, 1"))
+        start, stop = (least, most) if step > 0 else (most, least)
+        if entry.lower is not None:
+            start = self._clipped(self.integer(entry.lower), size, least, most)
+        if entry.upper is not None:
+            stop = self._clipped(self.integer(entry.upper), size, least, most)
+        return start, self.trip_count(start, stop, str(step)), step
+
+    def _clipped(self, position: str, size: str, least: str, most: str) -> str:
+        negative = self.emit(f"icmp slt i64 {position}, 0")
+        wrapped = self.emit(f"add i64 {position}, {size}")
+        position = self.emit(f"select i1 {negative}, i64 {wrapped}, i64 {position}")
+        below = self.emit(f"icmp slt i64 {position}, {least}")
+        position = self.emit(f"select i1 {below}, i64 {least}, i64 {position}")
+        above = self.emit(f"icmp sgt i64 {position}, {most}")
+        return self.emit(f"select i1 {above}, i64 {most}, i64 {position}")
+
+    def _layout(self, name: str) -> str:
+        """The layout of a variable that several statements assign: theirs if it is one, else A."""
+        found = {self._layout_of(site) for site in self.sites[name]}
+        return found.pop() if len(found) == 1 else "A"
+
+    def _layout_of(self, node: ast.expr) -> str:
+        match node:
+            case ast.Name():
+                kind = self.arrays.get(node.id)
+                return kind.layout if kind is not None else "A"
+            case ast.Subscript(value=ast.Name(id=source)):
+                kind = self.arrays.get(source)
+                return "C" if kind is not None and kind.layout == "C" and _keeps_order(_entries(node)) else "A"
+            case ast.Call(func=ast.Attribute(attr="transpose")):
+                return "A"
+        return "C"
+
+    def _contiguous_strides(self, kind: ArrayKind, sizes: Sequence[str]) -> list[str]:
+        strides = ["0"] * kind.ndim
+        step = str(SIZE[kind.dtype])
+        for k in reversed(range(kind.ndim)) if kind.layout == "C" else range(kind.ndim):
+            strides[k] = step
+            step = self.times(step, sizes[k])
+        return strides
+
     def rename(self, target: str, source: str) -> None:
         """target = source."""
         kind = self.arrays[source]
@@ -382,6 +486,30 @@ class Arrays(Calls):
         callee = self.declare(symbol, "void", pattern)
         self.line(f"call void {callee}({', '.join(operands)})")
 
+
+
+def _entries(node: ast.Subscript) -> list[ast.expr]:
+    return node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+
+
+def is_part(node: ast.Subscript) -> bool:
+    """Whether a subscript is a part of an array, not an element."""
+    return any(isinstance(e, ast.Slice) or (isinstance(e, ast.Constant) and e.value is None) for e in _entries(node))
+
+
+def _keeps_order(entries: Sequence[ast.expr]) -> bool:
+    """Whether a part of memory in C order is in C order: positions, then one slice without a step, then whole axes."""
+    sliced = False
+    for entry in entries:
+        if isinstance(entry, ast.Constant) and entry.value is None:
+            continue
+        if isinstance(entry, ast.Slice):
+            if entry.step is not None or (sliced and (entry.lower is not None or entry.upper is not None)):
+                return False
+            sliced = True
+        elif sliced:
+            return False
+    return True
 
 
 def constant_integer(node: ast.expr) -> int:

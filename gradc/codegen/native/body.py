@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from gradc import errors
 from gradc.codegen import intrinsics
-from gradc.codegen.native.arrays import ARGUMENTS, MEMORY_ERROR, SIZE_ERROR, Arrays
+from gradc.codegen.native.arrays import ARGUMENTS, MEMORY_ERROR, SIZE_ERROR, Arrays, is_part
 from gradc.codegen.native.calls import Helper
 from gradc.codegen.native.kinds import LLVM, SIZE, ArrayKind, Kind, NotTranslated, Value
 
@@ -150,6 +150,8 @@ class Body(Arrays):
             if isinstance(statement, ast.Assign):
                 for target in statement.targets:
                     names.update(n.id for n in _targets(target))
+                    if isinstance(target, ast.Name) and isinstance(statement.value, ast.Subscript | ast.Call | ast.Name):
+                        self.sites.setdefault(target.id, []).append(statement.value)
             elif isinstance(statement, ast.AugAssign):
                 if isinstance(statement.target, ast.Name):
                     names.add(statement.target.id)
@@ -232,6 +234,8 @@ class Body(Arrays):
                 if dtype not in LLVM or not isinstance(shape, ast.Tuple):
                     raise NotTranslated(f"expression {ast.unparse(value)}")
                 self.allocate(target, dtype, [self.integer(e) for e in shape.elts])
+            case ast.Call(func=ast.Name(id=made), args=[ast.Tuple() as shape]) if self._makes(made):
+                self.allocate(target, self._makes(made), [self.integer(e) for e in shape.elts])
             case ast.Call(func=ast.Name(id="view")) if "view" in self.imported:
                 assert isinstance(value, ast.Call)
                 self.view(target, value)
@@ -240,9 +244,19 @@ class Body(Arrays):
                 self.grow(target, value)
             case ast.Name() if value.id in self.arrays:
                 self.rename(target, value.id)
+            case ast.Subscript() if is_part(value):
+                self.slice(target, value)
+            case ast.Call(func=ast.Attribute(attr="transpose")):
+                assert isinstance(value, ast.Call)
+                self.transpose(target, value)
             case _:
                 return False
         return True
+
+    def _makes(self, function: str) -> str:
+        """The dtype of the arrays that a function of `codegen/intrinsics.py` makes; empty where it makes none."""
+        dtype = function.removeprefix("empty_") if function in self.imported else ""
+        return dtype if dtype != function and dtype in LLVM else ""
 
     def _augmented(self, node: ast.AugAssign) -> None:
         op = type(node.op).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,11 +17,20 @@ from numba.np import arrayobj
 from gradc.codegen import intrinsics
 from gradc.codegen.native.body import Native, Result, translate
 from gradc.codegen.native.calls import Helper
-from gradc.codegen.native.kinds import ArrayKind, kind_of, numba_scalar
+from gradc.codegen.native.kinds import ArrayKind, NotTranslated, kind_of, numba_scalar
 
 _INT = ir.IntType(64)
 _POINTER = ir.IntType(8).as_pointer()
 _translated: dict[tuple[str, str, tuple[Any, ...]], Native] = {}
+
+
+HEAD = """\
+from numba import njit
+
+from gradc.codegen.native.bridge import native_body
+
+"""
+"""How module texts start that are compiled here."""
 
 
 def native_body(text: str, name: str) -> Any:
@@ -36,12 +46,45 @@ def native_body(text: str, name: str) -> Any:
     return intrinsic(_with_parameters(typing, text, name))
 
 
+def native_module(text: str, name: str) -> str:
+    """The module text that has the kernel text `text` compiled here: under Numba, `name` is the function."""
+    quoted = repr(text) if "'''" in text or not text.endswith("\n") else f"r'''{text}'''"
+    parameters = ", ".join(_parameters(text, name))
+    decorator = next(line for line in text.splitlines() if line.startswith("@njit("))
+    return HEAD + "\n".join(
+        (
+            f"TEXT = {quoted}",
+            "",
+            f'{name}_body = native_body(TEXT, "{name}")',
+            "",
+            "",
+            decorator,
+            f"def {name}({parameters}):",
+            f"    return {name}_body({parameters})",
+            "",
+        )
+    )
+
+
+def _parameters(text: str, name: str) -> list[str]:
+    """The parameters of a function of a kernel text, which stand on one line."""
+    found = re.search(rf"^def {name}\(([^()]*)\):", text, re.MULTILINE)
+    if found is None:
+        raise NotTranslated(f"there is no function {name}")
+    return [p.strip() for p in found[1].split(",") if p.strip()]
+
+
+def _decorator(text: str) -> str:
+    """The line by which the text has Numba compile its function."""
+    found = re.search(r"^@njit\(.*\)$", text, re.MULTILINE)
+    if found is None:
+        raise NotTranslated("there is no @njit")
+    return found[0]
+
+
 def _with_parameters(typing: Any, text: str, name: str) -> Any:
     """`typing` with as many named parameters as the function has: Numba reads them from its signature."""
-    import ast
-
-    count = next(len(n.args.args) for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and n.name == name)
-    listed = ", ".join(f"a{k}" for k in range(count))
+    listed = ", ".join(f"a{k}" for k in range(len(_parameters(text, name))))
     namespace: dict[str, Any] = {"typing": typing}
     exec(f"def {name}_body(typingctx, {listed}):\n    return typing(typingctx, {listed})", namespace)
     return namespace[f"{name}_body"]
