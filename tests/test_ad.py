@@ -135,12 +135,17 @@ class Watched(Reverser):
                 self._check_content(root, node)
         super()._reverse_node(node)
 
+    def _made_before(self, buffer: Value, node: Node, block: Block) -> bool:
+        return buffer.node is None or buffer.node in block.nodes[: block.nodes.index(node)]
+
     def _check_content(self, root: Value, node: Node) -> None:
         sweep = self.frame.sweep
         if node not in sweep.nodes or root not in sweep.values:
             return
         copy, marker = sweep.nodes[node], Value(root.ty)
         if self.structure.block_of[node] is sweep.block:
+            if copy not in sweep.target.nodes or not self._made_before(sweep.values[root], copy, sweep.target):
+                return  # moved behind a merged loop
             before = Block()
             with self.builder.into(before):
                 held = memory.copy(sweep.values[root])
