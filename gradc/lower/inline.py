@@ -155,6 +155,20 @@ class _List:
     def __init__(self, counts: dict[str, int], writes: dict[str, int]) -> None:
         self.counts = counts
         self.writes = writes
+        self.reads: dict[int, tuple[dict[str, int], int]] = {}  # by id of the statement
+        self.dropped: list[Stmt] = []  # held, so that no other statement gets their ids
+
+    def _reads(self, stmt: Stmt) -> tuple[dict[str, int], int]:
+        """How often a statement itself uses each name, and how many nodes its expressions have."""
+        found = self.reads.get(id(stmt))
+        if found is None:
+            used: dict[str, int] = {}
+            size = 0
+            for expr in _exprs(stmt):
+                _count(expr, used)
+                size += sum(1 for _ in walk(expr))
+            found = self.reads[id(stmt)] = used, size
+        return found
 
     def run(self, body: list[Stmt]) -> None:
         """Substitute backwards through one list, then inside its statements."""
@@ -170,7 +184,8 @@ class _List:
                 if target is not None:
                     assert isinstance(stmt, Assign | Put)
                     _substitute(body[target], name, stmt.expr, stmt.dtype if isinstance(stmt, Assign) else stmt.buffer.dtype)
-                    del body[k]
+                    self.reads.pop(id(body[target]), None)
+                    self.dropped.append(body.pop(k))
                     continue
             k += 1
 
@@ -206,13 +221,11 @@ class _List:
                 for p in part.index:
                     if isinstance(p, Lin):
                         names.update(n for n, _ in p.terms)
+        if size >= LONGEST:
+            return None
         for k in range(start + 1, len(body)):
             other = body[k]
-            used: dict[str, int] = {}
-            inside = 0
-            for expr in _exprs(other):
-                _count(expr, used)
-                inside += sum(1 for _ in walk(expr))
+            used, inside = self._reads(other)
             if name in used:
                 return k if not isinstance(other, For) and inside + size <= LONGEST else None
             if _bodies(other) or isinstance(other, Product | Bind | Grow):
