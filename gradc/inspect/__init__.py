@@ -2,7 +2,7 @@
 
 from gradc.inspect.diagram import Diagram, diagram
 from gradc.inspect.explain import Explanation, Row, Thresholds, explain
-from gradc.inspect.show import show, with_gradients
+from gradc.inspect.staging import show, with_gradients
 from gradc.runtime.dispatch import INSPECTORS
 
 INSPECTORS.update(diagram=diagram, explain=explain)

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from gradc.inspect.diagram import Cluster, Vertex
+from gradc.inspect.circuit import Cluster, Vertex
 
-Item: TypeAlias = "Vertex | Cluster"
+Item: TypeAlias = Vertex | Cluster
 Point: TypeAlias = tuple[float, float]
 
 _LINE, _PAD, _GAP_X, _GAP_Y, _TITLE = 17.0, 7.0, 44.0, 16.0, 22.0
@@ -71,7 +70,7 @@ def _clusters_first(shapes: list[str], edges: list[str]) -> list[str]:
 
 
 def _members(item: Item) -> list[Vertex]:
-    return item.vertices() if hasattr(item, "items") else [item]
+    return item.vertices() if isinstance(item, Cluster) else [item]
 
 
 def _arrange(cluster: Cluster) -> _Layout:
@@ -114,7 +113,7 @@ def _columns(count: int, edges: list[tuple[int, int]]) -> list[int]:
 
 
 def _measured(item: Item, column: int) -> _Place:
-    if hasattr(item, "items"):
+    if isinstance(item, Cluster):
         inner = _arrange(item)
         width = max(inner.width, len(item.title) * 6.4) + 2 * _PAD
         return _Place(item, column, width, inner.height + _TITLE + _PAD, inner=inner)
@@ -203,7 +202,8 @@ def _draw(
         item = place.item
         if item is None:
             continue
-        if place.inner is not None and hasattr(item, "items"):
+        if isinstance(item, Cluster):
+            assert place.inner is not None
             shapes.append(
                 f"<g class='cluster'><rect x='{left:.1f}' y='{top:.1f}' width='{place.width:.1f}' "
                 f"height='{place.height:.1f}' rx='8' fill='#f6f8fa' stroke='#aaaaaa'/>"
@@ -211,7 +211,7 @@ def _draw(
                 f"{escape(item.title)}</text></g>"
             )
             _draw(place.inner, left + _PAD, top + _TITLE, boxes, shapes, routes)
-        elif not hasattr(item, "items"):
+        else:
             boxes[item] = (left, top, place.width, place.height)
             shapes.append(_box(item, *boxes[item]))
     for source, target, chain in layout.routes:
