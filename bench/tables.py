@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,7 @@ TABLES: dict[str, tuple[str, tuple[Case, ...]]] = {
 }  # fmt: skip
 
 
-def run_case(case: Case, peers: Sequence[str], budget: float) -> Row:
+def run_case(case: Case, peers: Sequence[str], budget: float, clock: Callable[[], float] = time.perf_counter) -> Row:
     """Prepare every peer, check that they agree, then time them in turns."""
     workload = WORKLOADS[case.name]
     args = workload.args(case.shape or workload.bench[case.size], case.dtype)
@@ -105,7 +105,7 @@ def run_case(case: Case, peers: Sequence[str], budget: float) -> Row:
     for peer, result in results.items():
         if reference is not None and peer != reference:
             row.error[peer] = difference(result, results[reference])
-    row.seconds = interleaved(calls, budget)
+    row.seconds = interleaved(calls, budget, clock=clock)
     return row
 
 
