@@ -14,7 +14,7 @@ from gradc.ir.types import is_inexact
 from gradc.ops import TABLE
 from gradc.runtime import pullback as _pullback
 from gradc.runtime.dispatch import Compiled, compiled
-from gradc.runtime.higher import HessianProduct, HessianProducts
+from gradc.runtime.higher import HessianProduct, HessianProducts, expand_jvp
 from gradc.runtime.lambdify import expression_of
 from gradc.runtime.plan import Transform
 
@@ -277,11 +277,15 @@ for _build in (_jit, _grad, _value_and_grad, _jacfwd, _jacrev, _jacobian, _hessi
     _build.takes_functions = True  # type: ignore[attr-defined]  # also those defined in the compiled function
 
 
-@call(vjp, jvp)
+jvp.__gradc_expand__ = expand_jvp  # type: ignore[attr-defined]
+jvp.takes_functions = True  # type: ignore[attr-defined]
+
+
+@call(vjp)
 def _vjp(f: Any, *primals: Any) -> Any:
     raise UnsupportedError(
-        "gradc.vjp and gradc.jvp cannot be called in a compiled function",
-        why="a pullback is an object that only Python can hold, and a jvp has no rule yet.",
+        "gradc.vjp cannot be called in a compiled function",
+        why="a pullback is an object that only Python can hold.",
         hint="use gradc.grad of a weighted sum of the result.",
     )
 

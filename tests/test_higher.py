@@ -249,3 +249,16 @@ def test_jacobians_inside_differentiated_functions() -> None:
         return gradc.jacobian(lambda v: v * v * x[0])(x).sum()
 
     assert np.allclose(gradc.grad(inner)(np.array([1.0, 2.0])), [8.0, 2.0])
+
+
+def test_tangents_inside_compiled_functions() -> None:
+    def slope(x, a):
+        return gradc.jvp(lambda u, b: u**3 * a * b, (x, a), (1.0, 0.0))[1]
+
+    assert gradc.grad(slope, (0, 1))(2.0, 3.0) == (108.0, 72.0)
+
+    def f(x, v):
+        y, t = gradc.jvp(lambda u: np.sin(u) * u[0], (x,), (v,))
+        return (y * t).sum()
+
+    gradc.check_grads(f, (np.array([0.3, 0.7]), np.array([1.0, 2.0])))

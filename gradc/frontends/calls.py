@@ -253,6 +253,8 @@ class Calls(Expressions):
         if plain is not None and not isinstance(callee, type):
             return self.call(plain, args, keywords)
         if hasattr(callee, "__gradc_expand__") and not isinstance(callee, type):
+            if getattr(callee, "takes_functions", False):
+                args = [LocalFunction(self, a) if isinstance(a, Closure) else a for a in args]
             return self._expand(callee, args, keywords)
         if isinstance(getattr(callee, "py_func", None), types.FunctionType):
             return self.call(callee.py_func, args, keywords)

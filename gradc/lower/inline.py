@@ -183,7 +183,8 @@ class _List:
                 target = self._use(body, k, name)
                 if target is not None:
                     assert isinstance(stmt, Assign | Put)
-                    _substitute(body[target], name, stmt.expr, stmt.dtype if isinstance(stmt, Assign) else stmt.buffer.dtype)
+                    dtype = stmt.dtype if isinstance(stmt, Assign) else stmt.buffer.dtype
+                    _substitute(body[target], name, stmt.expr, dtype)
                     self.reads.pop(id(body[target]), None)
                     self.dropped.append(body.pop(k))
                     continue

@@ -1,11 +1,11 @@
-"""Derivatives of derivatives that are more than one transform after another: Hessian-vector products."""
+"""Derivatives that take a direction: Hessian-vector products, and tangents inside compiled functions."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from gradc.ad.forward import jvp
 from gradc.errors import DTypeError, ShapeError
 from gradc.ir.builder import Builder
 from gradc.ir.nodes import Block, Func, Value
-from gradc.ir.program import Program, Typed, leaf_type
-from gradc.ir.tree import LEAF_TYPES, Branch, Tree, flatten, tree_leaves, unflatten
-from gradc.ir.types import WEAK_INT, Array, Scalar, format_shape
+from gradc.ir.program import Expansion, Program, Typed, leaf_type
+from gradc.ir.tree import LEAF_TYPES, Branch, Leaf, Tree, children, flatten, is_structure, tree_leaves, unflatten
+from gradc.ir.types import WEAK_INT, Array, Scalar, format_shape, is_inexact
 from gradc.ops import memory
 from gradc.ops.rules import convert
 from gradc.runtime.built import BuiltFunction
@@ -112,6 +112,52 @@ class HessianProduct(BuiltFunction):
         return dataclasses.replace(
             program, func=func, args=tree.items, result=staged.result, captures=captures, static=static
         )
+
+
+def expand_jvp(args: Sequence[Any], kwargs: dict[str, Any]) -> Expansion:
+    """What `gradc.jvp(f, primals, tangents)` becomes inside a compiled function."""
+    leaves, tree = flatten((tuple(args), dict(kwargs)), _ARGUMENT_LEAVES)
+    slot_args, slot_kwargs = unflatten(tree, [Slot(k) for k in range(len(leaves))])
+    function, primals, tangents = _take_jvp(*slot_args, **slot_kwargs)
+    sources, structure = flatten(tuple(primals), (*LEAF_TYPES, Slot))
+    seeds = list(_tangents_like(tuple(tangents), structure))
+    moving = [k for k, seed in enumerate(seeds) if _moves(leaves[sources[k].k], seed)]
+    made = compiled(function, Transform("jvp", leaves=tuple(moving)))
+    bound, given = flatten(made._bind(*primals), (*LEAF_TYPES, Slot))
+    staged, _ = made._expanded(unflatten(given, [leaves[s.k] if isinstance(s, Slot) else s for s in bound]))
+    program = staged.program
+    func = _with_call_parameters(staged.func, leaves, bound, [seeds[k].k for k in moving], moving)
+    return Expansion(func, staged.result, program.captures, program.guards, program.outer)
+
+
+def _take_jvp(f: Any, primals: Any, tangents: Any) -> tuple[Any, Any, Any]:
+    return f, primals, tangents
+
+
+def _moves(primal: Any, seed: Any) -> bool:
+    """Whether a leaf is differentiated: floats are, Python ints are where they have a tangent.
+
+    Raises: ShapeError for a float without a tangent.
+    """
+    ty = leaf_type(primal, "x")
+    if is_inexact(ty):
+        if seed is None:
+            raise ShapeError("tangents have another structure than the primals")
+        return True
+    return seed is not None and ty == WEAK_INT
+
+
+def _tangents_like(tangents: Any, tree: Tree) -> Iterator[Any]:
+    """The leaves of the tangents in the order of the primals; None where there is no tangent."""
+    if isinstance(tree, Leaf):
+        yield tangents if isinstance(tangents, Slot) else None
+    elif isinstance(tree, Branch):
+        if not is_structure(tangents) or children(tangents)[0] != tree.keys:
+            raise ShapeError(
+                "tangents have another structure than the primals", hint="pass ones with the structure of the primals."
+            )
+        for item, inner in zip(children(tangents)[1], tree.items, strict=True):
+            yield from _tangents_like(item, inner)
 
 
 def _numbered(tree: Tree) -> Tree:
