@@ -699,3 +699,19 @@ def test_jvp_gives_the_result_and_its_tangent():
         gradc.jvp(total, (x,), (np.ones(4),))
     with pytest.raises(gradc.ShapeError, match="structure"):
         gradc.jvp(total, (x,), ({"x": x},))
+
+
+table = np.arange(5.0)
+
+
+def test_sizes_of_captures_have_names_of_their_own():
+    inner = gradc.grad(lambda x: (x * table).sum())
+
+    def make():
+        def outer(table):
+            return inner(table).sum()
+
+        return outer
+
+    with pytest.raises(gradc.ShapeError, match="differ"):
+        gradc.jit(make())(np.arange(3.0))

@@ -49,7 +49,7 @@ from gradc.ir.nodes import Block, Func, Value
 from gradc.ir.opdef import OpDef
 from gradc.ir.program import Capture, Guard, leaf_type
 from gradc.ir.tree import LEAF_TYPES, flatten, is_structure, leaf_names, unflatten
-from gradc.ir.types import Array, Dim, Scalar, Size, Type, clamp_size, scalar_of_python
+from gradc.ir.types import Array, Dim, Scalar, Size, Type, clamp_size, scalar_of_python, size_variables
 from gradc.ops import TABLE
 from gradc.ops.memory import dim
 
@@ -307,8 +307,10 @@ class Machine:
         return value
 
     def _fresh_name(self, name: str) -> str:
-        # Names of size variables must differ between parameters.
-        used = {p.name for p in self.func.params}
+        # Names of size variables must differ between parameters, also from those that the types of a caller bring.
+        arrays = [p.ty for p in self.func.params if isinstance(p.ty, Array)]
+        used = {v.rpartition("_")[0] for ty in arrays for size in ty.shape for v in size_variables(size)}
+        used |= {p.name for p in self.func.params}
         fresh, k = name, 2
         while fresh in used:
             fresh, k = f"{name}_{k}_", k + 1
@@ -488,6 +490,13 @@ class Machine:
                 if link.one & found or link.other & found:
                     found |= link.one | link.other
         return found
+
+    def remedy_for(self, buffers: frozenset[Value]) -> Any:
+        """A decision that would leave these buffers without a broken alias."""
+        for link in self.links:
+            if link.remedy is not None and link.remedy not in self.decisions and (link.one | link.other) & buffers:
+                return link.remedy
+        return None
 
     def note_write(self, target: Value) -> None:
         """Refuse a write that a broken alias would not see."""

@@ -328,13 +328,7 @@ class Compiled:
                 return found
             values = rebuild_values(trees, leaves)
             program = program_of(self._function, values)
-            if self._transform.kind == "jit" and program.rebinds:
-                raise UnsupportedError(
-                    "an item of an argument is replaced",
-                    program.rebinds[0],
-                    why="the compiled function gets the items, not the container, so the caller would not see it.",
-                    hint="return the new item, or write into the array that is there: x[...] = value.",
-                )
+            self._check_rebinds(program)
             captured: list[Any] = []
             names = list(plan.names)
             for capture in program.captures:
@@ -353,6 +347,15 @@ class Compiled:
             entries.insert(0, entry)
             del entries[_KEPT_PROGRAMS:]
             return entry, captured
+
+    def _check_rebinds(self, program: Program) -> None:
+        if self._transform.kind == "jit" and program.rebinds:
+            raise UnsupportedError(
+                "an item of an argument is replaced",
+                program.rebinds[0],
+                why="the compiled function gets the items, not the container, so the caller would not see it.",
+                hint="return the new item, or write into the array that is there: x[...] = value.",
+            )
 
     def _find(self, family: Any, leaves: Sequence[Any]) -> tuple[Entry, list[Any]] | None:
         for entry in tuple(self._families.get(family, ())):
@@ -433,14 +436,21 @@ class Compiled:
 
     def __gradc_expand__(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Expansion:
         """What a call of this object becomes inside another compiled function."""
+        staged = self._staged_call(args, kwargs)
+        program = staged.program
+        return Expansion(staged.func, staged.result, program.captures, program.guards, program.outer)
+
+    def _staged_call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Staged:
+        """The program of a call with these arguments, whose leaves may be types only.
+
+        Its parameters are the leaves of `args` and `kwargs` in order, then those of the captures, then outer values.
+        """
         leaves, tree = flatten((tuple(args), dict(kwargs)), (*LEAF_TYPES, Typed))
         slot_args, slot_kwargs = unflatten(tree, [Slot(k) for k in range(len(leaves))])
         slots, bound = flatten(self._bind(*slot_args, **slot_kwargs), (*LEAF_TYPES, Slot))
         values = unflatten(bound, [leaves[s.k] if isinstance(s, Slot) else s for s in slots])
         staged, ints = self._expanded(values)
-        func = take_arguments(accept_ints(staged.func, ints), slots)
-        program = staged.program
-        return Expansion(func, staged.result, program.captures, program.guards, program.outer)
+        return dataclasses.replace(staged, func=take_arguments(accept_ints(staged.func, ints), slots))
 
     def _expanded(self, values: tuple[Any, ...]) -> tuple[Staged, list[int]]:
         """The program for leaves of which some are types only; and which run-time ints it takes as floats."""

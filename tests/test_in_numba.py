@@ -1,0 +1,349 @@
+"""Compiled objects called from the user's nopython code."""
+
+from __future__ import annotations
+
+import threading
+from collections import namedtuple
+
+import numpy as np
+import pytest
+from numba import njit, prange
+from numba.core.errors import NumbaWarning
+
+import gradc
+from gradc.errors import ShapeError, UnsupportedError
+
+Pair = namedtuple("Pair", "w b")
+RNG = np.random.default_rng(0)
+
+
+def cube(x):
+    return x * x * x
+
+
+def loss(w, data):
+    a, b = data
+    return ((w * a - b) ** 2).sum()
+
+
+def along(x, axis):
+    return np.sum(np.sum(x, axis=axis) ** 2)
+
+
+def writes(x, y):
+    x[0] = y[1] * x[1]
+    return (x * y).sum()
+
+
+@gradc.value_and_grad
+def module_level(x):
+    return cube(x)
+
+
+def test_a_gradient_is_called_with_numbers_tuples_and_keywords():
+    gradient = gradc.value_and_grad(lambda x, y, n=2.0: x * y**n, argnums=(0, 1))
+
+    @njit
+    def total(x):
+        value, (dx, dy) = gradient(x, y=3.0)
+        return value + dx + dy, gradient(x, 3.0, 1.0)
+
+    assert total(2.0) == (18.0 + 9.0 + 12.0, (6.0, (3.0, 2.0)))
+
+
+def test_a_gradient_is_called_with_arrays_and_structures():
+    gradient = gradc.grad(loss)
+    w, a, b = RNG.normal(size=(3, 4))
+
+    @njit
+    def step(w, a, b):
+        return w - 0.1 * gradient(w, (a, b))
+
+    np.testing.assert_allclose(step(w, a, b), w - 0.1 * gradient(w, (a, b)), rtol=1e-14)
+    strided = np.repeat(w, 2)[::2]
+    np.testing.assert_allclose(step(strided, a, b), step(w, a, b), rtol=1e-14)
+    single = njit(lambda w, a, b: gradient(w, (a, b)))(*(v.astype(np.float32) for v in (w, a, b)))
+    assert single.dtype == np.float32
+
+
+def test_named_tuples_go_in_and_come_out():
+    gradient = gradc.grad(lambda p, x: (p.w * x).sum() * p.b)
+
+    @njit
+    def step(p, x):
+        return gradient(p, x)
+
+    x = np.array([1.0, 2.0])
+    made = step(Pair(np.array([3.0, 4.0]), 2.0), x)
+    assert type(made) is Pair
+    np.testing.assert_array_equal(made.w, [2.0, 4.0])
+    assert made.b == 11.0
+
+
+def test_jit_objects_change_the_arrays_that_they_are_given():
+    @gradc.jit
+    def double(x):
+        x *= 2.0
+        return x.sum()
+
+    @njit
+    def twice(x):
+        return double(x) + double(x)
+
+    x = np.array([1.0, 2.0])
+    assert twice(x) == 6.0 + 12.0
+    np.testing.assert_array_equal(x, [4.0, 8.0])
+    x.flags.writeable = False
+    with pytest.raises(UnsupportedError, match="read-only"):
+        twice(x)
+
+
+def test_gradients_run_in_prange():
+    gradient = gradc.grad(loss)
+    ws = RNG.normal(size=(8, 4))
+    a, b = RNG.normal(size=(2, 4))
+
+    @njit(parallel=True)
+    def all_of_them(ws, a, b):
+        out = np.empty_like(ws)
+        for i in prange(len(ws)):
+            out[i] = gradient(ws[i], (a, b))
+        return out
+
+    expected = [gradient(w, (a, b)) for w in ws]
+    np.testing.assert_allclose(all_of_them(ws, a, b), expected, rtol=1e-14)
+
+
+def test_an_object_may_be_an_argument_of_nopython_code():
+    @njit
+    def call(f, x):
+        return f(x)
+
+    assert call(gradc.grad(cube), 2.0) == 12.0
+    assert call(gradc.grad(gradc.grad(cube)), 2.0) == 12.0
+    assert call(gradc.grad(gradc.grad(cube)), 3) == 18.0
+    assert call(gradc.jit(cube), 2) == 8
+    assert call(module_level, 2.0) == (8.0, 12.0)
+
+
+def test_functions_are_passed_on():
+    apply = gradc.grad(lambda f, x: f(x) * x, argnums=1)
+    inner = gradc.jit(cube)
+    square = njit(lambda x: x * x)
+
+    @njit
+    def call(x):
+        return apply(inner, x), apply(square, x)
+
+    assert call(2.0) == (32.0, 12.0)
+
+
+def test_jacobians_and_hessians_are_called():
+    jacobian, hessian, product = gradc.jacobian(cube), gradc.hessian(lambda x: cube(x).sum()), gradc.hvp(
+        lambda x: cube(x).sum()
+    )
+
+    @njit
+    def call(x):
+        return jacobian(x), hessian(x), product(x, x)
+
+    x = np.array([1.0, 2.0])
+    first, second, third = call(x)
+    np.testing.assert_array_equal(first, np.diag([3.0, 12.0]))
+    np.testing.assert_array_equal(second, np.diag([6.0, 12.0]))
+    np.testing.assert_array_equal(third, [6.0, 24.0])
+
+
+def test_literals_are_known_and_other_numbers_are_not():
+    gradient = gradc.grad(along)
+    x = np.arange(6.0).reshape(2, 3)
+
+    @njit
+    def both(x):
+        return gradient(x, 0), gradient(x, axis=1)
+
+    first, second = both(x)
+    np.testing.assert_array_equal(first, gradient(x, 0))
+    np.testing.assert_array_equal(second, gradient(x, 1))
+
+    @njit
+    def unknown(x, axis):
+        return gradient(x, axis)
+
+    with pytest.raises(UnsupportedError, match="`axis` of along must be known"):
+        unknown(x, 1)
+
+
+scale = 2.0
+table = np.array([1.0, 2.0, 3.0, 4.0])
+
+
+def scaled(x):
+    return (x * table[::2]).sum() * scale
+
+
+def test_captured_values_are_frozen_when_the_caller_is_compiled(monkeypatch):
+    gradient = gradc.grad(scaled)
+
+    def make():
+        @njit
+        def call(x):
+            return gradient(x)
+
+        return call
+
+    x = np.zeros(2)
+    before = make()
+    np.testing.assert_array_equal(before(x), [2.0, 6.0])
+    monkeypatch.setitem(globals(), "scale", 10.0)
+    np.testing.assert_array_equal(before(x), [2.0, 6.0])
+    np.testing.assert_array_equal(make()(x), [10.0, 30.0])
+    np.testing.assert_array_equal(gradient(x), [10.0, 30.0])
+
+
+def test_a_write_into_a_captured_array_is_refused():
+    counts = np.zeros(3)
+
+    @gradc.jit
+    def count(x):
+        counts[0] += 1.0
+        return x
+
+    with pytest.raises(UnsupportedError, match="writes into an array that it captures"):
+        njit(lambda x: count(x))(1.0)
+
+
+def test_global_arrays_of_the_caller_are_read_only_and_welcome():
+    gradient = gradc.grad(loss)
+    data = (np.ones(3), np.zeros(3))
+
+    @njit
+    def call(w):
+        return gradient(w, data)
+
+    np.testing.assert_array_equal(call(np.arange(3.0)), [0.0, 2.0, 4.0])
+
+
+def test_arguments_that_overlap_with_a_write_raise():
+    gradient = gradc.grad(writes, argnums=(0, 1))
+    call = njit(lambda x, y: gradient(x, y))
+    x, y = np.array([[1.0, 2.0, 3.0], [0.5, 1.0, 2.0]])
+    for given, expected in zip(call(x, y), gradient(x, y), strict=True):
+        np.testing.assert_array_equal(given, expected)
+    with pytest.raises(UnsupportedError, match="overlap in memory"):
+        call(x, x)
+
+
+def test_axes_of_size_one_never_broadcast_silently():
+    gradient = gradc.grad(lambda x, y: (x * y).sum())
+    call = njit(lambda x, y: gradient(x, y))
+    np.testing.assert_array_equal(call(np.ones(1), np.full(1, 3.0)), [3.0])
+    with pytest.raises(ShapeError, match="differ"):
+        call(np.ones(1), np.ones(3))
+
+
+def test_what_nopython_code_cannot_hold_is_refused_by_name():
+    of_dict = gradc.grad(lambda d: d["a"] ** 2)
+    with pytest.raises(UnsupportedError, match="argument `d` .* of Numba type DictType"):
+        njit(lambda x: of_dict({"a": x}))(1.0)
+    by_name = gradc.grad(lambda x, y: x * y, argnums=("x", "y"))
+    with pytest.raises(UnsupportedError, match="holds a dict"):
+        njit(lambda x: by_name(x, x))(1.0)
+    listed = gradc.jit(lambda x: [x, x])
+    with pytest.raises(UnsupportedError, match="holds a list"):
+        njit(lambda x: listed(x))(1.0)
+
+
+def test_errors_of_kernels_reach_the_caller():
+    gradient = gradc.grad(lambda x, i: x[i] ** 2)
+    call = njit(lambda x, i: gradient(x, i))
+    np.testing.assert_array_equal(call(np.array([1.0, 2.0]), -1), [0.0, 4.0])
+    with pytest.raises(IndexError, match="out of bounds"):
+        call(np.array([1.0, 2.0]), 2)
+
+
+def calls_in(caller):
+    """Lines of LLVM code of a function that was compiled for one signature."""
+    (text,) = caller.inspect_llvm().values()
+    return text.count("\n")
+
+
+def test_a_call_site_costs_the_caller_a_call():
+    def density(x):
+        total = 0.0
+        for i in range(len(x)):
+            total += np.sin(x[i]) * np.exp(x[i]) / (1 + x[i] ** 2)
+        return total
+
+    gradient = gradc.grad(density)
+    x = np.ones(3)
+    one = njit(lambda x: gradient(x))
+    four = njit(lambda x: gradient(x) + gradient(x + 1) + gradient(x + 2) + gradient(x + 3))
+    bare = njit(lambda x: x + (x + 1) + (x + 2) + (x + 3))
+    for caller in (one, four, bare):
+        caller(x)
+    made = gradient.__dict__["_calls_in_numba"]._made
+    assert sum(map(len, made.values())) == 1
+    assert calls_in(four) < calls_in(one) + calls_in(bare) + 500
+
+
+def test_objects_are_typed_from_several_threads():
+    gradient = gradc.grad(cube)
+    results = []
+
+    def work(k):
+        results.append(njit(lambda x: gradient(x) + k)(2.0) - k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert results == [12.0] * 3
+
+
+def test_a_sampler_runs_wholly_in_nopython_code():
+    """Hamiltonian Monte Carlo of a Gaussian with a known covariance."""
+    precision = np.array([[2.0, 0.6], [0.6, 1.0]])
+
+    def log_density(q, precision):
+        return -0.5 * (q @ (precision @ q))
+
+    value_and_grad = gradc.value_and_grad(log_density)
+
+    @njit
+    def sample(q, precision, count, step, leaps, seed):
+        np.random.seed(seed)
+        draws = np.empty((count, len(q)))
+        value, slope = value_and_grad(q, precision)
+        accepted = 0
+        for k in range(count):
+            p = np.random.standard_normal(len(q))
+            energy = value - 0.5 * np.sum(p * p)
+            new, new_value, new_slope = q.copy(), value, slope
+            for _ in range(leaps):
+                p = p + 0.5 * step * new_slope
+                new = new + step * p
+                new_value, new_slope = value_and_grad(new, precision)
+                p = p + 0.5 * step * new_slope
+            if np.log(np.random.random()) < new_value - 0.5 * np.sum(p * p) - energy:
+                q, value, slope = new, new_value, new_slope
+                accepted += 1
+            draws[k] = q
+        return draws, accepted / count
+
+    draws, rate = sample(np.zeros(2), precision, 20_000, 0.4, 5, 1)
+    assert rate > 0.9
+    np.testing.assert_allclose(np.cov(draws.T), np.linalg.inv(precision), atol=0.05)
+
+
+def test_callers_are_not_kept_on_disk(tmp_path, monkeypatch):
+    (tmp_path / "caller.py").write_text(
+        "import gradc\nfrom numba import njit\ng = gradc.grad(lambda x: x * x)\n"
+        "@njit(cache=True)\ndef call(x):\n    return g(x)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import caller
+
+    with pytest.warns(NumbaWarning, match="Cannot cache"):
+        assert caller.call(3.0) == 6.0
