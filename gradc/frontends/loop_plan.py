@@ -79,7 +79,7 @@ class Plan:
     leaves: dict[Path, Carried | Storage | Choice] = field(default_factory=dict)
     fresh: set[Path] = field(default_factory=set)
     links: set[tuple[Path, Path]] = field(default_factory=set)
-    outer_links: dict[Path, frozenset[Value]] = field(default_factory=dict)
+    outer_links: dict[Path, tuple[frozenset[Value], Any]] = field(default_factory=dict)  # with a remedy
     shapes: dict[Path, tuple[type, tuple[Any, ...]]] = field(default_factory=dict)
     changed: bool = False
 

@@ -65,7 +65,7 @@ class LoopRun:
         self.kept: list[Value] = []
         self.initial: dict[Path, Value] = {}
         self.pairs: list[tuple[Path, Path]] = []
-        self.outer: dict[Path, frozenset[Value]] = {}
+        self.outer: dict[Path, tuple[frozenset[Value], Any]] = {}
         self.body = Block()
         plan.changed = False
         for n in self.names:
@@ -826,7 +826,8 @@ class LoopRun:
             b0 = _bare(entries.get(path, MISSING))
             if is_array(b0) and path not in self.slots.moved:
                 m.link(frozenset((storage,)), roots(b0), self._name_of(path), self._remedy(path))
-            m.link(frozenset((storage,)), self.plan.outer_links.get(path, frozenset()), self._name_of(path))
+            outer, remedy = self.plan.outer_links.get(path, (frozenset(), None))
+            m.link(frozenset((storage,)), outer, self._name_of(path), remedy)
         for one, other in self.plan.links:
             if one in self.slots.storage and other in self.slots.storage:
                 m.link(
@@ -849,9 +850,9 @@ class LoopRun:
             buffers = m.aliases(self._new_buffers(path, inner))
             outer = frozenset(v for v in buffers if m.builder.in_scope(v)) - storages
             if outer:
-                self.outer[path] = outer
-                if self.written & (outer | {storage}) and self.plan.outer_links.get(path) != outer:
-                    self.plan.outer_links[path] = outer
+                found = self.outer[path] = (outer, m.remedy_for(buffers))
+                if self.written & (outer | {storage}) and self.plan.outer_links.get(path) != found:
+                    self.plan.outer_links[path] = found
                     self.plan.changed = True
             for other_path, other_storage, other_buffers in stored:
                 if not buffers & other_buffers:
@@ -873,8 +874,8 @@ class LoopRun:
                 entry = _bare(entries.get(path, MISSING))
                 if is_array(entry) and path not in self.slots.moved:
                     m.link(frozenset((buffer,)), roots(entry), self._name_of(path), self._remedy(path))
-        for path, outer in self.outer.items():
-            m.link(frozenset((storage[path],)), outer, self._name_of(path))
+        for path, (outer, remedy) in self.outer.items():
+            m.link(frozenset((storage[path],)), outer, self._name_of(path), remedy)
         for one, other in self.pairs:
             m.link(frozenset((storage[one],)), frozenset((storage[other],)), self._name_of(one))
 

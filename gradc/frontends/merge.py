@@ -218,6 +218,7 @@ class _Copied:
     storage: Value
     buffers: frozenset[Value]
     name: str
+    remedy: Any
 
 
 class _Merger:
@@ -512,7 +513,9 @@ class _Merger:
         with self.m.builder.into(self.blocks[side]):
             self.m.store_quietly(storage, value)
         before, self.m.links = self.m.links, self.links[side]
-        self.copied.append(_Copied(storage, self.m.aliases(roots(value)), self.name))
+        buffers = roots(value)
+        name = "" if self.name.startswith("$") else self.name
+        self.copied.append(_Copied(storage, self.m.aliases(buffers), name, self.m.remedy_for(buffers)))
         self.m.links = before
 
     def _link_copies(self) -> None:
@@ -520,7 +523,7 @@ class _Merger:
         m = self.m
         for k, copied in enumerate(self.copied):
             outer = frozenset(b for b in copied.buffers if m.builder.in_scope(b))
-            m.link(frozenset((copied.storage,)), outer, copied.name)
+            m.link(frozenset((copied.storage,)), outer, copied.name, copied.remedy)
             for other in self.copied[:k]:
                 if other.storage is not copied.storage and other.buffers & copied.buffers:
                     m.link(frozenset((copied.storage,)), frozenset((other.storage,)), copied.name)
