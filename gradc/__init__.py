@@ -11,6 +11,7 @@ from gradc.api import (
     jvp,
     lambdify,
     stop_gradient,
+    to_sympy,
     value_and_grad,
     vjp,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "numerical_grad",
     "show",
     "stop_gradient",
+    "to_sympy",
     "value_and_grad",
     "vjp",
 ]

@@ -17,6 +17,7 @@ from gradc.runtime import pullback as _pullback
 from gradc.runtime.dispatch import Compiled, compiled
 from gradc.runtime.higher import HessianProduct, HessianProducts, expand_jvp
 from gradc.runtime.lambdify import expression_of
+from gradc.runtime.lambdify import to_sympy as _to_sympy
 from gradc.runtime.plan import Transform
 
 Argnums: TypeAlias = "int | str | Sequence[int | str]"
@@ -219,6 +220,19 @@ def lambdify(args: Any, expr: Any, name: str = "expression") -> Compiled:
     (np.float64(0.0), 4.0)
     """
     return compiled(expression_of(args, expr, name), Transform("jit"))
+
+
+def to_sympy(f: Function, *args: Any) -> Any:
+    """The SymPy expression that a straight-line `f` computes; of several results, their structure.
+
+    args: symbols, names or expressions to put in; a float or array stands for symbols named for its parameter, an
+    integer for itself. Arguments left out are symbols. Loops of known length are written out.
+
+    >>> import numpy as np, gradc
+    >>> gradc.to_sympy(gradc.grad(lambda x, y: x**3 * np.sin(y)))
+    3*x**2*sin(y)
+    """
+    return _to_sympy(f, args)
 
 
 def stop_gradient(x: T) -> T:

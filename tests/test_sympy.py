@@ -280,3 +280,48 @@ def test_structure_of_results_is_kept() -> None:
     leaves, tree = flatten(made(2.0))
     assert [np.asarray(leaf).tolist() for leaf in leaves] == [2.0, 4.0, [[2.0]]]
     assert unflatten(tree, leaves)[2]["a"].shape == (1, 1)
+
+
+# ---------------------------------------------------------------------------------------------- and back
+
+
+@pytest.mark.parametrize("k", range(0, len(FUNCTIONS), 3), ids=lambda k: str(FUNCTIONS[k][0]))
+def test_expressions_come_back(k: int) -> None:
+    expression, a, b = FUNCTIONS[k]
+    back = gradc.to_sympy(gradc.lambdify((x, y), expression), x, y)
+    at = {x: sp.Float(a), y: sp.Float(b)}
+    assert math.isclose(float(sp.N(back.subs(at))), float(sp.N(expression.subs(at))), rel_tol=1e-12)
+
+
+def branching(x, y, n=3):
+    total = 0.0
+    for k in range(n):
+        total += math.exp(-x * k) * y / 2
+    return total if x > 0 else y**2
+
+
+def in_place(v):
+    w = v * 2
+    w[0] += 1.5
+    return np.sum(w[1:] * w[:-1]) + np.dot(v, v) + math.pi
+
+
+def test_functions_and_gradients_become_expressions() -> None:
+    a, b = sp.symbols("a b")
+    assert str(gradc.to_sympy(gradc.grad(lambda x, y: x**3 * np.sin(y)))) == "3*x**2*sin(y)"
+    wanted = sp.Piecewise((b / 2 + b * sp.exp(-a) / 2, a > 0), (b**2, True))
+    assert gradc.to_sympy(branching, a, "b", 2) == wanted
+    found = gradc.to_sympy(in_place, np.ones(3))
+    gradient = gradc.to_sympy(gradc.grad(in_place), np.ones(3))
+    assert sp.simplify(gradient - sp.Matrix([found.diff(s) for s in sp.symbols("v_0:3")])) == sp.zeros(3, 1)
+    assert r"v_{0}" in sp.latex(gradient)
+
+
+def test_what_is_no_expression_is_refused() -> None:
+    def halved(x):
+        while x > 1:
+            x = x / 2
+        return x
+
+    with pytest.raises(gradc.UnsupportedError, match="while"):
+        gradc.to_sympy(halved)

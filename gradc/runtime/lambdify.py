@@ -9,12 +9,17 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
+import numpy as np
+
 from gradc.errors import UnsupportedError
 from gradc.frontends.from_string import expression_function, split_names
-from gradc.ir.program import Program
-from gradc.ir.tree import unflatten
+from gradc.ir.interp import run
+from gradc.ir.program import Program, Typed
+from gradc.ir.tree import LEAF_TYPES, Branch, flatten, unflatten
+from gradc.ir.types import WEAK_FLOAT, is_inexact
 from gradc.runtime import pipeline
 from gradc.runtime.built import BuiltFunction
+from gradc.runtime.dispatch import program_of, signature_of
 
 _KINDS = inspect.Parameter
 
@@ -51,9 +56,6 @@ class ExpressionFunction(BuiltFunction):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The value by the interpreter of the IR."""
-        from gradc.ir.interp import run
-        from gradc.ir.tree import flatten
-
         bound = self.__signature__.bind(*args, **kwargs)
         values = tuple(bound.arguments.values())
         program = self.__gradc_program__(values)
@@ -82,6 +84,42 @@ class StringFunction(BuiltFunction):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
+
+
+def to_sympy(function: Any, args: Sequence[Any]) -> Any:
+    """The expressions of a function's results, in their structure. See `gradc.to_sympy`."""
+    import sympy  # an optional dependency
+
+    from gradc.codegen.to_sympy import exact, expressions
+
+    signature = signature_of(function)
+    parameters = list(signature.parameters)
+    bound = signature.bind(*args, *(name for name in parameters[len(args) :] if _is_open(signature, name)))
+    bound.apply_defaults()
+    given = [sympy.Symbol(x) if isinstance(x, str) else x for x in bound.arguments.values()]
+    leaves, tree = flatten(tuple(given), (*LEAF_TYPES, sympy.Basic))
+    assert isinstance(tree, Branch)
+    examples = [Typed(WEAK_FLOAT) if isinstance(x, sympy.Basic) else x for x in leaves]
+    program = program_of(function, unflatten(tree, examples))
+    symbols: list[Any] = []
+    for x, param in zip(leaves, program.func.params, strict=False):
+        if isinstance(x, np.ndarray) and is_inexact(param.ty):
+            names = np.array([f"{param.name}_{'_'.join(map(str, k))}" for k in np.ndindex(*x.shape)], object)
+            symbols.append(np.frompyfunc(sympy.Symbol, 1, 1)(names).reshape(x.shape))
+        elif isinstance(x, sympy.Basic | bool | int) or not is_inexact(param.ty):
+            symbols.append(x)
+        else:
+            symbols.append(sympy.Symbol(param.name))
+    for capture in program.captures:
+        for x in flatten(capture.fetch())[0]:
+            held = np.frompyfunc(exact, 1, 1)(x) if isinstance(x, np.ndarray) else x
+            symbols.append(held if isinstance(x, np.ndarray | int) else exact(x))
+    return unflatten(program.result, expressions(program.func, symbols))
+
+
+def _is_open(signature: inspect.Signature, name: str) -> bool:
+    parameter = signature.parameters[name]
+    return parameter.default is _KINDS.empty and parameter.kind is _KINDS.POSITIONAL_OR_KEYWORD
 
 
 def expression_of(args: Any, expression: Any, name: str = "expression") -> BuiltFunction:
