@@ -82,8 +82,8 @@ STAND_INS: dict[str, Any] = {
 STAND_INS |= {
     name: getattr(np, name)
     for name in (
-        "sqrt", "floor", "ceil", "rint", "trunc", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt", "sin",
-        "cos", "tan", "sinh", "cosh", "tanh", "hypot", "nextafter", "copysign", "logaddexp", "logaddexp2",
+        "sqrt", "floor", "ceil", "rint", "trunc", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "cbrt",
+        "sin", "cos", "tan", "sinh", "cosh", "tanh", "hypot", "nextafter", "copysign", "logaddexp", "logaddexp2",
     )
 }  # fmt: skip
 STAND_INS |= {f"empty_{d}": lambda shape, d=d: np.empty(shape, d) for d in KERNEL_DTYPES}

@@ -233,6 +233,49 @@ def test_transposed_operands_are_not_copied() -> None:
     agree(func, [np.arange(12.0).reshape(4, 3), np.ones((4, 5))])
 
 
+def test_batches_of_rows_are_one_product() -> None:
+    func = make({"a": array(N, M, 1, K), "b": array(K, M)}, lambda a, b: T["matmul"](a, b))
+    assert "for " not in kernel_text(func)
+    rng = np.random.default_rng(0)
+    agree(func, [rng.normal(size=(2, 3, 1, 4)), rng.normal(size=(4, 3))])
+    agree(func, [rng.normal(size=(5, 30, 1, 20)), rng.normal(size=(20, 30))], numba=True)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [((3, 4), (4,)), ((4,), (4, 3)), ((2, 3, 4), (2, 4, 5)), ((3, 4), (2, 4, 5)), ((5, 1, 3, 4), (2, 4, 2)), ((4,), (4,))],
+)
+def test_products_of_all_ranks(shapes: Any) -> None:
+    left, right = (
+        tuple(1 if n == 1 else size_variable(f"{k}{n}") for n in s) for k, s in zip("ab", shapes, strict=True)
+    )
+    right = tuple(left[-1] if n == 4 else s for n, s in zip(shapes[1], right, strict=True))
+    if shapes[0][0] == shapes[1][0] == 2:
+        right = (left[0], *right[1:])
+    func = make({"a": array(*left), "b": array(*right)}, lambda a, b: T["matmul"](a, b))
+    rng = np.random.default_rng(0)
+    agree(func, [rng.normal(size=s) for s in shapes])
+
+
+def test_a_product_that_is_added_adds_by_itself() -> None:
+    def body(a: Any, b: Any, total: Any, overlap: bool) -> Any:
+        made = T["matmul"](a, b)
+        if overlap:
+            T["store"](a, 0.0)
+        T["accumulate"](T["transpose"](total, perm=(1, 0)), made)
+        return T["sum"](total, axes=(0, 1), keepdims=False)
+
+    params = {"a": array(N, M), "b": array(M, K), "total": array(K, N)}
+    rng = np.random.default_rng(0)
+    args = [rng.normal(size=s) for s in ((30, 20), (20, 25), (25, 30))]
+    func = make(params, lambda a, b, total: body(a, b, total, False))
+    assert "empty_" not in kernel_text(func)
+    agree(func, args, numba=True)
+    late = make(params, lambda a, b, total: body(a, b, total, True))
+    assert "empty_" in kernel_text(late)
+    agree(late, args)
+
+
 # -------------------------------------------------------------------------------------------------- fusion
 
 
@@ -383,7 +426,8 @@ def test_single_precision_stays_single() -> None:
         y = T["exp"](x * 0.1) + 1 / x
         return y * s, T["sum"](y, axes=(0,), keepdims=False), T["where"](T["gt"](x, 0.5), y, 0.0)
 
-    func = make({"x": array(N, dtype="float32"), "s": FLOAT}, lambda x, s: body(x, T["cast"](s, dtype="float32", weak=False)))
+    params = {"x": array(N, dtype="float32"), "s": FLOAT}
+    func = make(params, lambda x, s: body(x, T["cast"](s, dtype="float32", weak=False)))
     text = kernel_text(func)
     assert "np.float32(0.1)" in text
     args = [np.linspace(0.1, 1, 5, dtype=np.float32), 2.0]
@@ -511,7 +555,11 @@ def test_checks_say_where() -> None:
 
 @pytest.mark.parametrize("layout", ["C", "F", "A"])
 def test_layouts_of_arguments(layout: str) -> None:
-    func = make({"x": array(N, M, layout=layout)}, lambda x: (x * 2.0, T["sum"](x, axes=(0,), keepdims=False), T["matmul"](x, T["transpose"](x, perm=(1, 0)))))  # fmt: skip
+    def body(x: Any) -> Any:
+        turned = T["transpose"](x, perm=(1, 0))
+        return x * 2.0, T["sum"](x, axes=(0,), keepdims=False), T["matmul"](x, turned)
+
+    func = make({"x": array(N, M, layout=layout)}, body)
     x = np.random.default_rng(0).normal(size=(24, 26))
     x = {"C": x[:12, :13].copy(), "F": np.asfortranarray(x[:12, :13]), "A": x[::2, ::2]}[layout]
     agree(func, [x])

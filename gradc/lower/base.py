@@ -44,6 +44,8 @@ class Base:
         self.results: list[Expr | Buffer] = []
         self.last_use: dict[Value, int] = {}
         self.position_in_block = 0
+        self.products: dict[int, Any] = {}
+        self.use_count: dict[int, int] = {}
         self.extra_values: list[Value] = []  # keeps stand-ins alive, since `env` goes by id
 
     def scalar(self, value: Value) -> Expr:
@@ -102,6 +104,19 @@ class Base:
     def set_integer(self, wish: str, expr: Expr) -> Lin:
         """A new integer variable for an expression."""
         return var(self.set_scalar(wish, expr, "int64").name)
+
+    def product_of(self, *extents: Lin) -> Lin:
+        """The product of sizes, in a variable where it is not affine."""
+        total = Lin(1)
+        for extent in extents:
+            if total.is_const:
+                total = extent * total.const
+            elif extent.is_const:
+                total = total * extent.const
+            else:
+                parts: dict[str, Expr] = {"a": Int(total), "b": Int(extent)}
+                total = self.set_integer("count", Text("({a}) * ({b})", parts, "int64", "int64"))
+        return total
 
     def new_buffer(self, value: Value | None, dtype: str, extents: tuple[Lin, ...], wish: str = "") -> Buffer:
         """A fresh buffer, allocated when it turns out to need memory."""

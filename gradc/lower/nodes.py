@@ -172,7 +172,9 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
         self.nest(x.shape, target.extents, [Put(target.buffer, element.index, expr, add)])
 
     def _op_accumulate(self, node: Node) -> None:
-        self._op_store(node, add=True)
+        x, value = node.operands
+        if id(value) not in self.products or not self.accumulated(x, value):
+            self._op_store(node, add=True)
 
     def _op_zeros(self, node: Node) -> None:
         result = node.result

@@ -56,6 +56,11 @@ class _Lowering(NodeLowering):
         self.func = func
         self.from_front = nonnegative_positions(func)
         self.block_nodes: list[Node] = []
+        for node in walk_nodes(func.body):
+            for value in (*node.operands, *(v for block in node.blocks for v in block.yields)):
+                self.use_count[id(value)] = self.use_count.get(id(value), 0) + 1
+        for value in func.results:
+            self.use_count[id(value)] = self.use_count.get(id(value), 0) + 1
 
     def run(self) -> Kernel:
         params = [self._param(p) for p in self.func.params]

@@ -6,7 +6,6 @@ loops that make and use it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradc.ir.loops import Assign, Bind, Buffer, Expr, Grow, Int, Lin, Lit, Load, Put, Slice, Stmt, Text, Var, axis, var
@@ -76,7 +75,7 @@ class TapeLowering(Base):
                 effects += self.whole_reads(held)
             self.add(emit=lambda: out, needs=names_in([expr]), effects=effects, keep=True)
             return
-        count = self._element_count(held.extents)
+        count = self.product_of(*held.extents)
         slot = Buffer(self.names.take(f"{tape.data.name}_top"), x.dtype, held.extents, of=(tape.data,))
         place = Slice(tape.data, (var(length),), (1,), (0,), (count,))
         # The view keeps the memory alive that later growth moves away from, so it stays good.
@@ -95,18 +94,6 @@ class TapeLowering(Base):
         needs = names_in([*held.extents, count])
         self.add(emit=lambda: made, effects=effects, needs=needs, makes={token(slot)}, keep=True, early=True)
         self.fill(slot, x.shape, held.broadcast(x.shape, x.rank))
-
-    def _element_count(self, extents: Sequence[Lin]) -> Lin:
-        total = Lin(1)
-        for extent in extents:
-            if total.is_const:
-                total = extent * total.const
-            elif extent.is_const:
-                total = total * extent.const
-            else:
-                parts: dict[str, Expr] = {"a": Int(total), "b": Int(extent)}
-                total = self.set_integer("count", Text("({a}) * ({b})", parts, "int64", "int64"))
-        return total
 
     def _op_pop(self, node: Node) -> None:
         tape: Tape = self.env[id(node.operands[0])]
