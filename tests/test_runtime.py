@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
@@ -501,8 +502,72 @@ def test_pickles_by_reference():
     assert pickle.loads(pickle.dumps(decorated)) is decorated
     again = pickle.loads(pickle.dumps(gradc.grad(product, "y")))
     assert again(3.0, 2.0) == 12.0
-    with pytest.raises(pickle.PicklingError, match="top level"):
-        pickle.dumps(gradc.grad(lambda x: x))
+    assert copy.copy(decorated) is decorated
+    made = gradc.grad(lambda x: x)
+    assert copy.deepcopy([made])[0] is made
+
+
+def closure(k):
+    table = np.arange(3.0)
+
+    def factorial(x, n):
+        return x if n <= 1 else n * factorial(x, n - 1)
+
+    def f(x, n=3, *, weights=(1.0, 2.0)):
+        """Documented."""
+        return (k * x * table).sum() * weights[1] + factorial(x[0], n), np.sin(x[1])
+
+    return f
+
+
+def test_pickles_by_source(tmp_path):
+    x = np.array([1.0, 2.0, 3.0])
+    two = [gradc.grad(lambda x: x * x), gradc.grad(lambda x: x * x * x)]
+    assert [made(2.0) for made in pickle.loads(pickle.dumps(two))] == [4.0, 12.0]
+    made = gradc.grad(closure(2.0), has_aux=True)
+    again = pickle.loads(pickle.dumps(made))
+    np.testing.assert_array_equal(again(x)[0], made(x)[0])
+    assert again.__doc__ == "Documented."
+    assert str(inspect.signature(again)) == str(inspect.signature(made))
+    thrice = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(again))))
+    np.testing.assert_array_equal(thrice(x)[0], made(x)[0])
+    nested = gradc.grad(gradc.grad(lambda x: x**4))
+    assert pickle.loads(pickle.dumps(nested))(1.0) == 12.0
+
+
+def test_pickles_are_loaded_by_other_processes(tmp_path):
+    module = tmp_path / "short_lived.py"
+    module.write_text(
+        "import numpy as np\n\n\ndef make(k):\n    def f(x):\n        return (np.sin(x) * k).sum()\n\n    return f\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        import short_lived
+    finally:
+        sys.path.remove(str(tmp_path))
+    made = gradc.grad(short_lived.make(3.0))
+    expected = made(np.zeros(2))
+    (tmp_path / "pickled").write_bytes(pickle.dumps(made))
+    code = "import pickle, sys, numpy as np; print(pickle.load(open(sys.argv[1], 'rb'))(np.zeros(2)).tolist())"
+    for _ in range(2):
+        run = subprocess.run([sys.executable, "-c", code, tmp_path / "pickled"], capture_output=True, text=True)
+        assert run.stdout.strip() == str(expected.tolist()), run.stderr
+        module.unlink(missing_ok=True)  # the second time there is only the pickle
+
+
+def test_functions_in_a_pickle_may_refer_to_each_other():
+    def f(x, n):
+        return x if n == 0 else x * g(x, n - 1)
+
+    g = gradc.jit(f)
+    again = pickle.loads(pickle.dumps(gradc.grad(f)))
+    assert again(2.0, 2) == 12.0
+
+
+def test_what_has_no_source_cannot_be_pickled():
+    f = eval("lambda x: x * x")
+    with pytest.raises(pickle.PicklingError, match="source"):
+        pickle.dumps(gradc.grad(f))
 
 
 # -------------------------------------------------------------------------------------- threads, processes

@@ -11,8 +11,6 @@ import dataclasses
 import functools
 import inspect
 import os
-import pickle
-import sys
 import threading
 import types
 import weakref
@@ -45,6 +43,7 @@ from gradc.runtime.leaves import (
 from gradc.runtime.lowered import Lowered
 from gradc.runtime.nonfinite import stop_where_not_finite
 from gradc.runtime.ownership import Slot, accept_ints, take_arguments
+from gradc.runtime.pickling import BySource, find_by_name, portable
 from gradc.runtime.pipeline import Request, Staged
 from gradc.runtime.plan import (
     Plan,
@@ -151,6 +150,7 @@ class Compiled:
         self._plans: dict[tuple[Tree, ...], Plan] = {}
         self._locks: dict[Any, threading.Lock] = {}
         self._last: tuple[Kernel, frozenset[int]] | None = None
+        self._by_source: dict[int, BySource] = {}
         functools.update_wrapper(self, function, updated=())
         self._qualname = getattr(function, "__qualname__", type(function).__name__)
         self._bind = fastcall.binder(self._signature, self._qualname)
@@ -181,14 +181,15 @@ class Compiled:
         name = getattr(self, "__qualname__", "")
         if find_by_name(getattr(self, "__module__", ""), name) is self:
             return find_by_name, (self.__module__, name)
-        function = self._function
-        named = find_by_name(getattr(function, "__module__", ""), getattr(function, "__qualname__", ""))
-        if named is not function and not isinstance(function, Compiled | BuiltFunction):
-            raise pickle.PicklingError(
-                f"{self!r} cannot be pickled: {self._qualname} is not found by its name in its module; "
-                "define it at the top level of a module"
-            )
-        return compiled, (function, self._transform, self._base)
+        return compiled, (portable(self._function, self._by_source), self._transform, self._base)
+
+    def __copy__(self) -> Compiled:
+        """The object itself, as copies of functions are."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Compiled:
+        """The object itself, as copies of functions are."""
+        return self
 
     # ------------------------------------------------------------------------------------ looking inside
 
@@ -542,22 +543,6 @@ def signature_of(function: Any) -> inspect.Signature:
             why="gradc compiles Python functions.",
             hint="wrap it: lambda x: f(x).",
         ) from None
-
-
-def find_by_name(module: str, qualname: str) -> Any:
-    """What a dotted name means in a module that is loaded or can be; None where it means nothing."""
-    found: Any = sys.modules.get(module)
-    if found is None and module:
-        try:
-            __import__(module)
-        except ImportError:
-            return None
-        found = sys.modules.get(module)
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-        if found is None:
-            return None
-    return found
 
 
 def _renew_locks() -> None:
