@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from gradc.errors import UnsupportedError
+from gradc.errors import DTypeError, UnsupportedError
 from gradc.ir.effects import own_write, roots, view_operands
 from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
 from gradc.ir.types import Array, Stack, is_complex, is_inexact
@@ -22,6 +22,19 @@ def can_vary(value: Value) -> bool:
     """Whether a value of this type can have a derivative."""
     ty = value.ty
     return is_inexact(ty.item if isinstance(ty, Stack) else ty)
+
+
+def check_inputs(func: Func, wrt: Sequence[int]) -> None:
+    """Raise DTypeError where a parameter that is to be differentiated does not hold floating-point numbers."""
+    for k in wrt:
+        param = func.params[k]
+        if not is_inexact(param.ty):
+            raise DTypeError(
+                f"cannot differentiate with respect to `{param.name}`, which holds {param.dtype}",
+                func.loc,
+                "integers and booleans have no derivative.",
+                f"{param.name}.astype(float)",
+            )
 
 
 class Activity:

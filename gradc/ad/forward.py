@@ -18,11 +18,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gradc.ad.activity import Activity, can_vary, carried_inits, carried_params, carried_results, carried_yields
+from gradc.ad.activity import (
+    Activity,
+    can_vary,
+    carried_inits,
+    carried_params,
+    carried_results,
+    carried_yields,
+    check_inputs,
+)
 from gradc.ad.apply import cast_like
 from gradc.ad.cotangents import new_like
 from gradc.ad.reverse import guarded_nodes
-from gradc.errors import DTypeError, NonDifferentiableError
+from gradc.errors import NonDifferentiableError
 from gradc.ir.builder import Builder
 from gradc.ir.effects import view_operands, written_params
 from gradc.ir.nodes import Block, Func, Node, Value
@@ -40,14 +48,7 @@ def jvp(func: Func, wrt: Sequence[int], *, keep_value: bool = True) -> Func:
     Raises: DTypeError where a parameter in `wrt` is not floating point; NonDifferentiableError where a varied value
     passes through an op that has no derivative.
     """
-    for k in wrt:
-        if not is_inexact(func.params[k].ty):
-            raise DTypeError(
-                f"cannot differentiate with respect to `{func.params[k].name}`, which holds {func.params[k].dtype}",
-                func.loc,
-                "integers and booleans have no derivative",
-                f"{func.params[k].name}.astype(float)",
-            )
+    check_inputs(func, wrt)
     return Forward(func, list(wrt), keep_value).run()
 
 

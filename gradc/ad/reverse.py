@@ -27,7 +27,6 @@ from gradc.ad.cotangents import Shadow
 from gradc.ad.primals import Frame, Sweep
 from gradc.ad.residuals import Planner
 from gradc.ad.structure import Structure
-from gradc.errors import DTypeError
 from gradc.ir.effects import roots, written_params
 from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
 from gradc.ir.types import Array, Scalar, Size, Type, add_sizes, is_inexact
@@ -55,14 +54,7 @@ def reverse(
     Raises: DTypeError where a parameter in `wrt` is not floating point; NonDifferentiableError where an active value
     passes through an op that has no derivative.
     """
-    for k in wrt:
-        if not is_inexact(func.params[k].ty):
-            raise DTypeError(
-                f"cannot differentiate with respect to `{func.params[k].name}`, which holds {func.params[k].dtype}",
-                func.loc,
-                "integers and booleans have no derivative",
-                f"{func.params[k].name}.astype(float)",
-            )
+    check_inputs(func, wrt)
     if outputs is None:
         outputs = [k for k, r in enumerate(func.results) if is_inexact(r.ty)]
     reverser = Reverser(func, list(wrt), keep_value, seeds, list(outputs))
