@@ -30,17 +30,17 @@ class ExpressionFunction(BuiltFunction):
     kind = "lambdify"
 
     def __init__(self, args: Sequence[Any], expression: Any, name: str = "expression") -> None:
-        from gradc.frontends import from_sympy  # SymPy is an optional dependency
+        from gradc.frontends import from_sympy, sympy_arguments  # SymPy is an optional dependency
 
         self.args = tuple(args)
         self.expression = expression
         self.__name__ = self.__qualname__ = name
         self.__module__ = __name__
         self._build = from_sympy.build
-        named = [from_sympy.with_symbol(arg, expression) for arg in self.args]
-        self._patterns = [from_sympy.pattern_of(arg) for arg in named]
-        self._names = from_sympy.argument_names(named)
-        from_sympy.check_distinct(self._patterns)
+        named = [sympy_arguments.with_symbol(arg, expression) for arg in self.args]
+        self._patterns = [sympy_arguments.pattern_of(arg) for arg in named]
+        self._names = sympy_arguments.argument_names(named)
+        sympy_arguments.check_distinct(self._patterns)
         self.__signature__ = inspect.Signature([_KINDS(n, _KINDS.POSITIONAL_OR_KEYWORD) for n in self._names])
 
     @functools.cached_property
