@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -45,3 +46,71 @@ def test_inverse_heat(tmp_path: Path) -> None:
     error, observed = (float(words[words.index(before) + 1]) for before in ("error", "field:"))
     assert error < 0.4 < observed
     assert is_png(tmp_path / "inverse_heat.png")
+
+
+def is_svg(path: Path) -> bool:
+    return "<svg" in path.read_text(encoding="utf-8") and path.stat().st_size > 2000
+
+
+def number_after(text: str, before: str) -> float:
+    """The first number behind `before` in what an example printed."""
+    found = re.search(re.escape(before) + r"\s*([-+.\de]+)", text)
+    assert found is not None, text
+    return float(found.group(1).rstrip("."))
+
+
+def test_staged(tmp_path: Path) -> None:
+    text, _ = run("staged.py", tmp_path)
+    assert number_after(text, "df/dx =") == pytest.approx(2.059570, abs=1e-6)
+    assert "dx += dnum" in text
+    assert is_svg(tmp_path / "staged.svg")
+
+
+def test_circuit(tmp_path: Path) -> None:
+    text, _ = run("circuit.py", tmp_path)
+    assert "max(z, w)" in text
+    assert is_svg(tmp_path / "gates.svg")
+    assert is_svg(tmp_path / "neuron.svg")
+
+
+def test_two_layers(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    text, _ = run("two_layers.py", tmp_path)
+    shares = [float(word.rstrip("%")) for word in text.split() if word.endswith("%")]
+    assert len(shares) == 2
+    assert min(shares) >= 97.0
+    assert is_png(tmp_path / "two_layers.png")
+
+
+def test_vanishing(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    text, _ = run("vanishing.py", tmp_path)
+    for name in ("saturated", "vanishing", "dead"):
+        flags = next(line for line in text.splitlines() if line.startswith(f"{name}: flags"))
+        assert name in flags.partition("flags")[2]
+    for line in text.splitlines():
+        if line.startswith("healthy") and "flags" in line:
+            assert "flags none" in line
+            assert number_after(line, "steps") < 0.02
+    assert is_png(tmp_path / "vanishing.png")
+
+
+def test_gradients_three_ways(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    text, _ = run("gradients_three_ways.py", tmp_path)
+    assert number_after(text, "backpropagation") < 1e-13 < number_after(text, "at best") < 1e-8
+    assert is_png(tmp_path / "gradients.png")
+
+
+def test_black_scholes(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    text, _ = run("black_scholes.py", tmp_path)
+    assert all(number_after(text, name) < 1e-12 for name in ("delta", "gamma", "vega", "theta", "rho"))
+    assert is_png(tmp_path / "black_scholes.png")
+
+
+def test_gru(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    text, _ = run("gru.py", tmp_path)
+    assert number_after(text, "before,") < 0.01 < number_after(text, "sequences:")
+    assert is_png(tmp_path / "gru.png")

@@ -10,6 +10,7 @@ from gradc.inspect.observe import Observation, Record
 from gradc.inspect.text import number_text, value_text
 from gradc.ir.effects import roots
 from gradc.ir.nodes import Block, Node, Value
+from gradc.ir.region import Arg, At, Gather, NewAxis, Region, Span
 from gradc.ir.types import Array
 
 _SYMBOLS = {
@@ -19,10 +20,11 @@ _SYMBOLS = {
 }
 # Operations whose first operand is an array and whose last ones are positions in it.
 _PATTERNS = {
-    "store": "· ← ·", "store_at": "·[…] ← ·", "scatter": "·[…] ← ·", "scatter_mask": "·[mask] ← ·",
-    "accumulate": "· += ·", "accumulate_at": "·[…] += ·", "scatter_add": "·[…] += ·", "accumulate_mask": "·[mask] += ·",
-    "index": "·[…]", "load": "·[…]", "gather": "·[…]", "mask_select": "·[mask]", "transpose": "·.T", "neg": "−·",
+    "store": "· ← ·", "scatter_mask": "·[mask] ← ·", "accumulate": "· += ·", "accumulate_mask": "·[mask] += ·",
+    "mask_select": "·[·]", "transpose": "·.T", "neg": "−·",
 }
+_READS = frozenset(("index", "load", "gather"))
+_WRITES = {"store_at": "←", "scatter": "←", "accumulate_at": "+=", "scatter_add": "+="}
 _INFIX = frozenset(("add", "sub", "mul", "div", "pow", "matmul", "lt", "le", "gt", "ge", "eq", "ne", "floordiv", "mod"))
 
 
@@ -208,11 +210,34 @@ def _label(node: Node, sources: Sequence[Vertex | None]) -> str:
         if texts == ["·", "·"]:
             return f"· {name} ·"
         return f"{texts[0]} {name} {texts[1]}"
+    if node.op.name in _READS:
+        return f"·{_region_text(node.attrs['region'], texts[1:])}"
+    if node.op.name in _WRITES:
+        return f"· {_region_text(node.attrs['region'], texts[2:])} {_WRITES[node.op.name]}"
     if node.op.name in _PATTERNS:
         return _PATTERNS[node.op.name]
     if node.op.kind in ("elementwise", "reduce"):
         return f"{name}({', '.join(texts)})"
     return name
+
+
+def _region_text(region: Region, texts: Sequence[str]) -> str:
+    def bound(b: int | Arg | None) -> str:
+        return "" if b is None else texts[b.k] if isinstance(b, Arg) else str(b)
+
+    entries = []
+    for entry in region:
+        match entry:
+            case At():
+                entries.append(bound(entry.position))
+            case Gather():
+                entries.append(texts[entry.k])
+            case NewAxis():
+                entries.append("None")
+            case Span():
+                step = "" if entry.step is None else f":{bound(entry.step)}"
+                entries.append(f"{bound(entry.start)}:{bound(entry.stop)}{step}")
+    return f"[{', '.join(entries)}]"
 
 
 def _operand_text(value: Value, source: Vertex | None) -> str:

@@ -189,10 +189,11 @@ def _operation(vertex: Vertex, names: dict[Vertex, str]) -> str:
         return ""
     inputs = [names[v] for v in vertex.inputs]
     label = vertex.label
-    if "·" in label:  # a place for each operand
+    if label.count("·") == len(inputs):
         for text in inputs:
             label = label.replace("·", text, 1)
         return f"= {label}"
+    label = label.replace("·", "").strip()
     return f"= {label} of {', '.join(inputs)}" if inputs else f"= {label}"
 
 
