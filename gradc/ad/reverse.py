@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from gradc.ad.activity import (
     Activity,
+    check_inputs,
 )
 from gradc.ad.control import ControlAdjoints
 from gradc.ad.cotangents import Shadow
