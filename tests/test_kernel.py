@@ -243,7 +243,14 @@ def test_batches_of_rows_are_one_product() -> None:
 
 @pytest.mark.parametrize(
     "shapes",
-    [((3, 4), (4,)), ((4,), (4, 3)), ((2, 3, 4), (2, 4, 5)), ((3, 4), (2, 4, 5)), ((5, 1, 3, 4), (2, 4, 2)), ((4,), (4,))],
+    [
+        ((3, 4), (4,)),
+        ((4,), (4, 3)),
+        ((2, 3, 4), (2, 4, 5)),
+        ((3, 4), (2, 4, 5)),
+        ((5, 1, 3, 4), (2, 4, 2)),
+        ((4,), (4,)),
+    ],
 )
 def test_products_of_all_ranks(shapes: Any) -> None:
     left, right = (

@@ -141,7 +141,7 @@ Emit = Callable[..., Any]
 
 
 def _function(arity: int, on_floats: Emit | None, on_integers: Emit | None = None) -> Any:
-    """An intrinsic of `arity` operands of one type; `on_floats(builder, *values)` and `on_integers(builder, ty, *values)`."""
+    """An intrinsic of `arity` operands of one type: `on_floats(builder, *values)`, `on_integers(builder, ty, *values)`."""
 
     def choose(types_: tuple[Any, ...]) -> Any:
         first = types_[0]
@@ -155,13 +155,13 @@ def _function(arity: int, on_floats: Emit | None, on_integers: Emit | None = Non
 
     if arity == 1:
 
-        @intrinsic  # type: ignore[untyped-decorator]
+        @intrinsic
         def unary(typingctx: Any, x: Any) -> Any:
             return choose((x,))
 
         return unary
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def binary(typingctx: Any, x: Any, y: Any) -> Any:
         return choose((types.unliteral(x), types.unliteral(y)))
 
@@ -235,9 +235,7 @@ def _float_divmod(builder: Any, x: Any, y: Any) -> tuple[Any, Any]:
     adjusted = builder.select(adjust, builder.fadd(remainder, y), remainder)
     remainder = builder.select(nonzero, adjusted, _call_llvm(builder, "copysign", zero, y))
     low = _call_llvm(builder, "floor", quotient)
-    low = builder.select(
-        builder.fcmp_ordered(">", builder.fsub(quotient, low), half), builder.fadd(low, one), low
-    )
+    low = builder.select(builder.fcmp_ordered(">", builder.fsub(quotient, low), half), builder.fadd(low, one), low)
     signed_zero = _call_llvm(builder, "copysign", zero, builder.fdiv(x, y))
     low = builder.select(builder.fcmp_unordered("!=", quotient, zero), low, signed_zero)
     by_zero = builder.fcmp_ordered("==", y, zero)
@@ -297,7 +295,7 @@ def _int_pow(builder: Any, ty: Any, x: Any, y: Any) -> Any:
 floordiv = _function(2, lambda b, x, y: _float_divmod(b, x, y)[0], lambda b, ty, x, y: _int_divmod(b, ty, x, y)[0])
 mod = _function(2, lambda b, x, y: _float_divmod(b, x, y)[1], lambda b, ty, x, y: _int_divmod(b, ty, x, y)[1])
 fmod = _function(2, lambda b, x, y: b.frem(x, y), _int_fmod)
-pow = _function(2, lambda b, x, y: _call_libm(b, "pow", x, y), _int_pow)  # noqa: A001
+pow = _function(2, lambda b, x, y: _call_libm(b, "pow", x, y), _int_pow)
 
 
 def _extremum(real: str, comparison: str) -> Any:
@@ -332,7 +330,7 @@ def _reassociable(real: str) -> Callable[[Any, Any, Any, Any], Any]:
     return emit
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def reassoc_add(typingctx: Any, accumulator: Any, term: Any) -> Any:
     """accumulator + term, where LLVM may reorder the additions into this accumulator."""
     if accumulator != term or not isinstance(term, types.Float | types.Complex | types.Integer):
@@ -340,7 +338,7 @@ def reassoc_add(typingctx: Any, accumulator: Any, term: Any) -> Any:
     return term(accumulator, term), _reassociable("add")
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def reassoc_mul(typingctx: Any, accumulator: Any, term: Any) -> Any:
     """accumulator * term for real numbers, where LLVM may reorder the products into this accumulator."""
     if accumulator != term or not isinstance(term, types.Float | types.Integer):
@@ -368,7 +366,7 @@ def _empty(dtype: str) -> Any:
     """An intrinsic that makes a new C-contiguous array of a dtype; compiles faster than np.empty."""
     element = from_dtype(np.dtype(dtype))
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def empty(typingctx: Any, shape: Any) -> Any:
         if not _is_shape(shape):
             return None
@@ -387,7 +385,7 @@ EMPTY = {dtype: f"empty_{dtype}" for dtype in KERNEL_DTYPES}
 globals().update({name: _empty(dtype) for dtype, name in EMPTY.items()})
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def view(typingctx: Any, array: Any, offset: Any, shape: Any) -> Any:
     """A C-contiguous view of `shape` that starts `offset` elements after the start of a contiguous array."""
     if not isinstance(array, types.Array) or not _is_shape(shape) or not isinstance(offset, types.Integer):
@@ -439,10 +437,14 @@ def _times(context: Any, builder: Any, dtype: Any, a: Any, b: Any) -> Any:
         result = context.make_complex(builder, dtype)
         flags = ("contract",)
         result.real = builder.fsub(
-            builder.fmul(left.real, right.real, flags=flags), builder.fmul(left.imag, right.imag, flags=flags), flags=flags
+            builder.fmul(left.real, right.real, flags=flags),
+            builder.fmul(left.imag, right.imag, flags=flags),
+            flags=flags,
         )
         result.imag = builder.fadd(
-            builder.fmul(left.real, right.imag, flags=flags), builder.fmul(left.imag, right.real, flags=flags), flags=flags
+            builder.fmul(left.real, right.imag, flags=flags),
+            builder.fmul(left.imag, right.real, flags=flags),
+            flags=flags,
         )
         return result._getvalue()
     if isinstance(dtype, types.Float):
@@ -608,22 +610,23 @@ def _product_function(context: Any, module: ir.Module, dtype: Any) -> ir.Functio
     return function
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+@intrinsic(prefer_literal=True)
 def product(
     typingctx: Any, a: Any, at: Any, row_a: Any, col_a: Any, b: Any, bt: Any, row_b: Any, col_b: Any,
     c: Any, ct: Any, row_c: Any, col_c: Any, sizes: Any, add: Any,
 ) -> Any:  # fmt: skip
     """c[ct] (+)= a[at] @ b[bt] for matrices that start at the given elements; no operand is copied.
 
-    `row_a`, `col_a`: the axes of the array `a` that are the matrix's rows and columns (-1: there is none). `sizes`: (m, n, k). `add`: keep what c holds.
-    BLAS does it where memory allows and the product is not tiny, else loops.
+    `row_a`, `col_a`: the axes of the array `a` that are the matrix's rows and columns (-1: there is none).
+    `sizes`: (m, n, k). `add`: keep what c holds. BLAS does it where memory allows and the product is not tiny, else loops.
     """
     arrays = (a, b, c)
     if not all(isinstance(t, types.Array) for t in arrays) or len({t.dtype for t in arrays}) != 1:
         return None
     axes = [getattr(t, "literal_value", None) for t in (row_a, col_a, row_b, col_b, row_c, col_c, add)]
-    if any(v is None for v in axes):
+    if not all(isinstance(v, int) for v in axes):
         return None
+    axis_numbers = [int(v) for v in axes if v is not None]
     dtype = a.dtype
     signature = types.void(a, at, row_a, col_a, b, bt, row_b, col_b, c, ct, row_c, col_c, sizes, add)
 
@@ -646,9 +649,9 @@ def product(
             for position, step in zip(start, steps, strict=True):
                 offset = builder.add(offset, builder.mul(position, step))
             operands.append(builder.gep(made.data, [offset]))
-            operands.extend(_constant(0) if axis < 0 else steps[axis] for axis in axes[2 * k : 2 * k + 2])
+            operands.extend(_constant(0) if axis < 0 else steps[axis] for axis in axis_numbers[2 * k : 2 * k + 2])
         operands.extend(_shape_values(context, builder, args[12], sig.args[12]))
-        operands.append(ir.Constant(ir.IntType(1), int(bool(axes[6]))))
+        operands.append(ir.Constant(ir.IntType(1), int(bool(axis_numbers[6]))))
         builder.call(_product_function(context, builder.module, dtype), operands)
         return context.get_dummy_value()
 
@@ -663,8 +666,7 @@ FINGERPRINT = (
 """What compiled kernels depend on besides their text: part of the key of the disk cache."""
 
 
-
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def grow(data: Any, size: int) -> Any:
     """A longer copy of a one-dimensional array: at least `size`, at least twice as long."""
     longer = np.empty(max(size, 2 * data.shape[0]), data.dtype)

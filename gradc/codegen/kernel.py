@@ -60,7 +60,9 @@ class _Printer:
         text = "\n".join(self.lines)
         used = set(re.findall(r"[A-Za-z_]\w*", re.sub(r'"(\\.|[^"\\])*"', "", text)))
         lines = ["import numpy as np", "from numba import njit", "", "import gradc.codegen.intrinsics"]
-        functions = sorted(used & {*KERNEL_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), "view", "product", "grow"})
+        functions = sorted(
+            used & {*KERNEL_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), "view", "product", "grow"}
+        )
         if functions:
             lines.append(f"from gradc.codegen.intrinsics import {', '.join(functions)}")
         raised = sorted(n for n in used if n in self.raised and not hasattr(builtins, n))
@@ -149,7 +151,9 @@ class _Printer:
             if not text or text == "0":
                 text = position
             else:
-                text = f"({text}) * {wrap(self.scalars.lin(extent), 100)}" + (f" + {position}" if position != "0" else "")
+                text = f"({text}) * {wrap(self.scalars.lin(extent), 100)}" + (
+                    f" + {position}" if position != "0" else ""
+                )
         if text not in ("", "0") and source.buffer.layout != "C":
             raise InternalError("a view of a part of memory that is not in C order")
         return text or "0"
@@ -249,5 +253,3 @@ def _packed(pack: Pack, results: list[str]) -> str:
         return results[pack]
     inner = [_packed(p, results) for p in pack]
     return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"
-
-

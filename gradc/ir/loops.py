@@ -403,9 +403,7 @@ class Grow:
     size: Lin
 
 
-Stmt: TypeAlias = (
-    "Assign | Move | Put | Alloc | Size | Bind | Product | For | While | If | Break | Raise | Grow"
-)
+Stmt: TypeAlias = "Assign | Move | Put | Alloc | Size | Bind | Product | For | While | If | Break | Raise | Grow"
 
 
 @dataclass(eq=False, slots=True)

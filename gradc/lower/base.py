@@ -51,7 +51,7 @@ class Base:
     def scalar(self, value: Value) -> Expr:
         """The expression of a scalar value (or of a rank-0 array's element)."""
         held = self.env[id(value)]
-        return held.at(()) if isinstance(held, Ref) else held  # type: ignore[no-any-return]
+        return held.at(()) if isinstance(held, Ref) else held
 
     def integer(self, value: Value) -> Lin:
         """An integer scalar as an affine integer; others get a variable."""
@@ -74,7 +74,7 @@ class Base:
     def element(self, value: Value, rank: int) -> Expr:
         """The element of a value that position (@0, ..., @rank-1) sees, by broadcasting."""
         held = self.env[id(value)]
-        return held.broadcast(value.shape, rank) if isinstance(held, Ref) else held  # type: ignore[no-any-return]
+        return held.broadcast(value.shape, rank) if isinstance(held, Ref) else held
 
     def bind_scalar(self, value: Value, variable: Var) -> None:
         """A scalar value is held by a variable that is set in this scope."""
@@ -120,7 +120,9 @@ class Base:
 
     def new_buffer(self, value: Value | None, dtype: str, extents: tuple[Lin, ...], wish: str = "") -> Buffer:
         """A fresh buffer, allocated when it turns out to need memory."""
-        buffer = Buffer(self.names.take(wish or (value.name if value is not None else "") or "t"), dtype, extents, fresh=True)
+        buffer = Buffer(
+            self.names.take(wish or (value.name if value is not None else "") or "t"), dtype, extents, fresh=True
+        )
         self.local.add(buffer)
         return buffer
 

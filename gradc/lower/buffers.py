@@ -1,8 +1,8 @@
 """Buffer reuse: an array whose last reader is past gives its memory to a later one of the same dtype and sizes.
 
-    t = np.empty((n, m)); product(x, w, t)          t = np.empty((n, m)); product(x, w, t)
-    z = np.empty((n, m))                      =>    for i: for j: t[i, j] = t[i, j] + b[j]
-    for i: for j: z[i, j] = t[i, j] + b[j]
+t = np.empty((n, m)); product(x, w, t)          t = np.empty((n, m)); product(x, w, t)
+z = np.empty((n, m))                      =>    for i: for j: t[i, j] = t[i, j] + b[j]
+for i: for j: z[i, j] = t[i, j] + b[j]
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ def reuse(body: list[Stmt], local: set[Buffer], lasting: set[Buffer], places: Se
         for old in free:
             before = ends[old]
             fits = old.dtype == buffer.dtype and _same_sizes(old, buffer)
-            if fits and (before.last < life.first or (before.last == life.first and _in_place(before, life, before.last))):
+            if fits and (
+                before.last < life.first or (before.last == life.first and _in_place(before, life, before.last))
+            ):
                 buffer.name = old.name
                 gone.add(buffer)
                 for k, more in life.uses.items():

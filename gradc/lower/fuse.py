@@ -193,9 +193,7 @@ class _Schedule:
 
     def _shares(self, group: Group, unit: Unit) -> bool:
         mine = {root for t in unit.touches() for root in t.buffer.roots}
-        return any(
-            not mine.isdisjoint(t.buffer.roots) for member in group.members for t in member.touches()
-        )
+        return any(not mine.isdisjoint(t.buffer.roots) for member in group.members for t in member.touches())
 
     def start(self, unit: Unit, update: Unit) -> None:
         """Place what starts accumulators right before the loop that adds to them."""
@@ -203,7 +201,11 @@ class _Schedule:
         at = group.position
         size = unit.axes[0].size if unit.axes else None
         before = self.groups[at - 1] if at else None
-        if before is not None and before.size == size and (size is None or all(m.starts is not None for m in before.members)):
+        if (
+            before is not None
+            and before.size == size
+            and (size is None or all(m.starts is not None for m in before.members))
+        ):
             before.members.append(unit)
             return
         self.groups.insert(at, Group(size, False, [unit]))
@@ -255,7 +257,7 @@ class Fuser:
         self.new_name = new_name
         self.placed: list[Unit] = []
 
-    def level(self, units: list[Unit], depth: int, path: tuple[str, ...]) -> list[Stmt]:
+    def level(self, units: list[Unit], depth: int, path: tuple[str, ...]) -> list[Stmt | Unit]:
         units = [part for unit in units for part in self._expanded(unit)]
         if not any(u.axes for u in units):
             return self._straight(sorted(units, key=lambda u: u.order), path)
@@ -269,7 +271,7 @@ class Fuser:
         for unit in starts:
             assert unit.starts is not None
             schedule.start(unit, unit.starts)
-        out: list[Stmt] = []
+        out: list[Stmt | Unit] = []
         for group in schedule.groups:
             members = sorted(group.members, key=lambda u: u.order)
             if group.size is None:
@@ -281,17 +283,18 @@ class Fuser:
                 unit.bind({f"@{unit.axes[0].k}": var(name)})
                 unit.axes = unit.axes[1:]
             loop = For(name, Lin(), extent, Lin(1))
-            loop.body = self.level(members, depth + 1, (*path, name))
+            inner = self.level(members, depth + 1, (*path, name))
+            loop.body = [s for s in inner if not isinstance(s, Unit)]  # units with code of their own have no loops
             out.append(loop)
         return out
 
-    def _straight(self, units: list[Unit], path: tuple[str, ...]) -> list[Stmt]:
-        out: list[Stmt] = []
+    def _straight(self, units: list[Unit], path: tuple[str, ...]) -> list[Stmt | Unit]:
+        out: list[Stmt | Unit] = []
         for unit in units:
             unit.path = path
             self.placed.append(unit)
             if unit.emit is not None:
-                out.append(Straight(unit))
+                out.append(unit)
             else:
                 out.extend(unit.body)
         return out
@@ -367,16 +370,5 @@ class Fuser:
             sized = tuple(own.values())
         parts = [Unit((*unit.order, 0), sized, start, needs=names_in([*extents]), starts=update), update]
         if finish:
-            parts.append(
-                Unit((*unit.order, 2), rest, finish, guarded=unit.guarded, needs=set(names), makes=makes)
-            )
+            parts.append(Unit((*unit.order, 2), rest, finish, guarded=unit.guarded, needs=set(names), makes=makes))
         return parts
-
-
-@dataclass(eq=False, slots=True)
-class Straight:
-    """Stands for a unit's own code until storage is decided."""
-
-    unit: Unit
-
-

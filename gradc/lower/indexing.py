@@ -65,7 +65,10 @@ class IndexLowering(ViewLowering):
             and held.buffer is target.buffer
             and len(held.index) == len(target.index)
             and value.rank == len(target.extents)
-            and all(isinstance(p, Lin) and isinstance(q, Lin) and p.same(q) for p, q in zip(held.index, target.index, strict=True))
+            and all(
+                isinstance(p, Lin) and isinstance(q, Lin) and p.same(q)
+                for p, q in zip(held.index, target.index, strict=True)
+            )
         )
         return held if same else self.copied(value, held)
 
@@ -107,20 +110,20 @@ class IndexLowering(ViewLowering):
                 continue
             if adjacent and k == advanced[0]:
                 gather_axes()
-            size = ref.extents[source]
+            length_here = ref.extents[source]
             if isinstance(entry, At):
-                index.append(self.position(entry, node, first, size))
+                index.append(self.position(entry, node, first, length_here))
             elif isinstance(entry, Gather):
-                pending.append((len(index), (node.operands[first + entry.k], size)))
+                pending.append((len(index), (node.operands[first + entry.k], length_here)))
                 index.append(Lin())
             else:
-                start, step, length = self.span(entry, node, first, size, None)
+                start, step, length = self.span(entry, node, first, length_here, None)
                 if isinstance(step, int):
                     index.append(start + axis(len(result_shape)) * step)
                 else:
                     parts = {"a": Int(start), "s": Int(step), "k": Int(axis(len(result_shape)))}
                     index.append(Text("{a} + {s} * {k}", parts, "int64", "int64"))
-                value_size = x.shape[source] if length.same(size) else object()
+                value_size = x.shape[source] if length.same(length_here) else object()
                 result_shape.append(value_size)  # type: ignore[arg-type]
                 result_sizes.append(length)
             source += 1
@@ -154,7 +157,8 @@ class IndexLowering(ViewLowering):
                 fresh = Value(operand.ty)
                 self.env[id(fresh)] = copied
                 self.extra_values.append(fresh)
-                node = Node(node.op, [*node.operands[:k], fresh, *node.operands[k + 1 :]], [], node.attrs, [], node.loc)
+                operands = [*node.operands[:k], fresh, *node.operands[k + 1 :]]
+                node = Node(node.op, operands, [], node.attrs, [], node.loc)
         index, sizes, shape = self.gathered(node, 2)
         rank = len(shape)
         if isinstance(source, Ref):
@@ -171,13 +175,11 @@ class IndexLowering(ViewLowering):
         probe.bind({f"@{k}": Lin() for k, s in enumerate(shape) if s == 1})
         self.add(axes=axes, body=probe.body)
 
-
-
     def _op_scatter_add(self, node: Node) -> None:
         self._op_scatter(node, add=True)
 
     def _masked(self, x: Ref, mask: Value, rank: int, made: list[Any], count: str) -> tuple[list[str], list[Stmt]]:
-        """Loops over a mask, and their variables; `made` runs where it holds, for every element behind, and the counter goes up."""
+        """Loops over a mask, and their variables. Where it holds, `made` runs for every element behind, and `count` goes up."""
         held = self.ref(mask)
         names = [self.names.take("i") for _ in range(rank)]
         inner: list[Stmt] = made

@@ -136,7 +136,11 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
         index: list[Index] = []
         if isinstance(result.ty, Array):
             kept = [k for k in range(x.rank) if k not in axes]
-            index = [Lin() if k in axes else axis(k) for k in range(x.rank)] if node.attrs["keepdims"] else [axis(k) for k in kept]
+            index = (
+                [Lin() if k in axes else axis(k) for k in range(x.rank)]
+                if node.attrs["keepdims"]
+                else [axis(k) for k in kept]
+            )
             buffer = self.new_buffer(result, result.dtype, self.extents_of(result, node))
             folding = Folding(fold, operand, buffer, tuple(index), "", result.dtype)
             self.env[id(result)] = whole(buffer)

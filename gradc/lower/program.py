@@ -34,7 +34,7 @@ from gradc.ir.ranges import nonnegative_positions
 from gradc.ir.types import Array, Scalar
 from gradc.lower.arrays import Ref, whole
 from gradc.lower.buffers import reuse
-from gradc.lower.fuse import Fuser, Straight
+from gradc.lower.fuse import Fuser
 from gradc.lower.inline import inline
 from gradc.lower.nodes import NodeLowering
 from gradc.lower.scopes import Names, Scopes
@@ -54,7 +54,7 @@ class _Lowering(NodeLowering):
         names = Names()
         super().__init__(names, Scopes(names))
         self.func = func
-        self.from_front = nonnegative_positions(func)
+        self.from_front = frozenset(nonnegative_positions(func))
         self.block_nodes: list[Node] = []
         for node in walk_nodes(func.body):
             for value in (*node.operands, *(v for block in node.blocks for v in block.yields)):
@@ -153,7 +153,9 @@ class _Lowering(NodeLowering):
         tape = pop.operands[0]
         at = self.block_nodes.index(pop)
         return any(
-            n.op.name == "push" and n.operands[0] is tape for after in self.block_nodes[at:] for n in nodes_inside(after)
+            n.op.name == "push" and n.operands[0] is tape
+            for after in self.block_nodes[at:]
+            for n in nodes_inside(after)
         )
 
     # --------------------------------------------------------------------------------------- storage
@@ -190,13 +192,13 @@ class _Lowering(NodeLowering):
             buffer.kept = tuple(kept)
             buffer.scalar = not kept
 
-    def _emit(self, tree: list[Stmt]) -> list[Stmt]:
+    def _emit(self, tree: list[Stmt | Unit]) -> list[Stmt]:
         out: list[Stmt] = []
         for stmt in tree:
-            if isinstance(stmt, Straight):
-                assert stmt.unit.emit is not None
-                self._allocate([t.buffer for t in stmt.unit.touches()], out)
-                out.extend(stmt.unit.emit())
+            if isinstance(stmt, Unit):
+                assert stmt.emit is not None
+                self._allocate([t.buffer for t in stmt.touches()], out)
+                out.extend(stmt.emit())
                 continue
             self._allocate(list(_buffers(stmt)), out)
             out.append(stmt)
@@ -368,7 +370,7 @@ def nodes_inside(node: Node) -> Iterator[Node]:
 
 
 def _last_uses(block: Block) -> dict[Value, int]:
-    """For each array that a node of the block makes, the last node of the block that uses its memory, views included."""
+    """For each array that a node of the block makes, the last node that uses its memory, views included."""
     last: dict[Value, int] = {}
     for k, node in enumerate(block.nodes):
         for value in used_values(node):

@@ -12,7 +12,7 @@ from gradc.ir.types import Atom, Dim, size_variables, substitute_size
 from gradc.ir.types import Size as Dimension
 
 RESERVED = frozenset(keyword.kwlist) | {
-    "np", "njit", "ops", "range", "min", "max", "abs", "bool", "float", "int", "complex", "round", "print", "len", "view", "product", "grow",
+    "np", "njit", "gradc", "view", "product", "grow",
     *KERNEL_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), *dir(builtins),
 }  # fmt: skip
 
@@ -98,7 +98,7 @@ class Scopes:
             self.stack[-1].sizes.setdefault(size, value)
 
     def learn_equal(self, a: Dimension, b: Dimension) -> None:
-        """From here on in the current scope two dimensions are the same (the program has checked it, or would not be here)."""
+        """From here on in the current scope two dimensions are the same: the program has checked it."""
         a, b = self.canonical(a), self.canonical(b)
         if a == b:
             return

@@ -98,9 +98,7 @@ class ViewLowering(Base):
             c > 0 and (n[0] == "@" or n in self.natural or n in self.scopes.natural) for n, c in lin.terms
         )
 
-    def span(
-        self, span: Span, node: Node, first: int, size: Lin, wanted: Size | None
-    ) -> tuple[Lin, int | Lin, Lin]:
+    def span(self, span: Span, node: Node, first: int, size: Lin, wanted: Size | None) -> tuple[Lin, int | Lin, Lin]:
         """Start, step and length of a slice along an axis of `size`, as Python clamps them."""
         start, stop, step = (
             self.integer(node.operands[first + b.k]) if isinstance(b, Arg) else None if b is None else Lin(b)
@@ -126,12 +124,12 @@ class ViewLowering(Base):
         for name, bound in (("a", start), ("b", stop)):
             if bound is None:
                 text = "(0 if {s} > 0 else {n} - 1)" if name == "a" else "({n} if {s} > 0 else -1)"
-                bounds.append(self.set_integer("start" if name == "a" else "stop", Text(text, dict(args), "int64", "int64")))
+                bounds.append(
+                    self.set_integer("start" if name == "a" else "stop", Text(text, dict(args), "int64", "int64"))
+                )
                 continue
             wrapped = "({x} if {x} >= 0 else {x} + {n})"
-            text = (
-                f"(min(max({wrapped}, 0), {{n}}) if {{s}} > 0 else min(max({wrapped}, -1), {{n}} - 1))"
-            )
+            text = f"(min(max({wrapped}, 0), {{n}}) if {{s}} > 0 else min(max({wrapped}, -1), {{n}} - 1))"
             parts = {**args, "x": Int(bound)}
             bounds.append(self.set_integer("start" if name == "a" else "stop", Text(text, parts, "int64", "int64")))
         length = known
@@ -155,7 +153,9 @@ class ViewLowering(Base):
         if bound.is_const and size.is_const:
             return Lin(max(bound.const + size.const, 0))
         if bound.is_const:
-            return self.set_integer("start", Text("max({n} - {k}, 0)", {"n": Int(size), "k": Int(-bound)}, "int64", "int64"))
+            return self.set_integer(
+                "start", Text("max({n} - {k}, 0)", {"n": Int(size), "k": Int(-bound)}, "int64", "int64")
+            )
         inside = "min({k}, {n})" if self.is_natural(bound) else "min(max({k} if {k} >= 0 else {k} + {n}, 0), {n})"
         return self.set_integer("start", Text(inside, {"k": Int(bound), "n": Int(size)}, "int64", "int64"))
 
@@ -235,7 +235,13 @@ def composed(index: Sequence[Index], position: Sequence[Index]) -> tuple[Index, 
                 expr = expr + p * c
                 continue
             left = Int(expr) if isinstance(expr, Lin) else expr
-            right = Int(p * c) if isinstance(p, Lin) else p if c == 1 else Text(f"{c} * ({{p}})", {"p": p}, "int64", "int64")
+            right = (
+                Int(p * c)
+                if isinstance(p, Lin)
+                else p
+                if c == 1
+                else Text(f"{c} * ({{p}})", {"p": p}, "int64", "int64")
+            )
             if isinstance(expr, Lin) and expr == Lin():
                 expr = right
             else:
