@@ -465,6 +465,50 @@ def test_a_wrapper_keeps_its_own_signature():
 # ------------------------------------------------------------------------------------------ looking inside
 
 
+class Model:
+    """Weights and a loss."""
+
+    def __init__(self):
+        self.w = np.array([1.0, 2.0])
+
+    def loss(self, x, y=1.0):
+        """Of one example."""
+        return (self.w * x).sum() * y
+
+    def __call__(self, x):
+        return self.loss(x, 3.0)
+
+    @classmethod
+    def square(cls, x):
+        return x * x
+
+
+def powers(a, x, n=2, *, scale=1.0):
+    return (a * x**n).sum() * scale
+
+
+def test_partial_objects_bound_methods_and_callable_objects_are_differentiated():
+    x = np.array([3.0, 4.0])
+    model = Model()
+    assert gradc.grad(Model.square)(3.0) == 6.0
+    made = gradc.grad(model.loss)
+    np.testing.assert_array_equal(made(x), [1.0, 2.0])
+    np.testing.assert_array_equal(gradc.grad(model)(x), [3.0, 6.0])
+    assert gradc.grad(model.loss, "y")(x) == 11.0
+    assert (made.__name__, made.__doc__, str(inspect.signature(made))) == ("loss", "Of one example.", "(x, y=1.0)")
+    model.w[0] = 5.0
+    np.testing.assert_array_equal(made(x, y=2.0), [10.0, 4.0])
+    model.w = np.array([0.0, 1.0])
+    np.testing.assert_array_equal(made(x), [0.0, 1.0])
+    partial = functools.partial(powers, np.array([1.0, 2.0]), scale=3.0)
+    np.testing.assert_array_equal(gradc.grad(partial)(x), [18.0, 48.0])
+    assert gradc.grad(partial, "scale")(x) == 9.0 + 32.0
+    for again in (pickle.loads(pickle.dumps(made)), pickle.loads(pickle.dumps(gradc.jit(gradc.grad(model.loss))))):
+        np.testing.assert_array_equal(again(x), [0.0, 1.0])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(gradc.grad(partial)))(x), [18.0, 48.0])
+    gradc.check_grads(model.loss, (x,))
+
+
 def test_lower_shows_the_program_without_running_it():
     def write(x):
         x[0] = 2.0

@@ -30,6 +30,7 @@ from gradc.runtime import fastcall, pipeline
 from gradc.runtime.built import BuiltFunction
 from gradc.runtime.cache import cache, compiler_of
 from gradc.runtime.failures import explained, no_such_signature
+from gradc.runtime.forwarding import forwarding, is_forwarded
 from gradc.runtime.leaves import (
     DTYPES,
     LeafKey,
@@ -482,6 +483,8 @@ def as_laid_out(seeds: Sequence[Any], params: Sequence[Value]) -> list[Any]:
 def compiled(function: Callable[..., Any], transform: Transform, base: type[Compiled] = Compiled) -> Compiled:
     """The object that computes `transform` of `function`, with a class of its own."""
     if isinstance(function, Compiled) or callable(function):
+        if is_forwarded(function):
+            function = forwarding(function)
         cls = type(f"Compiled_{transform.kind}", (base,), {"__module__": __name__, "_base": base})
         return cls(function, transform)  # type: ignore[no-any-return]
     raise TypeError(f"gradc.{transform.kind} takes a function, not {function!r}")
