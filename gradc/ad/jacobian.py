@@ -1,10 +1,11 @@
 """Whole Jacobians: a loop over seeds around one derivative of the function.
 
     def f(x): ...                   def f_jacobian(x):
-        return y                        x_t = zeros(n); J = empty((m, n))
+        return y                        what of the jvp does not depend on x_t
+                                        x_t = zeros(n); J = empty((m, n))
                                         for i in range(n):
                                             x_t[i] = 1
-                                            J[:, i] = the jvp of f along x_t
+                                            J[:, i] = the rest of the jvp of f along x_t
                                             x_t[i] = 0
                                         return J
 
@@ -24,7 +25,8 @@ from gradc.ad.forward import jvp
 from gradc.ad.reverse import reverse
 from gradc.errors import DTypeError
 from gradc.ir.builder import Builder, new_func
-from gradc.ir.nodes import Block, Func, Value, clone_node, walk_nodes
+from gradc.ir.effects import own_write, roots
+from gradc.ir.nodes import Block, Func, Node, Value, clone_node, used_values, walk_nodes
 from gradc.ir.region import FULL, Arg, At, Region
 from gradc.ir.types import (
     WEAK_INT,
@@ -120,14 +122,14 @@ class _Jacobian:
     def _forward(self) -> None:
         for k in self.wrt:
             x = self.new.params[k]
+            part = self._part(jvp(self.func, [k], keep_value=False))
             self.made |= {(o, k): self._space(o, k) for o in self.outputs}
-            derived = jvp(self.func, [k], keep_value=False)
             shape = memory.shape_values(x) if x.rank else []
-            self._for_each_seed(x.ty, f"{x.name}_t", shape, partial(self._columns, k, derived))
+            self._for_each_seed(x.ty, f"{x.name}_t", shape, partial(self._columns, k, part))
 
-    def _columns(self, k: int, derived: Func, seed: Value, place: list[Value]) -> None:
+    def _columns(self, k: int, part: _Part, seed: Value, place: list[Value]) -> None:
         positions = tuple(At(Arg(i)) for i in range(len(place)))
-        for o, tangent in zip(self.outputs, self._splice(derived, [seed]), strict=True):
+        for o, tangent in zip(self.outputs, part.swept(seed), strict=True):
             self._put(o, k, (*(FULL,) * self.func.results[o].rank, *positions), place, tangent)
 
     def _reverse(self) -> None:
@@ -139,14 +141,14 @@ class _Jacobian:
                     self.func.loc,
                     hint='use mode="fwd".',
                 )
+            part = self._part(reverse(self.func, self.wrt, keep_value=False, seeds="params", outputs=[o]))
             self.made |= {(o, k): self._space(o, k) for k in self.wrt}
-            derived = reverse(self.func, self.wrt, keep_value=False, seeds="params", outputs=[o])
             shape = self._result_shape(o) if y.rank else []
-            self._for_each_seed(y.ty, f"d{y.name or 'out'}", shape, partial(self._rows, o, derived))
+            self._for_each_seed(y.ty, f"d{y.name or 'out'}", shape, partial(self._rows, o, part))
 
-    def _rows(self, o: int, derived: Func, seed: Value, place: list[Value]) -> None:
+    def _rows(self, o: int, part: _Part, seed: Value, place: list[Value]) -> None:
         positions = tuple(At(Arg(i)) for i in range(len(place)))
-        for k, gradient in zip(self.wrt, self._splice(derived, [seed]), strict=True):
+        for k, gradient in zip(self.wrt, part.swept(seed), strict=True):
             self._put(o, k, (*positions, *(FULL,) * self.func.params[k].rank), place, gradient)
 
     # --------------------------------------------------------------------------------------------- parts
@@ -216,7 +218,7 @@ class _Jacobian:
         sizes = [self._written(size, given) for size in self.func.results[output].shape]
         if any(size is None for size in sizes):
             if self.primals is None:
-                self.primals = self._splice(self.func, [])
+                self.primals = self._part(self.func).results()
             return memory.shape_values(self.primals[output])
         return [size for size in sizes if size is not None]
 
@@ -239,21 +241,100 @@ class _Jacobian:
             total = term if total is None else total + term
         return total  # type: ignore[no-any-return]
 
-    def _splice(self, part: Func, seeds: Sequence[Value]) -> list[Value]:
-        """Put the nodes of a derivative here; its results. Sizes that only it knows get names of their own."""
-        mapping = {id(p): v for p, v in zip(part.params, [*self.new.params, *seeds], strict=True)}
-        renamed: dict[str, Size] = {}
-        for name in sorted(_size_names(part) - self.known_sizes):
-            renamed[name] = self.builder.new_size("t")
-        for node in part.body.nodes:
+    def _part(self, derived: Func) -> _Part:
+        """A derivative, of which what does not depend on its seed is put here."""
+        params = dict(zip(derived.params, self.new.params, strict=False))
+        # Sizes that only it knows get names of their own.
+        names = sorted(_size_names(derived) - self.known_sizes)
+        part = _Part(derived, params, self.builder, {name: self.builder.new_size("t") for name in names})
+        part.start()
+        return part
+
+
+class _Part:
+    """A derivative in pieces: what does not depend on its seed, the last parameter, and what does."""
+
+    def __init__(
+        self, derived: Func, params: Mapping[Value, Value], builder: Builder, renamed: dict[str, Size]
+    ) -> None:
+        self.derived = derived
+        self.builder = builder
+        self.renamed = renamed
+        self.mapping = {id(old): new for old, new in params.items()}
+        self.seeds = derived.params[len(params) :]
+        self.swept_nodes = _dependent_nodes(derived, self.seeds)
+
+    def start(self) -> None:
+        """Put what does not depend on the seed here."""
+        self._put([n for n in self.derived.body.nodes if n not in self.swept_nodes], self.mapping)
+
+    def results(self) -> list[Value]:
+        """The results of a function without seeds."""
+        return [self.mapping.get(id(r), r) for r in self.derived.results]
+
+    def swept(self, seed: Value) -> list[Value]:
+        """Put the rest here, for one seed; the results."""
+        mapping = self.mapping | {id(self.seeds[0]): seed}
+        self._put([n for n in self.derived.body.nodes if n in self.swept_nodes], mapping)
+        return [mapping.get(id(r), r) for r in self.derived.results]
+
+    def _put(self, nodes: Sequence[Node], mapping: dict[int, Value]) -> None:
+        for node in nodes:
             made = clone_node(node, mapping)
             self.builder.block.nodes.append(made)
-            if renamed:
+            if self.renamed:
                 for block in made.blocks:
                     for inner in walk_nodes(block):
-                        _rename_sizes(inner, renamed)
-                _rename_sizes(made, renamed)
-        return [mapping.get(id(r), r) for r in part.results]
+                        _rename_sizes(inner, self.renamed)
+                _rename_sizes(made, self.renamed)
+
+
+def _dependent_nodes(func: Func, seeds: Sequence[Value]) -> set[Node]:
+    """Nodes of the body that have to run for every seed.
+
+    Those that use a seed or the result of such a node; and all that touch a buffer which changes in or after one of
+    these: the next seed must find it as the first one did.
+    """
+    nodes = func.body.nodes
+    used = [set(used_values(node)) for node in nodes]
+    touched = [{b for v in values for b in _buffers(v)} for values in used]
+    changed = [_changed(node) for node in nodes]
+    for k, node in enumerate(nodes):
+        touched[k] |= {b for r in node.results for b in _buffers(r)}
+    dependent: set[int] = set()
+    values: set[Value] = set(seeds)
+    mutable: set[Value] = set()
+    while True:
+        before = len(dependent), len(mutable)
+        seen: set[Value] = set()
+        for k, node in enumerate(nodes):
+            if k not in dependent and not (used[k].isdisjoint(values) and touched[k].isdisjoint(mutable)):
+                dependent.add(k)
+            if k in dependent:
+                values.update(node.results)
+                mutable |= changed[k]
+                seen |= touched[k]
+            else:
+                mutable |= changed[k] & seen
+        if (len(dependent), len(mutable)) == before:
+            return {nodes[k] for k in dependent}
+
+
+def _buffers(value: Value) -> frozenset[Value]:
+    """What a value names: array buffers, or the tape that it is."""
+    return frozenset((value,)) if isinstance(value.ty, Stack) else roots(value)
+
+
+def _changed(node: Node) -> frozenset[Value]:
+    """Buffers and tapes that a node changes, inner blocks included."""
+    found: frozenset[Value] = frozenset()
+    for inner in (node, *(n for block in node.blocks for n in walk_nodes(block))):
+        target = own_write(inner)
+        if target is not None:
+            found |= roots(target)
+        if inner.op.kind == "stack" and inner.operands:
+            found |= {inner.operands[0]}
+    return found
 
 
 def _size_names(func: Func) -> set[str]:
@@ -267,7 +348,7 @@ def _size_names(func: Func) -> set[str]:
     return names
 
 
-def _rename_sizes(node: Any, renamed: dict[str, Size]) -> None:
+def _rename_sizes(node: Node, renamed: dict[str, Size]) -> None:
     for name in ("type", "item"):
         if isinstance(node.attrs.get(name), Array | Stack):
             node.attrs[name] = _renamed(node.attrs[name], renamed)
