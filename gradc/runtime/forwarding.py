@@ -19,7 +19,11 @@ from typing import Any
 from gradc.runtime.fastcall import Names, signature_text
 
 _numbers = itertools.count()
-_KINDS = inspect.Parameter
+_PASSED: dict[Any, str] = {
+    inspect.Parameter.VAR_POSITIONAL: "*{0}",
+    inspect.Parameter.VAR_KEYWORD: "**{0}",
+    inspect.Parameter.KEYWORD_ONLY: "{0}={0}",
+}
 
 
 def is_forwarded(function: Any) -> bool:
@@ -37,8 +41,7 @@ def forwarding(target: Callable[..., Any]) -> types.FunctionType:
     signature = inspect.signature(target)
     parameters, _ = signature_text(signature, names)
     call = names.of(target, "target")
-    passed: dict[Any, str] = {_KINDS.VAR_POSITIONAL: "*{0}", _KINDS.VAR_KEYWORD: "**{0}", _KINDS.KEYWORD_ONLY: "{0}={0}"}
-    arguments = ", ".join(passed.get(p.kind, "{0}").format(p.name) for p in signature.parameters.values())
+    arguments = ", ".join(_PASSED.get(p.kind, "{0}").format(p.name) for p in signature.parameters.values())
     name = _name_of(target)
     text = f"def {name}({parameters}):\n    return {call}({arguments})\n"
     filename = f"<gradc call of {name} {next(_numbers)}>"
