@@ -15,6 +15,7 @@ import pytest
 
 import gradc
 from gradc.inspect.diagram import MissingProgram
+from gradc.inspect.layout import svg_of
 
 rng = np.random.default_rng(0)
 
@@ -274,3 +275,32 @@ def test_debug_nan_stops_at_the_users_line(tmp_path: Path):
     assert lines[0].startswith("value 3.1")
     assert lines[1].startswith("nan appears here 5 it computes sqrt")
     assert lines[2].startswith("inf appears here 5 its derivative computes")
+
+
+def test_every_listed_program_can_be_looked_at():
+    from tests import board
+
+    with np.errstate(all="ignore"):
+        for function, args, argnums in board.CASES:
+            compiled = gradc.value_and_grad(function, argnums=argnums)
+            diagram = compiled.diagram(*args)
+            assert "digraph" in diagram.dot()
+            ElementTree.fromstring(svg_of(diagram.root))
+            assert str(diagram)
+            explained = compiled.explain(*args)
+            assert len(explained.rows) > 1
+            assert not {"nan", "inf", "dead", "exploding"} & set(explained.flags)
+
+
+def test_rows_of_writes_and_loops():
+    def heat(u, steps, rate):
+        for _ in range(steps):
+            u[1:-1] += rate * (u[2:] - 2 * u[1:-1] + u[:-2])
+        return np.sum(u**2)
+
+    u = np.zeros(6)
+    u[2] = 1.0
+    found = gradc.grad(heat).explain(u, 3, 0.1)
+    assert [row.name for row in found.rows] == ["u", "rate", "u[1:-1]", "result"]
+    assert found.rows[2].value_range == (0.0, pytest.approx(0.8))
+    assert "u[1:-1]" in gradc.grad(heat).diagram(u, 3, 0.1).text()

@@ -38,7 +38,7 @@ class Vertex:
     value: str
     cotangent: str
     loc: Loc
-    inputs: list[Vertex] = field(default_factory=list)
+    inputs: list[Vertex] = field(default_factory=list, repr=False)
     is_input: bool = False
     is_result: bool = False
 
@@ -148,6 +148,9 @@ class _Drawing:
             title = line
             if branches:
                 title = f"{line} {'true' if k == 0 else 'false'}"
+            if branches and not self._ran(block):
+                ends.append([])
+                continue
             inner = Cluster(title)
             if not branches:
                 params = block.params[1:] if node.op.name == "for" else block.params
@@ -156,10 +159,9 @@ class _Drawing:
                     if source is not None:
                         self.vertex_of[param] = source
             self._block(block, inner)
-            if inner.items and not (branches and not self._ran(block)):
+            if inner.items:
                 cluster.items.append(inner)
-            skipped = branches and not self._ran(block)
-            ends.append([None if skipped else self._source(v) for v in block.yields])
+            ends.append([self._source(v) for v in block.yields])
         lead = 1 if node.attrs.get("exits") else 0
         last = ends[-1][lead:] if not branches else []
         for k, result in enumerate(node.results):
@@ -219,6 +221,19 @@ def _label(node: Node, sources: Sequence[Vertex | None]) -> str:
     if node.op.kind in ("elementwise", "reduce"):
         return f"{name}({', '.join(texts)})"
     return name
+
+
+def written_place(node: Node) -> str:
+    """What a write writes into, as the user would write it: `h[1:]`."""
+    target = node.operands[0]
+    if "region" in node.attrs:
+        indices = [_operand_text(v, None) for v in node.operands[2:]]
+        return f"{target.name or '…'}{_region_text(node.attrs['region'], indices)}"
+    made = target.node
+    if made is not None and made.op.name == "index":
+        indices = [_operand_text(v, None) for v in made.operands[1:]]
+        return f"{made.operands[0].name or '…'}{_region_text(made.attrs['region'], indices)}"
+    return f"{target.name or '…'}[…]"
 
 
 def _region_text(region: Region, texts: Sequence[str]) -> str:

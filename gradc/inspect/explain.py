@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from gradc.errors import Loc
+from gradc.inspect.circuit import written_place
 from gradc.inspect.observe import Observation, Record, activation, observe, weight_axis
 from gradc.inspect.text import coloured, number_text, on_terminal, range_text, shape_text, table
 from gradc.ir.nodes import Block, Node, Value
@@ -131,6 +132,15 @@ def explain(compiled: Compiled, args: Sequence[Any], kwargs: dict[str, Any]) -> 
     return _Explainer(observe(compiled, args, {k: v for k, v in kwargs.items() if k not in names}), limits).run()
 
 
+def _row(name: str, loc: Loc, record: Record, ct: Record | None) -> Row:
+    def known(r: Record | None) -> tuple[float, float] | None:
+        return None if r is None or r.low is None or r.high is None else (r.low, r.high)
+
+    norm = max(ct.norms) if ct is not None and ct.norms else None
+    text = loc.line().strip() if loc.lineno else ""
+    return Row(name, loc.filename, loc.lineno, text, record.shape, known(record), known(ct), norm, record.zeros)
+
+
 class _Explainer:
     def __init__(self, seen: Observation, limits: Thresholds) -> None:
         self.seen = seen
@@ -151,10 +161,16 @@ class _Explainer:
         results = {r: k for k, r in enumerate(func.results)}
         counts: dict[str, int] = {}
         for node in self.nodes:
+            if node.op.kind == "write" and node in self.seen.values and is_inexact(node.operands[1].ty):
+                self._add_write(node)
             for value in node.results:
                 if value not in self.seen.values or not is_inexact(value.ty):
                     continue
                 name = self._name(node, value, results)
+                inside = self._row_inside(node, value)
+                if inside is not None:
+                    self.row_of[value] = inside
+                    continue
                 if not name:
                     continue
                 counts[name] = counts.get(name, 0) + 1
@@ -179,15 +195,31 @@ class _Explainer:
             return "result" if len(results) == 1 else f"result {results[value]}"
         return ""
 
+    def _row_inside(self, node: Node, value: Value) -> Row | None:
+        """The row that a result of a loop or branch has there already, under the same name."""
+        for block in node.blocks:
+            for out in block.yields:
+                if out in self.row_of and out.name and out.name == value.name:
+                    return self.row_of[out]
+        return None
+
+    def _add_write(self, node: Node) -> None:
+        """The row of what a write leaves, with the cotangent of what it writes."""
+        target, value = node.operands[:2]
+        if value.name and value.name == target.name or value.node is not None and value.node.op.name == "const":
+            return
+        place = written_place(node)
+        if place.startswith("…"):  # a buffer that the user has no name for
+            return
+        row = _row(place, node.loc, self.seen.values[node], self.seen.cotangents.get(value))
+        if self.seen.values[node].nan:
+            row.flag("nan")
+        self.rows.append(row)
+        self.row_of.setdefault(value, row)
+
     def _add(self, value: Value, name: str, loc: Loc) -> None:
         record, ct = self.seen.values[value], self.seen.cotangents.get(value)
-        row = Row(
-            name, loc.filename, loc.lineno, loc.line().strip() if loc.lineno else "", record.shape,
-            None if record.low is None or record.high is None else (record.low, record.high),
-            None if ct is None or ct.low is None or ct.high is None else (ct.low, ct.high),
-            max(ct.norms) if ct is not None and ct.norms else None,
-            record.zeros,
-        )
+        row = _row(name, loc, record, ct)
         computed = value.node is not None
         if record.nan or (ct is not None and ct.nan):
             row.flag("nan")

@@ -117,6 +117,8 @@ def observe(compiled: Compiled, args: Sequence[Any], kwargs: dict[str, Any]) -> 
 
     def see(node: Node, operands: Sequence[Any], results: Sequence[Any]) -> None:
         keys: Sequence[Value | Node] = node.results or [node]
+        if node.op.kind == "write" and node.op.name not in ("store", "accumulate"):
+            results = operands[1:2]  # the rest of the array may still be empty
         for key, x in zip(keys, results, strict=False):
             if node.op.name in ("empty", "undef"):
                 continue
