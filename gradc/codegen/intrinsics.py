@@ -141,7 +141,7 @@ Emit = Callable[..., Any]
 
 
 def _function(arity: int, on_floats: Emit | None, on_integers: Emit | None = None) -> Any:
-    """An intrinsic of `arity` operands of one type: `on_floats(builder, *values)`, `on_integers(builder, ty, *values)`."""
+    """An intrinsic of operands of one type: `on_floats(builder, *values)`, `on_integers(builder, ty, *values)`."""
 
     def choose(types_: tuple[Any, ...]) -> Any:
         first = types_[0]
@@ -579,15 +579,15 @@ def _suits_blas(builder: Any, row: Any, column: Any, rows: Any, columns: Any) ->
 _PRODUCT_OPERANDS = ("a", "ra", "ca", "b", "rb", "cb", "c", "rc", "cc", "m", "n", "k", "add")
 
 
-def _product_function(context: Any, module: ir.Module, dtype: Any) -> ir.Function:
+def product_function(context: Any, module: ir.Module, dtype: Any, name: str = "", linkage: str = "internal") -> ir.Function:
     """The function of this module that multiplies matrices of one dtype, whatever their strides."""
-    name = f"gradc_product_{dtype.name}"
-    if name in module.globals:
+    name = name or f"gradc_product_{dtype.name}"
+    if name in module.globals and not module.globals[name].is_declaration:
         return module.globals[name]
     pointer = context.get_data_type(dtype).as_pointer()
     operand_types = [pointer, _INT, _INT] * 3 + [_INT, _INT, _INT, ir.IntType(1)]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), operand_types), name)
-    function.linkage = "internal"
+    function.linkage = linkage
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     operands = dict(zip(_PRODUCT_OPERANDS, function.args, strict=True))
@@ -652,7 +652,7 @@ def product(
             operands.extend(_constant(0) if axis < 0 else steps[axis] for axis in axis_numbers[2 * k : 2 * k + 2])
         operands.extend(_shape_values(context, builder, args[12], sig.args[12]))
         operands.append(ir.Constant(ir.IntType(1), int(bool(axis_numbers[6]))))
-        builder.call(_product_function(context, builder.module, dtype), operands)
+        builder.call(product_function(context, builder.module, dtype), operands)
         return context.get_dummy_value()
 
     return signature, emit

@@ -135,7 +135,7 @@ class Base:
     def nest(self, shape: Shape, extents: Sequence[Lin], body: list[Any], **fields: Any) -> Unit:
         """A unit over a space; axes of size 1 need no loop."""
         replace = {f"@{k}": Lin() for k, size in enumerate(shape) if size == 1}
-        axes = [Axis(k, extents[k], self.scopes.canonical(size)) for k, size in enumerate(shape) if size != 1]
+        axes = [Axis(k, extents[k], self.scopes.note_loop(size)) for k, size in enumerate(shape) if size != 1]
         probe = Unit((0,), body=body)
         if replace:
             probe.bind(replace)

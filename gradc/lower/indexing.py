@@ -179,7 +179,7 @@ class IndexLowering(ViewLowering):
         self._op_scatter(node, add=True)
 
     def _masked(self, x: Ref, mask: Value, rank: int, made: list[Any], count: str) -> tuple[list[str], list[Stmt]]:
-        """Loops over a mask, and their variables. Where it holds, `made` runs for every element behind, and `count` goes up."""
+        """Loops over a mask, and their variables. Where it holds, `made` runs for each element, and `count` goes up."""
         held = self.ref(mask)
         names = [self.names.take("i") for _ in range(rank)]
         inner: list[Stmt] = made

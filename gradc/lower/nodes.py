@@ -131,7 +131,7 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
         operand = self.element(x, x.rank)
         ref = self.ref(x)
         replace = {f"@{k}": Lin() for k, size in enumerate(x.shape) if size == 1}
-        sizes = [self.scopes.canonical(s) for s in x.shape]
+        sizes = [self.scopes.note_loop(s) for s in x.shape]
         loops = [Axis(k, ref.extents[k], s, summed=k in axes) for k, s in enumerate(sizes) if s != 1]
         index: list[Index] = []
         if isinstance(result.ty, Array):

@@ -162,7 +162,7 @@ class ProductLowering(Base):
             name = self.names.take(result.name or "t")
         folding = Folding(fold, term, buffer, index, name, result.dtype)
         axes = [
-            Axis(k, extents[c][0], self.scopes.canonical(extents[c][1]), c not in subscripts[2])
+            Axis(k, extents[c][0], self.scopes.note_loop(extents[c][1]), c not in subscripts[2])
             for k, c in enumerate(letters)
             if extents[c][1] != 1
         ]

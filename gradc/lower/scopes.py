@@ -59,6 +59,7 @@ class Scopes:
         self.top: list[Stmt] = []
         self.top_names: set[str] = set()
         self.natural: set[str] = set()
+        self.looped: dict[Dimension, int] = {}
 
     def define(self, name: str) -> None:
         """`name` is defined in the current scope."""
@@ -97,14 +98,21 @@ class Scopes:
         elif not isinstance(size, int):
             self.stack[-1].sizes.setdefault(size, value)
 
+    def note_loop(self, size: Dimension) -> Dimension:
+        """The canonical form of a dimension that a loop runs over."""
+        size = self.canonical(size)
+        self.looped.setdefault(size, len(self.looped))
+        return size
+
     def learn_equal(self, a: Dimension, b: Dimension) -> None:
         """From here on in the current scope two dimensions are the same: the program has checked it."""
         a, b = self.canonical(a), self.canonical(b)
         if a == b:
             return
-        if isinstance(b, int):
+        # What loops before this point run over is kept, so that loops after it can join them; a number is best.
+        newest = len(self.looped)
+        if isinstance(b, int) or not isinstance(a, int) and self.looped.get(b, newest) < self.looped.get(a, newest):
             a, b = b, a
-        # Loops over `a` came first in the program, so `b` is written as `a`; a number is better than either.
         name = _bare(b)
         if name is not None and name not in size_variables(a):
             self.stack[-1].equal_atoms[name] = a

@@ -43,10 +43,9 @@ def highest(dtype: str) -> Any:
     return True if kind == "b" else np.inf if kind == "f" else int(np.iinfo(dtype).max)
 
 
-def _extremum_fold(initial: Any, ahead: str) -> Fold:
-    # A NaN enters by the second condition and stays, because comparisons with it are false.
-    step = f"({{x}} if {{x}} {ahead} {{m}} or {{x}} != {{x}} else {{m}})"
-    return Fold((("m", "y", initial),), (("m", step),), "{m}")
+def _extremum_fold(initial: Any, pick: str) -> Fold:
+    # `larger` and `smaller` keep a NaN, and LLVM vectorises reductions by them (8 times a conditional expression).
+    return Fold((("m", "y", initial),), (("m", f"{pick}({{m}}, {{x}})"),), "{m}")
 
 
 def _position_fold(initial: Any, ahead: str) -> Fold:
@@ -188,7 +187,7 @@ def _extremum_jvp(tangents: Any, y: Value, x: Value, *, axes: tuple[int, ...], k
 
 max: OpDef = define(
     OpDef(
-        "max", "reduce", ("x",), lower=_extremum_fold(lowest, ">"), infer=_rule(_same), emit=emit_reduction("np.max"),
+        "max", "reduce", ("x",), lower=_extremum_fold(lowest, "larger"), infer=_rule(_same), emit=emit_reduction("np.max"),
         vjp=_extremum_vjp,
         jvp=_extremum_jvp,
         run=lambda x, axes, keepdims: np.max(x, axis=axes, keepdims=keepdims),
@@ -197,7 +196,7 @@ max: OpDef = define(
 )
 min: OpDef = define(
     OpDef(
-        "min", "reduce", ("x",), lower=_extremum_fold(highest, "<"), infer=_rule(_same), emit=emit_reduction("np.min"),
+        "min", "reduce", ("x",), lower=_extremum_fold(highest, "smaller"), infer=_rule(_same), emit=emit_reduction("np.min"),
         vjp=_extremum_vjp,
         jvp=_extremum_jvp,
         run=lambda x, axes, keepdims: np.min(x, axis=axes, keepdims=keepdims),
