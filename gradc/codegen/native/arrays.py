@@ -480,7 +480,7 @@ class Arrays(Calls):
             raise NotTranslated("a product of different dtypes")
         operands += [f"i64 {self.integer(e)}" for e in sizes.elts]
         operands.append(f"i1 {'true' if constant_integer(node.args[13]) else 'false'}")
-        symbol = f"gradc_product_{dtypes.pop()}"
+        symbol = f"gradc_native_product_{dtypes.pop()}"  # not the name of what kernels of Numba keep to themselves
         self.products[symbol] = None
         pattern = ", ".join([*["ptr, i64, i64"] * 3, "i64, i64, i64, i1"])
         callee = self.declare(symbol, "void", pattern)

@@ -79,7 +79,7 @@ def _decorator(text: str) -> str:
     found = re.search(r"^@njit\(.*\)$", text, re.MULTILINE)
     if found is None:
         raise NotTranslated("there is no @njit")
-    return found[0]
+    return f"{found[0][:-1]}, no_cfunc_wrapper=True)"
 
 
 def _with_parameters(typing: Any, text: str, name: str) -> Any:
@@ -206,6 +206,26 @@ def _add_assembly(library: Any, native: Native) -> None:
     module = llvm.parse_assembly(head + native.assembly)
     module.name = native.symbol
     library._final_module.link_in(module)
+    _optimise_once(library)
+
+
+def _optimise_once(library: Any) -> None:
+    """Have a library run LLVM's whole pipeline once, at its end.
+
+    Numba runs it over every function first, then a cheap one and the whole one again over all, so that it can prune
+    reference counts in between; here there are none to prune.
+    """
+    codegen = library.codegen
+
+    def optimise() -> None:
+        manager, builder = codegen._module_pass_manager()
+        manager.run(library._final_module, builder)
+
+    def enforce_layout(module: Any) -> None:
+        module.data_layout = codegen._data_layout
+
+    library._optimize_functions = enforce_layout
+    library._optimize_final_module = optimise
 
 
 def _define_helpers(context: Any, module: ir.Module, native: Native) -> None:
@@ -213,8 +233,7 @@ def _define_helpers(context: Any, module: ir.Module, native: Native) -> None:
         _define_helper(context, module, helper)
     for symbol in native.products:
         dtype = numba_scalar(symbol.rpartition("_")[2])
-        function = intrinsics._product_function(context, module, dtype)
-        function.linkage = "linkonce_odr"
+        intrinsics.product_function(context, module, dtype, symbol, "linkonce_odr")
 
 
 def _define_helper(context: Any, module: ir.Module, helper: Helper) -> None:
