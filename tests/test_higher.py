@@ -13,10 +13,13 @@ from scipy.optimize import minimize, rosen, rosen_hess, rosen_hess_prod
 
 import gradc
 from gradc.ad.jacobian import cheaper_mode, jacobian
+from gradc.ad.reverse import reverse
 from gradc.frontends.from_python import bind_arguments, parse
 from gradc.ir.interp import run
 from gradc.ir.tree import flatten
 from gradc.ir.verifier import verify
+from gradc.runtime.ownership import copy_on_entry
+from tests.random_smooth import random_smooth, sample_arguments
 
 
 def by_interpreter(function: Callable[..., Any], args: tuple[Any, ...], wrt: list[int], mode: Any) -> tuple[Any, ...]:
@@ -242,6 +245,27 @@ def test_third_order_by_every_route_agrees() -> None:
         moved = [run(second, [x + sign * step * np.eye(2)[k], a])[0] for sign in (1, -1)]
         wanted[..., k] = (moved[0] - moved[1]) / (2 * step)
     assert np.allclose(found[0], wanted, atol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_second_derivatives_of_random_programs_agree_by_every_route(seed: int) -> None:
+    func, args = copy_on_entry(random_smooth(seed, 5)), sample_arguments(seed)
+    found = []
+    for inner, outer in itertools.product(("fwd", "rev"), repeat=2):
+        first = jacobian(func, [0, 3], inner)
+        second = jacobian(copy_on_entry(first), [0], outer)
+        verify(second)
+        found.append(run(second, args))
+    found.append(run(jacobian(reverse(func, [0, 3], keep_value=False), [0], "fwd"), args))
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            assert np.allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_what_the_seed_does_not_change_stands_before_the_loop() -> None:
+    func = jacobian(parse(matrices, (W, np.linspace(0.3, 1.0, 4))).func, [1], "fwd")
+    outside = [node.op.name for node in func.body.nodes]
+    assert "exp" in outside and "for" in outside
 
 
 def test_jacobians_inside_differentiated_functions() -> None:

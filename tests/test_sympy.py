@@ -168,6 +168,13 @@ def test_names_that_python_does_not_have() -> None:
     assert evaluate(symbols, sum((k + 1) * s for k, s in enumerate(symbols)), *[1] * 7) == 28.0
 
 
+def test_vectors_are_named_for_their_symbols() -> None:
+    t = sp.Symbol("t")
+    angles = [sp.Function(f"q{k}")(t) for k in range(3)]
+    made = gradc.lambdify([angles, [a.diff(t) for a in angles], (x, y), z], x)
+    assert list(made._signature.parameters) == ["q", "q_d", "arg2", "z"]
+
+
 def test_a_branch_that_is_not_taken_is_not_computed() -> None:
     program = expression_of(x, sp.Piecewise((sp.log(x), x > 0), (x, True))).__gradc_program__((1.0,))
     kinds = [node.op.name for node in program.func.body.nodes]

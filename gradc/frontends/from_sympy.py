@@ -17,7 +17,7 @@ from sympy.core.function import AppliedUndef
 from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 
 from gradc.errors import Loc, ShapeError, UnsupportedError
-from gradc.frontends.sympy_arguments import Number, Pattern, Vector, Whole, identifier
+from gradc.frontends.sympy_arguments import Number, Pattern, Vector, Whole, identifier, symbol_name
 from gradc.ir.builder import Builder, new_func
 from gradc.ir.nodes import Block, Value
 from gradc.ir.opdef import TABLE
@@ -140,7 +140,7 @@ class Expression:
             else:
                 part = memory.make_index(given, (At(k), *(FULL,) * (given.rank - 1)))
             if isinstance(item, Number) and given.rank == 1 and not part.name:
-                part.name = identifier(str(item.symbol))
+                part.name = symbol_name(item.symbol)
             self.bind(item, part, f"{label}[{k}]")
 
     def _require_size(self, x: Value, axis: int, n: int, label: str) -> None:

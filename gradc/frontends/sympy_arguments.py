@@ -110,27 +110,36 @@ def check_distinct(patterns: Sequence[Pattern]) -> None:
 
 
 def argument_names(args: Sequence[Any]) -> list[str]:
-    """A Python name for every argument: that of its symbol where it can be one."""
+    """A Python name for every argument: that of its symbol where it can be one, `q` for (q0, q1, q2)."""
     names: list[str] = []
     for k, arg in enumerate(args):
-        if isinstance(arg, tuple | list | sympy.Tuple | sympy.MatrixBase | sympy.NDimArray):
-            stems = {identifier(str(s)).rstrip("0123456789").rstrip("_") for s in _flat(arg)}
+        if _is_nested(arg):
+            stems = {re.sub(r"_?\d+(?=_d+$|$)", "", symbol_name(s)) for s in _flat(arg)}
             stem = stems.pop() if len(stems) == 1 else ""
-            name = stem or f"arg{k}"
-        elif isinstance(arg, AppliedUndef):
-            name = identifier(str(arg.func))
-        elif isinstance(arg, sympy.Derivative) and isinstance(arg.expr, AppliedUndef):
-            name = identifier(f"{arg.expr.func}_{'d' * sum(int(n) for _, n in arg.variable_count)}")
+            name = stem if stem.isidentifier() and not keyword.iskeyword(stem) else f"arg{k}"
         else:
-            name = identifier(arg.name if isinstance(arg, sympy.Symbol) else str(arg))
+            name = symbol_name(arg)
         while name in names:
             name += "_"
         names.append(name)
     return names
 
 
+def symbol_name(arg: Any) -> str:
+    """A Python name for a symbol: `theta` for theta(t), `theta_d` for its derivative."""
+    if isinstance(arg, AppliedUndef):
+        return identifier(str(arg.func))
+    if isinstance(arg, sympy.Derivative) and isinstance(arg.expr, AppliedUndef):
+        return f"{identifier(str(arg.expr.func))}_{'d' * sum(int(n) for _, n in arg.variable_count)}"
+    return identifier(arg.name if isinstance(arg, sympy.Symbol) else str(arg))
+
+
+def _is_nested(arg: Any) -> bool:
+    return isinstance(arg, tuple | list | sympy.Tuple | sympy.MatrixBase | sympy.NDimArray)
+
+
 def _flat(arg: Any) -> Iterator[Any]:
-    if isinstance(arg, tuple | list | sympy.Tuple | sympy.MatrixBase | sympy.NDimArray):
+    if _is_nested(arg):
         for item in arg:
             yield from _flat(item)
     else:
