@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import gradc
-from gradc.errors import GradcError
+from gradc.errors import GradcError, ShapeError
 from gradc.inspect.commands import run_passes
 from gradc.inspect.doctor import doctor
 from gradc.inspect.text import coloured, number_text, on_terminal
@@ -204,30 +204,35 @@ def _show(arguments: list[str]) -> int:
                 raise
             raise UsageError(str(error)) from None
         return 0
-    return _present(function, tuple(args), options.save, "", options.explain)
+    text = f"{options.function.rpartition(':')[2]}({', '.join(options.args)})"
+    return _present(function, tuple(args), options.save, text, options.explain)
 
 
 def _present(
     function: Callable[..., Any], args: tuple[Any, ...], save: str | None, text: str, explain: bool = False
 ) -> int:
-    """Print value, gradients, staged source and circuit."""
+    """Print value, gradients, staged source and circuit of a call that reads `text`."""
     from gradc.inspect import with_gradients
     from gradc.runtime.dispatch import Compiled
 
     colours = on_terminal()
     if isinstance(function, Compiled) and function.transform.kind != "jit":
         compiled = function
-        print(f"{function!r} = {compiled(*args)!r}")
+        print(f"{text} = {compiled(*args)!r}")
     else:
-        compiled = with_gradients(function, args)
-        value, gradient = compiled(*args)
-        print(f"{text or function.__name__ + repr(args)} = {coloured(number_text(value), 'green', colours)}")
+        try:
+            compiled = with_gradients(function, args)
+            value, gradient = compiled(*args)
+        except ShapeError:  # of a function that returns arrays, the Jacobian
+            compiled = with_gradients(function, args, transform=gradc.jacobian)
+            value, gradient = gradc.jit(function)(*args), compiled(*args)
+        print(f"{text} = {coloured(_result_text(value, len(text) + 3), 'green', colours)}")
         argnums = compiled.transform.argnums
         gradients = (gradient,) if compiled.transform.single else gradient
         names = compiled.inspected_names
         for k, g in zip(argnums, gradients, strict=True):
             name = names[k] if isinstance(k, int) and k < len(names) else str(k)
-            print(f"  d/d{name} = {coloured(_gradient_text(g), 'red', colours)}")
+            print(f"  d/d{name} = {coloured(_result_text(g, len(name) + 8), 'red', colours)}")
     print(f"\n{compiled.source.strip()}\n")
     circuit = compiled.diagram(*args)
     print(compiled.explain(*args) if explain else circuit)
@@ -243,11 +248,12 @@ def _saved(circuit: Any, save: str) -> Path:
         raise UsageError(str(error)) from None
 
 
-def _gradient_text(gradient: Any) -> str:
-    leaves, _ = flatten(gradient)
-    if len(leaves) == 1 and leaves[0] is gradient:
-        return str(gradient) if isinstance(gradient, np.ndarray) else number_text(gradient)
-    return repr(gradient)
+def _result_text(result: Any, indent: int) -> str:
+    leaves, _ = flatten(result)
+    if len(leaves) == 1 and leaves[0] is result and not isinstance(result, np.ndarray):
+        return number_text(result)
+    text = str(result) if isinstance(result, np.ndarray) else repr(result)
+    return text.replace("\n", "\n" + " " * indent)
 
 
 def _check(arguments: list[str]) -> int:

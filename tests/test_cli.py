@@ -120,6 +120,14 @@ def test_show(capsys, model):
     assert "stage" in out
 
 
+def test_functions_that_return_arrays_show_their_jacobian(capsys):
+    code, out, _ = run(capsys, "x * y", "x=[1, 2]", "y=[3, 4]")
+    assert code == 0
+    assert "x * y = [3. 8.]" in out
+    assert "d/dx = [[3. 0.]\n          [0. 4.]]" in out
+    assert "expression_jacobian" in out
+
+
 def test_errors_of_functions_are_plain(capsys, model):
     code, _, err = run(capsys, "show", f"{model}:generator", "--args", "1.0")
     assert code == 1

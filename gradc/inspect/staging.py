@@ -45,8 +45,13 @@ def show(f: Callable[..., Any], *args: Any, stage: str = "source", **kwargs: Any
     return texts[stage]
 
 
-def with_gradients(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> Compiled:
-    """Value and gradient of `f` in all arguments that can be differentiated.
+def with_gradients(
+    f: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any] | None = None,
+    transform: Callable[..., Any] = value_and_grad,
+) -> Compiled:
+    """Value and gradient of `f` (or another `transform` of it) in all arguments that can be differentiated.
 
     Python ints count as floats where the function does not need them to be ints.
 
@@ -59,7 +64,7 @@ def with_gradients(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str,
     for chosen in dict.fromkeys((numbers, floats, *((k,) for k in numbers))):
         if not chosen:
             continue
-        made = value_and_grad(f, argnums=chosen if len(chosen) > 1 else chosen[0])
+        made: Compiled = transform(f, argnums=chosen if len(chosen) > 1 else chosen[0])
         try:
             made.lower(*args, **(kwargs or {}))
         except GradcError as found:
