@@ -63,6 +63,7 @@ class OpDef:
         are made from their expansion (`passes/expand.py`), so they need no other emission.
     prelude: definition of a Python function that `emit` calls and NumPy lacks.
     lower: how reductions, products and arranged arrays are written as loops: Fold, Contraction, Cells of `ir/loops.py`.
+    reassociable: the kernel text for steps of a sum or product that a loop carries, whose order does not matter.
     conditions: positions of operands that are truth values, which are not converted to the dtype of the result.
     kernel: text of one element for Numba; operands and attrs by name, which may occur more than once, so the emitter
         fills in names or literals, already of the dtype in which the op computes (`ops/rules.py`). Or a function of
@@ -79,6 +80,7 @@ class OpDef:
     emit: str | Callable[..., str] | None = None
     kernel: str | Callable[..., str] | None = None
     lower: Any = None
+    reassociable: str = ""
     conditions: tuple[int, ...] = ()
     precedence: int = 100
     partials: Callable[..., Sequence[Value | float | int | None]] | None = None

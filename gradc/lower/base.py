@@ -44,6 +44,7 @@ class Base:
         self.results: list[Expr | Buffer] = []
         self.last_use: dict[Value, int] = {}
         self.position_in_block = 0
+        self.sums: set[int] = set()
         self.products: dict[int, Any] = {}
         self.use_count: dict[int, int] = {}
         self.extra_values: list[Value] = []  # keeps stand-ins alive, since `env` goes by id

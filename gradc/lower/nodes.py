@@ -81,6 +81,9 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
                 self.env[id(result)] = Int(lin)
                 return
             expr = self.apply(node, operands)
+            if id(node) in self.sums:
+                args = dict(zip(node.op.operands, operands, strict=True))
+                expr = Text(node.op.reassociable, args, result.dtype, result.dtype)
             guarded = any(np.dtype(v.dtype).kind in "iu" for v in node.operands) or any(
                 isinstance(o, Load) for o in operands
             )

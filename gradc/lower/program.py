@@ -31,7 +31,7 @@ from gradc.ir.loops import (
 )
 from gradc.ir.nodes import Block, Func, Node, Value, captured_values, used_values, walk_nodes
 from gradc.ir.ranges import nonnegative_positions
-from gradc.ir.types import Array, Scalar
+from gradc.ir.types import Array, Scalar, is_inexact
 from gradc.lower.arrays import Ref, whole
 from gradc.lower.buffers import reuse
 from gradc.lower.fuse import Fuser
@@ -303,6 +303,29 @@ class _Lowering(NodeLowering):
             out.append(If(leave, [Break()]))
         return out
 
+    def _note_sums(self, body: Block, carried: Sequence[Value], yields: Sequence[Value]) -> None:
+        """Find what a loop only adds to: `s = s + a + b`, where nothing else reads `s` or the partial sums.
+
+        Such additions may be made in any order, so LLVM can vectorise the loop.
+        """
+        inside = {id(n) for n in body.nodes}
+        for param, value in zip(carried, yields, strict=True):
+            if not is_inexact(param.ty):
+                continue
+            chain: list[Node] = []
+            while value is not param:
+                node = value.node
+                single = self.use_count.get(id(value)) == 1
+                if node is None or id(node) not in inside or not single or not node.op.reassociable:
+                    break
+                if not chain or {node.op.name, chain[0].op.name} <= {"add", "sub"} or node.op is chain[0].op:
+                    chain.append(node)
+                    value = node.operands[0]
+                    continue
+                break
+            if value is param and chain and self.use_count.get(id(param)) == 1:
+                self.sums.update(id(n) for n in chain)
+
     def _enter_params(self, params: Sequence[Value], carried: Sequence[Var]) -> None:
         for param, variable in zip(params, carried, strict=True):
             self.bind_scalar(param, variable)
@@ -342,6 +365,7 @@ class _Lowering(NodeLowering):
         if step.is_const and step.const < 0 and stop.is_const and stop.const >= -1:
             self.natural.add(index)
         self._enter_params(body.params[1:], carried)
+        self._note_sums(body, body.params[1:], body.yields[exits:])
         loop.body = [*prefix, *self._loop_body(node, body, carried, trips)]
         self.scopes.leave()
         return [*out, *scope.prelude, loop]
@@ -357,6 +381,7 @@ class _Lowering(NodeLowering):
         go_on = self.env[id(cond.yields[0])]
         loop.body.append(If(Text("not {c}", {"c": go_on}, "bool"), [Break()]))
         self._enter_params(body.params, carried)
+        self._note_sums(body, body.params, body.yields[bool(node.attrs.get("exits")) :])
         loop.body.extend(self._loop_body(node, body, carried, trips))
         self.scopes.leave()
         return [*out, *scope.prelude, loop]

@@ -142,11 +142,12 @@ def _refuse_zero_divisor(x: Value, y: Value) -> None:
 add: OpDef = elementwise(
     "add(x, y)", calls=(np.add, operator.add), sympy="Add", run=operator.add, emit="{x} + {y}", kernel="{x} + {y}",
     precedence=9, dtype=arithmetic, commutative=True, partials=lambda z, x, y: [1, 1], linear=("x", "y"),
+    reassociable="reassoc_add({x}, {y})",
     doc="x + y; on NumPy booleans it is `or`.",
 )
 sub: OpDef = elementwise(
     "sub(x, y)", calls=(np.subtract, operator.sub), run=operator.sub, emit="{x} - {y}", kernel="{x} - {y}",
-    precedence=9,
+    precedence=9, reassociable="reassoc_add({x}, -{y})",
     dtype=signed_arithmetic, partials=lambda z, x, y: [1, -1], linear=("x", "y"), doc="x - y.",
 )
 mul: OpDef = elementwise(
