@@ -124,9 +124,14 @@ class StraightAdjoints(Primals):
     def _reverse_write(self, node: Node) -> None:
         target, value = node.operands[0], node.operands[1]
         if self.activity.is_active(target) and self.cts.has(target):
-            ct = self._taken(node)
-            if ct is not None and can_vary(value) and self.activity.is_varied(value):
-                self.cts.add(value, ct, fresh=isinstance(ct.ty, Array))
+            held = self.cts.shadows.get(target)
+            if node.op.name == "store" and held is not None and self.structure.def_block[target] is self.frame.original:
+                # All of a buffer of this block: its cotangent so far moves on, and what was there before has none yet.
+                ct, fresh = self.cts.take(target), held.owned or not held.whole
+            else:
+                ct, fresh = self._taken(node), True
+            if ct is not None and self._wants(node):
+                self.cts.add(value, ct, fresh=fresh and isinstance(ct.ty, Array))
         if node in self.plan.saved:
             self._restore(node)
 
@@ -138,7 +143,7 @@ class StraightAdjoints(Primals):
         index = [self.primal(v) for v in node.operands[2:]]
         add = self.builder.add
         zero = self.builder.const(0.0)
-        wants = can_vary(node.operands[1]) and self.activity.is_varied(node.operands[1])
+        wants = self._wants(node)
         ct: Value | None = None
         if name in ("store", "accumulate"):
             ct = memory.copy(shadow) if wants else None
@@ -168,6 +173,10 @@ class StraightAdjoints(Primals):
         if ct is not None and node.operands[1].name and not ct.name:
             ct.name = f"d{node.operands[1].name}"
         return ct
+
+    def _wants(self, write: Node) -> bool:
+        """Whether what is written gets a contribution."""
+        return can_vary(write.operands[1]) and self.activity.is_varied(write.operands[1])
 
     def _restore(self, node: Node) -> None:
         """Put back what the region of a write held before."""

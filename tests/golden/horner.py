@@ -5,7 +5,7 @@ import numpy as np
 
 def horner_value_and_grad(c, x):
     # forward
-    s_tape = np.empty(c.shape[0])
+    s_tape = np.empty_like(c)
     s = 0.0
     for i in range(c.shape[0]):
         s_tape[i] = s
