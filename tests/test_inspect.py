@@ -193,15 +193,58 @@ def test_units_in_columns_are_told_from_samples():
     assert next(row for row in found.rows if row.name == "h").shares["dead"] == pytest.approx(4 / 6)
 
 
+def sum_of_powers(W, h, n):
+    for _ in range(n):
+        h = W @ h
+    return np.sum(h)
+
+
+def test_gates_of_recurrent_networks_are_not_layers():
+    def gru(p, inputs):
+        h = np.zeros((inputs.shape[1], p["U"].shape[0]))
+        for x in inputs:
+            z = 1 / (1 + np.exp(-(x @ p["Wz"] + h @ p["Uz"])))
+            r = 1 / (1 + np.exp(-(x @ p["Wr"] + h @ p["Ur"])))
+            h = z * h + (1 - z) * np.tanh(x @ p["W"] + (r * h) @ p["U"])
+        return np.mean((h @ p["v"]) ** 2)
+
+    draw = np.random.default_rng(2)
+    p = {name: draw.normal(size=(3, 5)) / 2 for name in ("W", "Wz", "Wr")}
+    p |= {name: draw.normal(size=(5, 5)) / 2.5 for name in ("U", "Uz", "Ur")} | {"v": draw.normal(size=5)}
+    assert gradc.grad(gru).explain(p, draw.normal(size=(10, 8, 3))).flags == ()
+
+
+@pytest.mark.parametrize(
+    "relu",
+    [
+        lambda z: np.maximum(0.0, z),
+        lambda z: np.where(z > 0, z, 0.0),
+        lambda z: np.where(z <= 0, 0, z),
+        lambda z: z * (z > 0),
+        lambda z: np.clip(z, 0, None),
+    ],
+)
+def test_every_way_to_write_a_relu_is_known(relu):
+    def loss(W, b, X):
+        return np.mean(relu(X @ W + b) ** 2)
+
+    W, b = rng.normal(size=(8, 10)), np.where(np.arange(10) < 6, -100.0, 0.0)
+    found = gradc.grad(loss, argnums=(0, 1)).explain(W, b, X)
+    assert found.flags == ("dead",)
+    assert max(row.shares.get("dead", 0) for row in found.rows) == pytest.approx(0.6)
+
+
 def test_recurrent_networks_vanish_along_the_loop():
     def loss(W, h, n):
         for _ in range(n):
             h = np.tanh(W @ h)
         return np.sum(h)
 
-    healthy, weak = np.eye(4) * 0.98, np.eye(4) * 0.2
+    healthy, weak, strong = np.eye(4) * 0.98, np.eye(4) * 0.2, np.eye(4) * 10
     assert gradc.grad(loss).explain(healthy, np.full(4, 0.1), 12).flags == ()
     assert gradc.grad(loss).explain(weak, np.full(4, 0.1), 12).flags == ("vanishing",)
+    assert gradc.grad(loss).explain(weak, np.full(4, 0.1), 12, along_loops=1e-20).flags == ()
+    assert gradc.grad(lambda W, h, n: sum_of_powers(W, h, n)).explain(strong, np.ones(4), 12).flags == ("exploding",)
 
 
 def test_a_trained_classifier_is_not_saturated():

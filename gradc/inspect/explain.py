@@ -39,6 +39,7 @@ class Thresholds:
     saturated: share of the entries of a sigmoid or tanh whose derivative is below `flat` of its greatest.
     dead: share of the units of a ReLU that are off for every sample.
     vanishing, exploding: norm of a layer's cotangent, as a multiple of that of the last layer.
+    along_loops: norm of the cotangent in the first iteration, as a multiple of that in the last; or the inverse of it.
     """
 
     saturated: float = 0.5
@@ -46,6 +47,7 @@ class Thresholds:
     dead: float = 0.4
     vanishing: float = 1e-3
     exploding: float = 1e3
+    along_loops: float = 1e-5
 
 
 @dataclass(slots=True)
@@ -316,25 +318,45 @@ class _Explainer:
         else:
             last = None
         for node in layers:
-            norms = self.seen.cotangents[node.results[0]].norms
-            if not norms:
-                continue
-            self._compare(node, norms[0], max(norms[-1], _median(norms)) if len(norms) > 1 else 0.0)
             if last is not None and self.nodes.index(node) < self.nodes.index(last):
+                norms = self.seen.cotangents[node.results[0]].norms
                 held = self.seen.cotangents[last.results[0]].norms
-                self._compare(node, norms[0], held[-1] if held else 0.0)
+                if norms and held:
+                    self._compare(node, max(norms), held[-1], self.limits.vanishing, self.limits.exploding)
+        for node in _states(self.seen.func.body):
+            record = self.seen.cotangents.get(node.results[0])
+            if record is not None and len(record.norms) > 1 and self._follows(node, layers):
+                far = self.limits.along_loops
+                self._compare(node, record.norms[0], record.norms[-1], far, 1 / far)
 
-    def _compare(self, node: Node, norm: float, against: float) -> None:
+    def _follows(self, node: Node, layers: list[Node], steps: int = 12) -> bool:
+        """Whether a layer is among what a node computes from."""
+        if node in layers:
+            return True
+        made = [v.node for v in node.operands if v.node is not None and v.node.op.kind != "control"]
+        return steps > 0 and any(self._follows(n, layers, steps - 1) for n in made)
+
+    def _compare(self, node: Node, norm: float, against: float, low: float, high: float) -> None:
         if not (np.isfinite(norm) and np.isfinite(against)) or against == 0.0:
             return
-        if norm < self.limits.vanishing * against:
+        if norm < low * against:
             self._row_for(node.results[0], node).flag("vanishing")
-        elif norm > self.limits.exploding * against:
+        elif norm > high * against:
             self._row_for(node.results[0], node).flag("exploding")
 
 
-def _median(numbers: list[float]) -> float:
-    return sorted(numbers)[len(numbers) // 2]
+def _states(block: Block, loops: int = 0) -> list[Node]:
+    """What computes the values that loops hand on to their next iteration."""
+    found: dict[Node, None] = {}
+    for node in block.nodes:
+        if loops and node.op.kind == "write" and node.operands[1].node is not None:
+            found[node.operands[1].node] = None
+        is_loop = node.op.name in ("for", "while")
+        for inner in node.blocks:
+            found.update(dict.fromkeys(_states(inner, loops + is_loop)))
+            if is_loop:
+                found.update(dict.fromkeys(v.node for v in inner.yields if v.node is not None))
+    return [n for n in found if n.results and n.op.name != "const"]
 
 
 def _not_finite(record: Record | None) -> bool:

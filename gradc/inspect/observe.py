@@ -16,7 +16,7 @@ from gradc.ir.nodes import Block, Func, Node, Value
 from gradc.ir.tree import Branch, Tree, tree_leaves
 from gradc.ir.types import Array, Scalar, is_float, is_inexact
 from gradc.runtime.dispatch import Call, Compiled
-from gradc.runtime.nonfinite import Place, bad_place
+from gradc.runtime.nonfinite import Place, bad_place, is_finite
 from gradc.runtime.ownership import copy_on_entry, merge_aliases
 from gradc.runtime.pipeline import Stages, optimise
 
@@ -139,8 +139,10 @@ def _observe_backward(found: Observation, call: Call, seeded: list[int]) -> None
     func, watched = found.func, dict[Value, Value]()
     derived = reverse(func, found.wrt, keep_value=True, seeds="ones", outputs=seeded, watched=watched)
     backwards = _backwards(derived.body)
+    suspect: Place | None = None  # what was not finite last: a partial that a zero takes out again does no harm
 
     def see(node: Node, operands: Sequence[Any], results: Sequence[Any]) -> None:
+        nonlocal suspect
         if len(node.results) == 1 and node.results[0] in watched:
             primal = watched[node.results[0]]
             ct = results[0]
@@ -149,8 +151,12 @@ def _observe_backward(found: Observation, call: Call, seeded: list[int]) -> None
                 with contextlib.suppress(ValueError):
                     ct = np.broadcast_to(ct, seen.shape)
             found.cotangents.setdefault(primal, Record()).note(ct)
-        elif found.backward is None and node.loc.reverse:
-            found.backward = bad_place(node, operands, results)
+            if found.backward is None and not is_finite(ct):
+                found.backward = suspect
+        elif found.backward is None and node.loc.reverse and not all(map(is_finite, results)):
+            made = bad_place(node, operands, results)
+            if made is not None or suspect is None:
+                suspect = made or Place("nan" if any(np.isnan(x).any() for x in results) else "inf", node.loc)
 
     results = run(derived, _copies(call.leaves), see)
     for snapshot, primal in watched.items():
@@ -159,6 +165,8 @@ def _observe_backward(found: Observation, call: Call, seeded: list[int]) -> None
             record.first, record.last = record.last, record.first
             record.norms.reverse()
     gradients = results[len(func.results) :]
+    if found.backward is None and not all(map(is_finite, gradients)):
+        found.backward = suspect
     for k, gradient in zip(found.wrt, gradients, strict=True):
         record = found.cotangents[func.params[k]] = Record()
         record.note(gradient)

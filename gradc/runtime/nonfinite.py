@@ -28,12 +28,13 @@ def bad_place(node: Node, operands: Sequence[Any], results: Sequence[Any]) -> Pl
         return None
     for x in results:
         array = np.asarray(x)
-        if array.dtype.kind in "fc" and not np.isfinite(array).all() and all(map(_is_finite, operands)):
+        if array.dtype.kind in "fc" and not np.isfinite(array).all() and all(map(is_finite, operands)):
             return Place("nan" if np.isnan(array).any() else "inf", node.loc)
     return None
 
 
-def _is_finite(x: Any) -> bool:
+def is_finite(x: Any) -> bool:
+    """Whether a number or array holds neither NaN nor infinities."""
     array = np.asarray(x)
     return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
 
@@ -70,7 +71,7 @@ def stop_where_not_finite(func: Func, args: Sequence[Any]) -> None:
 
 def _picks_bad(node: Node, operands: Sequence[Any], result: Any) -> bool:
     """Whether a `where` picks something that is not finite from what a guarded node computed."""
-    if _is_finite(result):
+    if is_finite(result):
         return False
     picked = np.asarray(operands[0], bool)
     for side, x, chosen in zip(node.operands[1:], operands[1:], (picked, ~picked), strict=True):
