@@ -41,10 +41,13 @@ class Vertex:
     inputs: list[Vertex] = field(default_factory=list, repr=False)
     is_input: bool = False
     is_result: bool = False
+    is_line: bool = False  # it stands for all that a source line does
 
     @property
     def gate(self) -> str:
         """What it does, as a picture says it, where edges show the operands: `+`, `tanh`, `** 2`."""
+        if self.is_line:
+            return self.label
         name, _, inside = self.label.partition("(")
         if inside and not inside.replace("·", "").strip(", )"):
             return name
@@ -312,7 +315,7 @@ def _folded(root: Cluster) -> Cluster:
                 continue
             label = item.label if item.is_input else item.loc.line().strip() or item.label
             last = Vertex(item.key, label, item.name, item.value, item.cotangent, item.loc, list(item.inputs),
-                          item.is_input, item.is_result)
+                          item.is_input, item.is_result, not item.is_input)
             stands_for[item] = last
             made.items.append(last)
         return made

@@ -78,9 +78,10 @@ class Diagram:
 
     def dot(self) -> str:
         """The circuit in Graphviz's language."""
+        down = any(v.is_line for v in self.vertices)  # source lines are wide
         lines = [
             "digraph circuit {",
-            "  rankdir=LR; compound=true; fontname=Helvetica; bgcolor=white; nodesep=0.25; ranksep=0.45;",
+            f"  rankdir={'TB' if down else 'LR'}; fontname=Helvetica; bgcolor=white; nodesep=0.25; ranksep=0.45;",
             '  node [shape=box, style="rounded,filled", fillcolor=white, color="#555555", fontname=Helvetica, '
             "fontsize=12, margin=\"0.1,0.05\"];",
             '  edge [color="#888888", arrowsize=0.6];',
@@ -169,6 +170,9 @@ def _names(vertices: Sequence[Vertex]) -> dict[Vertex, str]:
     seen: dict[str, int] = {}
     spare = 0
     for vertex in vertices:
+        if vertex.is_line:
+            names[vertex] = ""
+            continue
         if vertex.name:
             seen[vertex.name] = seen.get(vertex.name, 0) + 1
             times = seen[vertex.name]
@@ -185,8 +189,8 @@ def _names(vertices: Sequence[Vertex]) -> dict[Vertex, str]:
 
 
 def _operation(vertex: Vertex, names: dict[Vertex, str]) -> str:
-    if vertex.is_input:
-        return ""
+    if vertex.is_input or vertex.is_line:
+        return vertex.label
     inputs = [names[v] for v in vertex.inputs]
     label = vertex.label
     if label.count("·") == len(inputs):
