@@ -213,6 +213,9 @@ def test_deep_expressions_do_not_recurse() -> None:
         ("x", "2 * x(3)", "cannot be called", "x("),
         ("x", "x * yy", "not among the arguments", "yy"),
         ("x", "(lambda: x)()", "not known", "lambda"),
+        ("x", "1 + 9**9**9", "too large", "9**9"),
+        ("x", "x + [1]*1000", "no arithmetic", "[1]"),
+        (sp.Symbol("x"), x + 1, "other assumptions", "x"),
         ("x", "[x for _ in (1,)]", "does not belong", "[x for"),
     ],
 )

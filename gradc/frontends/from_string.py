@@ -42,6 +42,8 @@ _ALLOWED = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Tuple, ast.List, ast.Dict,
     ast.Subscript, ast.Slice, ast.Load, ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
 )  # fmt: skip
+_SEQUENCES = (ast.Tuple, ast.List, ast.Dict)
+_MOST_BITS = 1024
 
 
 class Text:
@@ -104,6 +106,13 @@ def _check(node: ast.expr, names: set[str], place: Text) -> None:
                         "operators of integers' bits do not belong into an expression", place.loc(e),
                         hint="write `and`, `or`.",
                     )
+            case ast.BinOp(left=left, right=right) if isinstance(left, _SEQUENCES) or isinstance(right, _SEQUENCES):
+                raise UnsupportedError("tuples and lists have no arithmetic here", place.loc(e))
+            case ast.BinOp(left=left, right=right) if _bits(e) > _MOST_BITS >= max(_bits(left), _bits(right)):
+                raise UnsupportedError(
+                    "this integer is too large", place.loc(e), "integers are computed when the expression is compiled.",
+                    "write it as a float: 2.0**1000.",
+                )
             case ast.Constant(value=value):
                 if not isinstance(value, bool | int | float | complex):
                     raise UnsupportedError(f"{value!r} is not a number", place.loc(e))
@@ -146,6 +155,24 @@ def _check(node: ast.expr, names: set[str], place: Text) -> None:
                     "write a Python function and use gradc.jit.",
                 )
         waiting += ast.iter_child_nodes(e)
+
+
+def _bits(e: ast.expr) -> float:
+    """A bound for the number of bits of an integer that is written without arguments; 0 for what is none."""
+    match e:
+        case ast.Constant(value=int(value)):
+            return value.bit_length()
+        case ast.UnaryOp(operand=inner):
+            return _bits(inner)
+        case ast.BinOp(left=left, op=op, right=right):
+            a, b = _bits(left), _bits(right)
+            if isinstance(op, ast.Pow):
+                return a * 2.0 ** min(b, 64) if a and b else 0
+            if isinstance(op, ast.Mult):
+                return a + b if a and b else 0
+            if isinstance(op, ast.Add | ast.Sub):
+                return max(a, b) + 1 if a and b else 0
+    return 0
 
 
 def _function(name: str) -> Any:

@@ -245,8 +245,11 @@ class Expression:
 
     def _refuse_class(self, e: Any) -> NoReturn:
         if isinstance(e, sympy.Symbol | sympy.MatrixSymbol | sympy.IndexedBase):
+            same = any(str(other) == str(e) for other in self.scopes[0])
             self.refuse(
-                e, f"the symbol {e} is not among the arguments", hint=f"add it to the arguments, or expr.subs({e}, …)."
+                e, f"the symbol {e} is not among the arguments",
+                "an argument of this name is another symbol: it was made with other assumptions." if same else "",
+                f"add it to the arguments, or expr.subs({e}, …).",
             )
         if isinstance(e, sympy.Derivative | sympy.Integral | sympy.Limit | sympy.Subs):
             also = "; gradc.grad gives derivatives" if isinstance(e, sympy.Derivative) else ""
