@@ -425,6 +425,56 @@ def test_results_do_not_alias() -> None:
             assert not np.shares_memory(a, b)
 
 
+def test_sizes_that_are_checked_equal_share_loops() -> None:
+    def body(a: Any, b: Any, c: Any) -> Any:
+        e = T["exp"](a)
+        y = e / T["sum"](e, axes=(1,), keepdims=True) * b
+        return y, T["sum"](c * y, axes=(0, 1), keepdims=False)
+
+    sizes = [size_variable(n) for n in ("p", "q", "r", "s", "t", "u")]
+    func = make({"a": array(*sizes[:2]), "b": array(*sizes[2:4]), "c": array(*sizes[4:])}, body, checks=True)
+    assert sorted(loops_of(func)) == sorted(["new", "new", "for", "  for", "  for"])
+    agree(func, list(np.random.default_rng(0).normal(size=(3, 4, 5))))
+    agree(func, [np.ones((4, 5)), np.ones((4, 5)), np.ones((4, 6))])
+
+
+def test_what_a_loop_only_adds_to_is_added_in_any_order() -> None:
+    def loop(x: Any, kept: bool) -> Any:
+        builder = memory.current_builder()
+        block = Block(params=[Value(WEAK_INT, "i"), Value(FLOAT, "s"), Value(FLOAT, "last")])
+        with builder.into(block):
+            i, s, last = block.params
+            v = T["load"](x, i, region=(At(Arg(0)),))
+            block.yields = [s + v - v * v, s if kept else v]
+        zero = builder.const(np.float64(0.0))
+        n = memory.size_value(x, 0)
+        return tuple(
+            builder.control("for", (0, n, 1, zero, zero), (block,), (FLOAT, FLOAT), reversed=False, exits=False)
+        )
+
+    free, ordered = (make({"x": array(N)}, lambda x, k=kept: loop(x, k)) for kept in (False, True))
+    assert "reassoc_add" in kernel_text(free)
+    assert "reassoc_add" not in kernel_text(ordered)
+    for func in (free, ordered):
+        agree(func, [np.arange(9.0)])
+
+
+def test_sizes_below_zero_make_empty_arrays() -> None:
+    def body(n: Any) -> Any:
+        builder = memory.current_builder()
+        size = T["maximum"](n, 0)
+        size.size = n.size = size_variable("n")
+        made = T["zeros"](size, shape=(Arg(0),), type=array(n.size))
+        block = Block(params=[Value(WEAK_INT, "i")])
+        with builder.into(block):
+            T["store_at"](made, 1.0, block.params[0], region=(At(Arg(0)),))
+        builder.control("for", (0, n, 1), (block,), (), reversed=False, exits=False)
+        return made
+
+    for n in (3, 0, -2):
+        agree(make({"n": INT}, body), [n])
+
+
 # ------------------------------------------------------------------------------------- numbers and control
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from gradc.errors import InternalError
 from gradc.ir.loops import (
     Assign,
@@ -61,9 +59,7 @@ class Base:
             return held.lin
         if isinstance(held, Lit):
             return Lin(int(held.value))
-        if isinstance(held, Var) and np.dtype(held.dtype).kind in "iu":
-            return var(held.name)
-        return self.set_integer("k", held)
+        return self.set_integer("k", Text("{x}", {"x": held}, "int64", "int64"))
 
     def ref(self, value: Value) -> Ref:
         """What an array value names."""

@@ -118,7 +118,7 @@ class _Schedule:
         self.by_root: dict[Buffer, list[Unit]] = {}
         self.by_name: dict[str, list[Unit]] = {}
         self.checks: list[Unit] = []
-        self.lasting_writes: list[Unit] = []
+        self.lasting_writes: dict[int, Unit] = {}
 
     def place(self, unit: Unit) -> None:
         lowest, same = self._lowest(unit)
@@ -149,8 +149,8 @@ class _Schedule:
                 units = self.by_root.setdefault(root, [])
                 if not units or units[-1] is not unit:
                     units.append(unit)
-                if touch.mode != READ and root.param and unit not in self.lasting_writes:
-                    self.lasting_writes.append(unit)
+                if touch.mode != READ and root.param:
+                    self.lasting_writes[id(unit)] = unit
         for name in unit.makes | unit.needs:
             self.by_name.setdefault(name, []).append(unit)
         if unit.raises:
@@ -183,7 +183,7 @@ class _Schedule:
                 same.append(group)
         ordered: list[Unit] = []
         if unit.raises:
-            ordered = [*self.checks, *self.lasting_writes]
+            ordered = [*self.checks, *self.lasting_writes.values()]
         elif unit.guarded:
             ordered = self.checks
         for other in ordered:

@@ -227,7 +227,8 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
         needs = names_in([cond])
         effects = [Touch(cond.buffer, cond.index, READ)] if isinstance(cond, Load) else []
         test = Text("not {c}", {"c": cond}, "bool", "bool")
-        self.add(emit=lambda: [If(test, [stmt])], raises=True, needs=needs, effects=effects, keep=True)
+        made = [If(test, [stmt])]
+        self.add(emit=lambda: made, raises=True, needs=needs, effects=effects, keep=True, early=True)
 
 
 def _is_complex(dtype: str) -> bool:
