@@ -51,7 +51,7 @@ def make(params: dict[str, Any], body: Any, checks: bool = False) -> Func:
 
 def compiled(func: Func) -> Any:
     namespace: dict[str, Any] = {}
-    exec(kernel_text(func).replace("cache=True, ", ""), namespace)
+    exec(kernel_text(func).replace(", cache=True", ""), namespace)
     return namespace["kernel"]
 
 
