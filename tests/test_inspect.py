@@ -308,13 +308,15 @@ def test_debug_nan_stops_at_the_users_line(tmp_path: Path):
         "    b = np.sqrt(a)\n"
         "    return np.sum(b + y)\n"
         "g = gradc.value_and_grad(f)\n"
+        "print(gradc.grad(lambda x: np.sum(np.where(x > 0, x * np.log(x), 0.0)))(np.array([0.0, 1.0, -1.0])))\n"
         "for x in ([2.0, 3.0], [2.0, 0.5], [2.0, 1.0]):\n"
         "    try: print('value', g(np.array(x))[0])\n"
         "    except gradc.NonFiniteError as error: print(error.what, error.lineno, error.why)\n"
     )
     environ = {**os.environ, "GRADC_DEBUG": "nan"}
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environ, check=True)
-    lines = done.stdout.splitlines()
+    first, *lines = done.stdout.splitlines()
+    assert first == "[0. 1. 0.]"
     assert lines[0].startswith("value 3.1")
     assert lines[1].startswith("nan appears here 5 it computes sqrt")
     assert lines[2].startswith("inf appears here 5 its derivative computes")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradc.ad.reverse import reverse
+from gradc.errors import DTypeError, NonDifferentiableError, UnsupportedError
 from gradc.inspect.text import extent
 from gradc.ir.interp import run
 from gradc.ir.nodes import Block, Func, Node, Value
@@ -97,6 +98,7 @@ class Observation:
 def observe(compiled: Compiled, args: Sequence[Any], kwargs: dict[str, Any]) -> Observation:
     """Run the program of a compiled object, and its derivative, for these arguments, which are not changed.
 
+    The interpreter does that, node by node: long loops take their time.
     Cotangents are those of the value that is differentiated; where a function returns several numbers or arrays, of
     their sum.
     """
@@ -131,7 +133,11 @@ def observe(compiled: Compiled, args: Sequence[Any], kwargs: dict[str, Any]) -> 
 
     run(func, _copies(call.leaves), see)
     if wrt and seeded:
-        _observe_backward(found, call, seeded)
+        try:
+            _observe_backward(found, call, seeded)
+        except (NonDifferentiableError, UnsupportedError, DTypeError):
+            if compiled.transform.kind != "jit":  # nobody asked for a derivative
+                raise
     return found
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gradc.ad.reverse import guarded_nodes
 from gradc.errors import Loc, NonFiniteError
 from gradc.ir.interp import run
-from gradc.ir.nodes import Func, Node
+from gradc.ir.nodes import Func, Node, Value, walk_blocks, walk_nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ def bad_place(node: Node, operands: Sequence[Any], results: Sequence[Any]) -> Pl
     for x in results:
         array = np.asarray(x)
         if array.dtype.kind in "fc" and not np.isfinite(array).all() and all(map(is_finite, operands)):
-            return Place("nan" if np.isnan(array).any() else "inf", node.loc)
+            return Place(_kind(array), node.loc)
     return None
 
 
@@ -50,23 +49,45 @@ def stop_where_not_finite(func: Func, args: Sequence[Any]) -> None:
         array = np.asarray(x)
         if array.dtype.kind in "fc" and np.isnan(array).any():
             raise NonFiniteError(f"argument `{param.name}` holds nan", func.loc)
-    guarded = guarded_nodes(func)
+    excused = _excused(func)
 
     def see(node: Node, operands: Sequence[Any], results: Sequence[Any]) -> None:
-        if node in guarded:
+        if node in excused:
             return
         place = bad_place(node, operands, results)
-        if place is None and node.op.name == "where" and _picks_bad(node, operands, results[0]):
-            place = Place("nan" if np.isnan(results[0]).any() else "inf", node.loc)
+        picks = node.op.name == "where" and _picks_bad(node, operands, results[0])
+        if place is None and (picks or node.op.name == "strong_mul" and is_finite(operands[0])):
+            place = None if is_finite(results[0]) else Place(_kind(results[0]), node.loc)
         if place is None:
             return
         way = "its derivative" if place.loc.reverse else "it"
         seen = ", ".join(_describe(x) for x in operands)
         raise NonFiniteError(
-            f"{place.what} appears here", place.loc, why=f"{way} computes {node.op.name} of {seen}."
+            f"{place.what} appears here", place.loc, why=f"{way} computes {node.op.name.removeprefix('strong_')} of {seen}."
         )
 
     run(func, [np.array(x, order="K") if isinstance(x, np.ndarray) else x for x in args], see)
+
+
+def _excused(func: Func) -> set[Node]:
+    """Nodes that may make anything: a `where` picks from their results, or a cotangent of exactly 0 takes them out.
+
+    All uses have to be such.
+    """
+    nodes = list(walk_nodes(func.body))
+    plain: set[Value] = {v for block in walk_blocks(func.body) for v in block.yields}
+    found: set[Node] = set()
+    for node in reversed(nodes):
+        if node.op.kind == "elementwise" and not any(r in plain for r in node.results):
+            found.add(node)
+            continue
+        picks = {"where": (0,), "strong_mul": (0,)}.get(node.op.name)
+        plain.update(node.operands if picks is None else [node.operands[k] for k in picks])
+    return found
+
+
+def _kind(x: Any) -> str:
+    return "nan" if np.isnan(x).any() else "inf"
 
 
 def _picks_bad(node: Node, operands: Sequence[Any], result: Any) -> bool:
