@@ -62,9 +62,8 @@ def stop_where_not_finite(func: Func, args: Sequence[Any]) -> None:
             return
         way = "its derivative" if place.loc.reverse else "it"
         seen = ", ".join(_describe(x) for x in operands)
-        raise NonFiniteError(
-            f"{place.what} appears here", place.loc, why=f"{way} computes {node.op.name.removeprefix('strong_')} of {seen}."
-        )
+        why = f"{way} computes {node.op.name.removeprefix('strong_')} of {seen}."
+        raise NonFiniteError(f"{place.what} appears here", place.loc, why=why)
 
     run(func, [np.array(x, order="K") if isinstance(x, np.ndarray) else x for x in args], see)
 
