@@ -197,6 +197,13 @@ def test_one_kernel_serves_all_sizes_but_not_other_dtypes_ranks_layouts_or_axes_
     assert count_programs(made) == 7
 
 
+def test_arrays_of_any_rank_follow_each_other():
+    made = gradc.grad(lambda x: np.sum(x * x))
+    for x in (np.ones(3), np.ones(()), np.ones((2, 2)), np.ones(1), np.ones(3)):
+        for _ in range(2):
+            np.testing.assert_array_equal(made(x), 2 * x)
+
+
 def test_signatures_that_alternate_keep_their_kernels():
     made = gradc.value_and_grad(product, (0, 1))
     for _ in range(3):
