@@ -97,7 +97,9 @@ def _debug(text: str) -> tuple[int, frozenset[str], bool]:
     return 2 if stages else 0, stages, nan
 
 
-_DEBUG_HINT = "0, 1 (verify), 2 (print the IR), 3 (print emitted text), names of stages (GRADC_DEBUG=cse,reverse), or nan"
+_DEBUG_HINT = (
+    "0, 1 (verify), 2 (print the IR), 3 (print emitted text), names of stages (GRADC_DEBUG=cse,reverse), or nan"
+)
 
 
 def _switch(name: str, text: str) -> bool:

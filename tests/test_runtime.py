@@ -831,3 +831,9 @@ def test_sizes_of_captures_have_names_of_their_own():
 
     with pytest.raises(gradc.ShapeError, match="differ"):
         gradc.jit(make())(np.arange(3.0))
+
+
+def test_hessian_products_pickle_by_source():
+    made = gradc.hvp(lambda x: (x**3).sum())
+    x = np.array([1.0, 2.0])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(made))(x, x), made(x, x))

@@ -1,8 +1,8 @@
 """Kernels as files: named by the hash of all that they depend on, private to the user, loaded by later processes.
 
 A kernel is a module text. `codegen/native` compiles it, or Numba where that does not know a construct or is
-switched off (GRADC_NATIVE=0). It is written to `kernel_<hash>.py` in the cache folder and run as the module of that name,
-so Numba's own disk cache holds its machine code beside it, and tracebacks and profilers show its lines. The hash
+switched off (GRADC_NATIVE=0). It is written to `kernel_<hash>.py` in the cache folder and run as the module of that
+name, so Numba's own disk cache holds its machine code beside it, and tracebacks and profilers show its lines. The hash
 covers the text, the argument types, the versions of gradc, Numba, llvmlite and NumPy, and the processor. Every
 function of the text carries it in its name (PLACEHOLDER stands for it), because equal names from several processes
 have made Numba's cache crash (numba#10486).

@@ -22,6 +22,7 @@ from gradc.ops.rules import convert
 from gradc.runtime.built import BuiltFunction
 from gradc.runtime.dispatch import Compiled, compiled, signature_of
 from gradc.runtime.ownership import Slot
+from gradc.runtime.pickling import portable
 from gradc.runtime.plan import Transform, make_plan
 
 _KINDS = inspect.Parameter
@@ -57,7 +58,7 @@ class HessianProduct(BuiltFunction):
         self.__signature__ = self._own_signature(signature_of(function))
 
     def __reduce__(self) -> Any:
-        return HessianProduct, (self.function, self.transform, self.second)
+        return HessianProduct, (portable(self.function, self.gradient._by_source), self.transform, self.second)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return compiled(self, Transform("jit"))(*args, **kwargs)
