@@ -1,6 +1,9 @@
 """gradc compiles derivatives: plain NumPy functions in, staged and readable backward code out, run by Numba."""
 
 from gradc.api import (
+    checkpoint,
+    custom_jvp,
+    custom_vjp,
     grad,
     hessian,
     hvp,
@@ -42,6 +45,9 @@ __all__ = [
     "__version__",
     "cache",
     "check_grads",
+    "checkpoint",
+    "custom_jvp",
+    "custom_vjp",
     "grad",
     "hessian",
     "hvp",

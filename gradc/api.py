@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, overload
 
 from gradc.errors import UnsupportedError
+from gradc.ir.custom import RuledFunction
 from gradc.ir.nodes import Value
 from gradc.ir.opdef import call
 from gradc.ir.tree import children, is_structure, rebuild
@@ -22,6 +23,7 @@ from gradc.runtime.plan import Transform
 
 Argnums: TypeAlias = "int | str | Sequence[int | str]"
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 Function: TypeAlias = Callable[..., Any]
 Decorator: TypeAlias = Callable[[Function], Compiled]
 
@@ -245,6 +247,88 @@ def stop_gradient(x: T) -> T:
     return x
 
 
+class CustomVJP(RuledFunction):
+    """What `gradc.custom_vjp` returns."""
+
+    kind = "custom_vjp"
+
+    def defvjp(self, fwd: Function, bwd: Function) -> None:
+        """Set the rule: `fwd(*args)` gives (result, residuals), `bwd(residuals, ct)` one cotangent per argument."""
+        self.rules = (_rule(fwd, "fwd"), _rule(bwd, "bwd"))
+
+
+class CustomJVP(RuledFunction):
+    """What `gradc.custom_jvp` returns."""
+
+    kind = "custom_jvp"
+
+    def defjvp(self, rule: F) -> F:
+        """Set the rule: `rule(primals, tangents)` gives (result, tangent of the result). Works as a decorator."""
+        self.rules = (_rule(rule, "rule"),)
+        return rule
+
+
+class Checkpointed(RuledFunction):
+    """What `gradc.checkpoint` returns."""
+
+    kind = "checkpoint"
+
+
+def custom_vjp(f: Function) -> CustomVJP:
+    """`f` with a reverse-mode rule of your own, set by `.defvjp(fwd, bwd)`. Called plainly it is `f`.
+
+    `fwd(*args)` returns `f`'s result and whatever `bwd` needs; `bwd(residuals, ct)` returns a tuple with one cotangent
+    per argument, in that argument's structure and shapes; None stands for zeros, and integers have none. Forward mode
+    is refused. Derivatives of higher order are those of the code of `fwd` and `bwd`. None of them may write into its
+    arguments.
+
+    >>> import numpy as np, gradc
+    >>> @gradc.custom_vjp
+    ... def clipped(x, limit):
+    ...     return x
+    >>> clipped.defvjp(lambda x, limit: (x, limit), lambda limit, ct: (np.clip(ct, -limit, limit), None))
+    >>> gradc.grad(lambda x: 100.0 * clipped(x, 1.0))(2.0)
+    1.0
+    """
+    return CustomVJP(f)
+
+
+def custom_jvp(f: Function) -> CustomJVP:
+    """`f` with a derivative of your own, set by `.defjvp(rule)`. Called plainly it is `f`.
+
+    `rule(primals, tangents)` takes two tuples and returns the result and its tangent, which is linear in the tangents;
+    integers have the tangent None. Reverse mode runs the rule backwards.
+
+    >>> import numpy as np, gradc
+    >>> @gradc.custom_jvp
+    ... def softplus(x):
+    ...     return np.log(1.0 + np.exp(x))
+    >>> @softplus.defjvp
+    ... def softplus_jvp(primals, tangents):
+    ...     return softplus(primals[0]), tangents[0] / (1.0 + np.exp(-primals[0]))
+    >>> gradc.grad(softplus)(0.0)
+    0.5
+    """
+    return CustomJVP(f)
+
+
+def checkpoint(f: Function) -> Checkpointed:
+    """`f`, of which a reverse sweep keeps the arguments only: what it computes is computed again when it is needed.
+
+    >>> import numpy as np, gradc
+    >>> layer = gradc.checkpoint(lambda x: np.sin(np.sin(np.sin(x))))
+    >>> gradc.grad(lambda x: layer(layer(x)))(0.0)
+    1.0
+    """
+    return Checkpointed(f)
+
+
+def _rule(function: Function, name: str) -> Function:
+    if not callable(function):
+        raise TypeError(f"{name} is {function!r}, not a function")
+    return function
+
+
 # Inside a compiled function the calls above happen while it is compiled.
 
 
@@ -288,7 +372,21 @@ def _hvp(f: Any, argnums: Any = 0) -> Any:
     return hvp(f, argnums)
 
 
-for _build in (_jit, _grad, _value_and_grad, _jacfwd, _jacrev, _jacobian, _hessian, _hvp):
+@call(checkpoint)
+def _checkpoint(f: Any) -> Any:
+    return checkpoint(f)
+
+
+@call(custom_vjp, custom_jvp)
+def _custom(f: Any) -> Any:
+    raise UnsupportedError(
+        "a derivative rule cannot be defined in a compiled function",
+        why="it is set by a method of an object, which only Python can hold.",
+        hint="define it outside, and call it here.",
+    )
+
+
+for _build in (_jit, _grad, _value_and_grad, _jacfwd, _jacrev, _jacobian, _hessian, _hvp, _checkpoint):
     _build.takes_functions = True  # type: ignore[attr-defined]  # also those defined in the compiled function
 
 

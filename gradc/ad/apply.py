@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from gradc.errors import NonDifferentiableError
 from gradc.ir.builder import Builder, new_func
-from gradc.ir.nodes import Node, Value
+from gradc.ir.effects import own_write, roots
+from gradc.ir.nodes import Node, Value, used_values
 from gradc.ir.opdef import TABLE
 from gradc.ir.types import Array, Type
 
@@ -85,13 +86,25 @@ def read_by_rule(node: Node, wanted: Sequence[bool], guarded: bool) -> tuple[fro
         cts = tuple(Value(_ct_type(r.ty), "ct") for r in node.results)
         made = contributions(node, cts[0] if len(cts) == 1 else cts, results, operands, wanted, guarded, builder)
     live = {id(c) for c in made if c is not None}
+    given = {id(v) for v in (*operands, *results)}
     for inner in reversed(func.body.nodes):
-        if any(id(r) in live for r in inner.results) and inner.op.kind != "query":
-            live.update(id(v) for v in inner.operands)
+        if is_live(inner, live):
+            # The size of a placeholder can be had without its content.
+            live.update(id(v) for v in used_values(inner) if inner.op.kind != "query" or id(v) not in given)
     return (
         frozenset(k for k, v in enumerate(operands) if id(v) in live),
         frozenset(k for k, v in enumerate(results) if id(v) in live),
     )
+
+
+def is_live(node: Node, live: set[int]) -> bool:
+    """Whether a node of a rule gives one of the `live` values, writes into one, or may raise."""
+    if node.op.kind == "check" or any(id(r) in live for r in node.results):
+        return True
+    target = own_write(node)
+    if target is not None and any(id(root) in live for root in roots(target)):
+        return True
+    return any(is_live(inner, live) for block in node.blocks for inner in block.nodes)
 
 
 def _is_constant_like(value: Value) -> bool:

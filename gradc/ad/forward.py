@@ -29,9 +29,11 @@ from gradc.ad.activity import (
 )
 from gradc.ad.apply import cast_like
 from gradc.ad.cotangents import new_like
+from gradc.ad.custom import outer_error
 from gradc.ad.reverse import guarded_nodes
 from gradc.errors import NonDifferentiableError
 from gradc.ir.builder import Builder
+from gradc.ir.custom import Rule, calls_in_place, is_custom, put_in_place
 from gradc.ir.effects import view_operands, written_params
 from gradc.ir.nodes import Block, Func, Node, Value
 from gradc.ir.types import Array, Scalar, Stack, is_inexact
@@ -64,6 +66,7 @@ class Forward:
     """The state of one forward-mode transformation."""
 
     def __init__(self, func: Func, wrt: list[int], keep_value: bool) -> None:
+        func = calls_in_place(func, lambda node: node.attrs["rule"].kind == "checkpoint")
         self.func = func
         self.wrt = wrt
         self.keep_value = keep_value
@@ -172,6 +175,9 @@ class Forward:
             self._write(node)
             self._copy(node)
             return
+        if is_custom(node) and any(self._varied(r) for r in node.results):
+            self._call(node, node.attrs["rule"])
+            return
         self._copy(node)
         if node.op.kind == "view":
             self._view(node)
@@ -197,6 +203,33 @@ class Forward:
         operands = [self._whole_tangent(v) if k in bases else self._value(v) for k, v in enumerate(node.operands)]
         attrs = dict(node.attrs)
         self._pair(node.result, self.builder.add(node.op, operands, attrs))
+
+    def _call(self, node: Node, rule: Rule) -> None:
+        """A call of a function with a rule of the user: its tangent rule in place of it."""
+        if rule.tangent is None:
+            raise NonDifferentiableError(
+                f"`{rule.name}` has a {rule.kind} rule, and forward mode cannot use it",
+                node.loc,
+                "it says how cotangents go back, not how tangents go on.",
+                "use reverse mode (grad, vjp, jacrev), or give it a gradc.custom_jvp rule.",
+            )
+        for value in node.operands[rule.arguments :]:
+            if can_vary(value) and self.activity.is_varied(value):
+                raise outer_error(value, rule, self.builder)
+        operands = [self._value(v) for v in node.operands]
+        moving = [self._c_tangent(v) for v in node.operands[: rule.arguments] if is_inexact(v.ty)]
+        made = put_in_place(rule.tangent, [*operands, *moving], self.builder)
+        tangents = iter(made[len(node.results) :])
+        for old, new in zip(node.results, made, strict=False):
+            if new.node is not None and new.node.op.name != "const":
+                new.name = old.name or new.name
+            self.pairs.values[old] = new
+            if is_inexact(old.ty):
+                self._pair(old, next(tangents))
+
+    def _c_tangent(self, value: Value) -> Value:
+        tangent = self._whole_tangent(value)
+        return self._copied(tangent) if isinstance(tangent.ty, Array) and tangent.ty.layout != "C" else tangent
 
     def _stack(self, node: Node) -> None:
         stack = node.results[0] if node.op.name == "stack_new" else node.operands[0]

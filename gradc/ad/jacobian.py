@@ -25,6 +25,7 @@ from gradc.ad.forward import jvp
 from gradc.ad.reverse import reverse
 from gradc.errors import DTypeError
 from gradc.ir.builder import Builder, new_func
+from gradc.ir.custom import is_custom
 from gradc.ir.effects import own_write, roots
 from gradc.ir.nodes import Block, Func, Node, Value, clone_node, used_values, walk_nodes
 from gradc.ir.region import FULL, Arg, At, Region
@@ -56,6 +57,8 @@ def cheaper_mode(func: Func, wrt: Sequence[int], sizes: Mapping[str, int]) -> Mo
 
     sizes: of size variables, as far as they are known.
     """
+    if any(is_custom(node) and node.attrs["rule"].kind == "custom_vjp" for node in walk_nodes(func.body)):
+        return "rev"  # such rules have no forward mode
     outputs = [r.ty for r in func.results if is_inexact(r.ty)]
     if any(is_complex(ty) for ty in outputs):
         return "fwd"

@@ -38,7 +38,7 @@ RECOMPUTE_LIMIT = 9
 _COSTS = {"div": 3, "sqrt": 4, "floordiv": 3, "mod": 3, "pow": 20}
 _CHEAP = {
     "add", "sub", "mul", "neg", "abs", "square", "maximum", "minimum", "where", "cast", "sign", "clip",
-    "lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not",
+    "rule_input", "lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not",
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from gradc.ad.activity import (
 )
 from gradc.ad.control import ControlAdjoints
 from gradc.ad.cotangents import Shadow
+from gradc.ad.custom import has_rules, opened, without_marks
 from gradc.ad.primals import Frame, Sweep
 from gradc.ad.residuals import Planner
 from gradc.ad.structure import Structure
@@ -58,6 +59,20 @@ def reverse(
     check_inputs(func, wrt)
     if outputs is None:
         outputs = [k for k, r in enumerate(func.results) if is_inexact(r.ty)]
+    if not has_rules(func):
+        return _reversed(func, wrt, keep_value, seeds, outputs, watched)
+    seen: dict[Value, Value] = {}
+    open_func, of_new = opened(func, wrt, outputs, reverse)
+    made = without_marks(_reversed(open_func, wrt, keep_value, seeds, outputs, seen))
+    if watched is not None:
+        watched.update((ct, of_new[id(v)]) for ct, v in seen.items() if id(v) in of_new)
+    return made
+
+
+def _reversed(
+    func: Func, wrt: Sequence[int], keep_value: bool, seeds: str, outputs: Sequence[int],
+    watched: dict[Value, Value] | None,
+) -> Func:
     reverser = Reverser(func, list(wrt), keep_value, seeds, list(outputs))
     reverser.cts.watched = watched
     return reverser.run()

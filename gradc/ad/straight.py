@@ -15,7 +15,7 @@ from gradc.ad.residuals import Plan, wanted_operands
 from gradc.ad.structure import Structure
 from gradc.errors import InternalError
 from gradc.ir.builder import Builder
-from gradc.ir.nodes import Block, Func, Node, Value
+from gradc.ir.nodes import Block, Func, Node, Value, used_values, walk_nodes
 from gradc.ir.opdef import TABLE
 from gradc.ir.types import Array, Scalar
 from gradc.ops import memory
@@ -107,7 +107,7 @@ class StraightAdjoints(Primals):
         Raises: InternalError where a rule reads what the plan does not provide.
         """
         sizes = Block()
-        for made in block.nodes[mark:]:
+        for made in list(walk_nodes(Block(nodes=block.nodes[mark:]))):
             for k, operand in enumerate(made.operands):
                 original = self._bare.get(operand)
                 if original is None:
@@ -249,6 +249,6 @@ def _prune(block: Block, mark: int, wanted: list[Value]) -> None:
     kept: list[Node] = []
     for node in reversed(block.nodes[mark:]):
         if node.op.kind in ("write", "stack", "check", "control") or any(id(r) in live for r in node.results):
-            live.update(id(v) for v in node.operands)
+            live.update(id(v) for v in used_values(node))
             kept.append(node)
     block.nodes[mark:] = kept[::-1]

@@ -422,14 +422,7 @@ def _factors(node: Node) -> list[Value]:
 
 def _use_copies_of_arguments(func: Func) -> None:
     """Where an argument is copied on entry under its own name, sizes are asked of the copy."""
-    copies = {
-        n.operands[0]: n.result
-        for n in func.body.nodes
-        if n.op.name == "copy"
-        and n.operands[0] in func.params
-        and n.result.name == n.operands[0].name
-        and not n.loc.reverse
-    }
+    copies = _entry_copies(func)
     seen: set[Value] = set()
     for node in walk_nodes(func.body):
         if node.op.name == "copy" and node.operands[0] in copies:
@@ -438,12 +431,22 @@ def _use_copies_of_arguments(func: Func) -> None:
             node.operands = [copies[node.operands[0]]]
 
 
+def _entry_copies(func: Func) -> dict[Value, Value]:
+    """Copies of arguments under their own name that are made before anything else."""
+    found: dict[Value, Value] = {}
+    for node in func.body.nodes:
+        if node.op.name == "copy" and node.operands[0] in func.params and not node.loc.reverse:
+            if node.result.name == node.operands[0].name:
+                found.setdefault(node.operands[0], node.result)
+        elif node.op.name != "const":
+            break
+    return found
+
+
 def _sizes_of_params(func: Func) -> dict[Size, tuple[Value, int]]:
     """For each size, the first argument and axis that has it."""
     found: dict[Size, tuple[Value, int]] = {}
-    renamed = {
-        n.operands[0]: n.result for n in func.body.nodes if n.op.name == "copy" and n.result.name == n.operands[0].name
-    }
+    renamed = _entry_copies(func)
     for param in func.params:
         if isinstance(param.ty, Array):
             for axis, size in enumerate(param.ty.shape):

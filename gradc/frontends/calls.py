@@ -42,11 +42,13 @@ from gradc.frontends.fence import check_syntax
 from gradc.frontends.jumps import RETURN, lower_jumps
 from gradc.frontends.liveness import Liveness, bound_names, reads
 from gradc.frontends.local_functions import LocalFunction
+from gradc.frontends.ruled import RuledCalls
 from gradc.frontends.source import FunctionNode, FunctionSource, function_source
-from gradc.ir.nodes import Block, Func, Value, clone_node, walk_nodes
+from gradc.ir.custom import RuledFunction, put_in_place
+from gradc.ir.nodes import Block, Value
 from gradc.ir.program import Expansion, Typed
 from gradc.ir.tree import children, flatten, is_named_tuple, is_structure, unflatten
-from gradc.ir.types import WEAK_INT, Array, Dim, Size, Stack, Type, is_integer, size_variables, substitute_size
+from gradc.ir.types import WEAK_INT, Array, is_integer
 from gradc.ops import CALLS, METHODS
 from gradc.ops.memory import make_zeros, size_value
 
@@ -249,6 +251,8 @@ class Calls(Expressions):
         )
 
     def _call_object(self, callee: Any, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
+        if isinstance(callee, RuledFunction):
+            return self.call_ruled(callee, args, keywords)
         plain = getattr(callee, "__gradc_function__", None)
         if plain is not None and not isinstance(callee, type):
             return self.call(plain, args, keywords)
@@ -276,6 +280,12 @@ class Calls(Expressions):
         if name is not None and not any(contains_value(a) for a in (*args, *keywords.values())) and _is_pure(callee):
             return callee(*args, **keywords)
         return self.refuse(f"{describe(callee)} cannot be called in a compiled function", "there is no rule for it.")
+
+    def call_ruled(self, callee: RuledFunction, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
+        """A call of a function that has a derivative rule of the user."""
+        if self.ruled is None:
+            self.ruled = RuledCalls(self)
+        return self.ruled.call(callee, args, keywords)
 
     def _refuse_library(self, callee: Any) -> None:
         name = getattr(callee, "__name__", type(callee).__name__)
@@ -510,45 +520,8 @@ class Calls(Expressions):
         operands += expansion.outer
         for guard in expansion.guards:
             self.guards.setdefault(guard.fetch.key(), guard)  # type: ignore[attr-defined]
-        results = self.splice_func(expansion.func, operands)
+        results = put_in_place(expansion.func, operands, self.builder)
         return unflatten(expansion.result, results)
-
-    def splice_func(self, func: Func, operands: Sequence[Value]) -> list[Value]:
-        """Put the nodes of `func` here, with `operands` for its parameters; its results."""
-        mapping: dict[int, Value] = {id(p): v for p, v in zip(func.params, operands, strict=True)}
-        sizes: dict[str, Size] = {}
-        for p, v in zip(func.params, operands, strict=True):
-            if isinstance(p.ty, Array) and isinstance(v.ty, Array):
-                for inner, outer in zip(p.ty.shape, v.ty.shape, strict=True):
-                    if isinstance(inner, Dim) and len(inner.terms) == 1 and inner.terms[0][1] == 1:
-                        atoms = inner.terms[0][0]
-                        if len(atoms) == 1 and atoms[0].inner is None:
-                            sizes.setdefault(atoms[0].name, outer)
-
-        def rename(ty: Type) -> Type:
-            if isinstance(ty, Stack):
-                return Stack(rename(ty.item))  # type: ignore[arg-type]
-            if not isinstance(ty, Array):
-                return ty
-            for size in ty.shape:
-                for name in sorted(size_variables(size)):
-                    if name not in sizes:
-                        sizes[name] = self.builder.new_size("t")
-            return Array(ty.dtype, tuple(substitute_size(s, sizes) for s in ty.shape), ty.layout)
-
-        for node in func.body.nodes:
-            made = clone_node(node, mapping)
-            self.builder.block.nodes.append(made)
-            for inner_node in (made, *(n for block in made.blocks for n in walk_nodes(block))):
-                for name in ("type", "item"):
-                    if isinstance(inner_node.attrs.get(name), Array | Stack):
-                        inner_node.attrs[name] = rename(inner_node.attrs[name])
-                for result in inner_node.results:
-                    result.ty = rename(result.ty)
-                    result.size = None
-            for result in made.results:
-                self.builder.owner[result] = self.builder.block
-        return [mapping.get(id(r), r) for r in func.results]
 
     # ------------------------------------------------------------------------------------- iteration
 

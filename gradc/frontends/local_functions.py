@@ -59,7 +59,7 @@ class LocalFunction:
             result = machine.call(self.closure, args, keywords)
             leaves, tree = flatten(result, (*LEAF_TYPES, Value))
             block.yields = [machine.value(leaf) for leaf in leaves]
-        outer = _outer_values(block)
+        outer = outer_values(block)
         inputs = [Value(v.ty, v.name, None, v.size) for v in outer]
         # A copy: the transform may change it, and the interpreter may look at its own values again.
         body = clone_block(block, {id(v): p for v, p in zip(outer, inputs, strict=True)})
@@ -98,7 +98,7 @@ def _default(default: Any) -> Any:
     return default
 
 
-def _outer_values(block: Block) -> list[Value]:
+def outer_values(block: Block) -> list[Value]:
     """Values that a block uses and does not define, in order of use."""
     local: set[int] = set()
     for inner in walk_blocks(block):

@@ -85,6 +85,10 @@ class FrontBuilder(Builder):
             self.owner[value] = self.block
         return made
 
+    def adopt(self, values: Sequence[Value]) -> None:
+        """Results of nodes that were put at the end of the block by other means."""
+        self.owner.update(dict.fromkeys(values, self.block))
+
     def in_scope(self, value: Value) -> bool:
         """Whether `value` can be used in the current block."""
         return self.owner.get(value) in self.open
@@ -146,6 +150,7 @@ class Machine:
         self.outside: list[Any] = []  # mutable structures that the caller owns
         self.active: list[object] = []  # loops that are being interpreted
         self.written: set[Value] = set()  # buffers that the user's statements write into
+        self.ruled: Any = None  # calls of functions with derivative rules of the user
         self.plans: dict[Any, Any] = {}  # what was found out about loops that are interpreted again
 
     # ------------------------------------------------------------------------------------- forwards

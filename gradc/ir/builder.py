@@ -259,6 +259,9 @@ class Builder:
         self.block.nodes[-1].blocks = list(blocks)
         return made
 
+    def adopt(self, values: Sequence[Value]) -> None:
+        """Results of nodes that were put at the end of the block by other means."""
+
     def clone(self, node: Node, mapping: dict[int, Value]) -> Node:
         """Append a copy of `node` with operands replaced through `mapping`, types as they are."""
         copy = clone_node(node, mapping)

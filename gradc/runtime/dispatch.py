@@ -370,7 +370,12 @@ class Compiled:
         return self._locks.setdefault(key, threading.Lock())
 
     def _stage(
-        self, program: Program, plan: Plan, aliases: tuple[tuple[int, int], ...], leaves: Sequence[Any] = ()
+        self,
+        program: Program,
+        plan: Plan,
+        aliases: tuple[tuple[int, int], ...],
+        leaves: Sequence[Any] = (),
+        keep_calls: bool = False,
     ) -> Staged:
         transform = self._transform
         request = Request(
@@ -382,7 +387,7 @@ class Compiled:
             pipeline.known_sizes(program, leaves),
             self._label,
         )
-        return pipeline.transform(program, request)
+        return pipeline.transform(program, request, keep_calls=keep_calls)
 
     def _kernel(
         self, entry: Entry, plan: Plan, aliases: tuple[tuple[int, int], ...], leaves: Sequence[Any]
@@ -442,8 +447,8 @@ class Compiled:
         program = staged.program
         return Expansion(staged.func, staged.result, program.captures, program.guards, program.outer)
 
-    def _staged_call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Staged:
-        """The program of a call with these arguments, whose leaves may be types only.
+    def _staged_call(self, args: Sequence[Any], kwargs: dict[str, Any], keep_calls: bool = True) -> Staged:
+        """The program of a call with these arguments, whose leaves may be types only. keep_calls: see `transform`.
 
         Its parameters are the leaves of `args` and `kwargs` in order, then those of the captures, then outer values.
         """
@@ -451,10 +456,10 @@ class Compiled:
         slot_args, slot_kwargs = unflatten(tree, [Slot(k) for k in range(len(leaves))])
         slots, bound = flatten(self._bind(*slot_args, **slot_kwargs), (*LEAF_TYPES, Slot))
         values = unflatten(bound, [leaves[s.k] if isinstance(s, Slot) else s for s in slots])
-        staged, ints = self._expanded(values)
+        staged, ints = self._expanded(values, keep_calls)
         return dataclasses.replace(staged, func=take_arguments(accept_ints(staged.func, ints), slots))
 
-    def _expanded(self, values: tuple[Any, ...]) -> tuple[Staged, list[int]]:
+    def _expanded(self, values: tuple[Any, ...], keep_calls: bool = True) -> tuple[Staged, list[int]]:
         """The program for leaves of which some are types only; and which run-time ints it takes as floats."""
         leaves, tree = flatten(values, (*LEAF_TYPES, Typed))
         assert isinstance(tree, Branch)
@@ -469,7 +474,7 @@ class Compiled:
             if not isinstance(leaves[k], Typed):
                 check_differentiable(leaves[k], plan.names[k])
         program = program_of(self._function, rebuild_values(tree.items, leaves))
-        return self._stage(program, plan, ()), ints
+        return self._stage(program, plan, (), keep_calls=keep_calls), ints
 
 
 def as_laid_out(seeds: Sequence[Any], params: Sequence[Value]) -> list[Any]:

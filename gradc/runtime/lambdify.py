@@ -13,6 +13,7 @@ import numpy as np
 
 from gradc.errors import UnsupportedError
 from gradc.frontends.from_string import expression_function, split_names
+from gradc.ir.custom import calls_in_place
 from gradc.ir.interp import run
 from gradc.ir.program import Program, Typed
 from gradc.ir.tree import LEAF_TYPES, Branch, flatten, unflatten
@@ -114,7 +115,7 @@ def to_sympy(function: Any, args: Sequence[Any]) -> Any:
         for x in flatten(capture.fetch())[0]:
             held = np.frompyfunc(exact, 1, 1)(x) if isinstance(x, np.ndarray) else x
             symbols.append(held if isinstance(x, np.ndarray | int) else exact(x))
-    return unflatten(program.result, expressions(program.func, symbols))
+    return unflatten(program.result, expressions(calls_in_place(program.func), symbols))
 
 
 def _is_open(signature: inspect.Signature, name: str) -> bool:

@@ -19,6 +19,7 @@ from gradc.codegen.kernel import kernel_source
 from gradc.codegen.readable import source
 from gradc.config import config
 from gradc.errors import DTypeError, GradcError, InternalError, ShapeError, UnsupportedError
+from gradc.ir.custom import calls_in_place
 from gradc.ir.effects import written_params
 from gradc.ir.nodes import Func, walk_nodes
 from gradc.ir.printer import print_func
@@ -112,17 +113,21 @@ def transform(
     request: Request,
     readable: bool = False,
     snapshots: Callable[[str, Func], None] | None = None,
+    keep_calls: bool = False,
 ) -> Staged:
     """From what a front end made to the function that is emitted.
 
     `readable`: for a person: without the passes that merge what the user wrote apart or drop names. `snapshots` gets
-    the name of each stage, and the function after it.
+    the name of each stage, and the function after it. `keep_calls`: calls of functions with rules of the user stay,
+    because what is made is differentiated further.
     """
     written = program.func.name.removesuffix("_vjp") if request.kind == "hessian" else program.func.name
     stages = Stages(f"{_identifier(written)}_{request.label or request.kind}")
     stages.snapshots = snapshots
     func = stages.start(program.func)
     func = stages.run("aliases", func, lambda f: merge_aliases(f, request.aliases))
+    if request.kind in ("jit", "vjp") and not keep_calls:
+        func = stages.run("calls", func, calls_in_place)
     func = optimise(func, stages, readable)
     if request.kind == "jit":
         result = program.result
@@ -131,6 +136,8 @@ def transform(
         func, result = stages.run("entry", func, copy_on_entry), program.result
     else:
         func, result = differentiate(func, program, request, stages)
+        if not keep_calls:
+            func = stages.run("calls", func, calls_in_place)
         func = optimise(func, stages, readable)
     if request.kind in ("vjp", "value_and_grad", "jvp"):
         values = result.items[0] if request.kind == "value_and_grad" and isinstance(result, Branch) else result
