@@ -201,6 +201,7 @@ def test_products_of_all_strides(dtype: str) -> None:
     """Rows, columns, steps, one row or column, none at all; tiny ones by loops, others by BLAS."""
     rng = np.random.default_rng(0)
     multiply, multiply_into = multiplier(0, dtype), multiplier(1, dtype)
+    rtol = 1e-4 if dtype == "float32" else 1e-10
 
     def matrix(rows: int, columns: int, form: int) -> Any:
         big = (rng.normal(size=(2 * rows + 1, 2 * columns + 1)) * 5).astype(dtype)
@@ -214,15 +215,17 @@ def test_products_of_all_strides(dtype: str) -> None:
         )
         return forms[form]()
 
-    for m, n, k in ((30, 20, 10), (3, 2, 4), (1, 40, 40), (40, 1, 40), (40, 40, 1), (40, 40, 0), (0, 5, 4)):
+    sizes = [(30, 20, 10), (3, 2, 4), (1, 40, 40), (40, 1, 40), (40, 40, 1), (40, 40, 0), (0, 5, 4)]
+    sizes += [(1, 600, 700), (600, 1, 1100)]
+    for m, n, k in sizes:
         for form in range(4):
             a, b, c = matrix(m, k, form), matrix(k, n, (form + 1) % 4), matrix(m, n, form % 2)
             expected = a @ b
             before = c.copy()
             multiply_into(a, b, c, m, n, k)
-            np.testing.assert_allclose(c, before + expected, rtol=2e-5 if dtype == "float32" else 1e-10, atol=1e-4)
+            np.testing.assert_allclose(c, before + expected, rtol=rtol, atol=100 * rtol)
             multiply(a, b, c, m, n, k)
-            np.testing.assert_allclose(c, expected, rtol=2e-5 if dtype == "float32" else 1e-10, atol=1e-4)
+            np.testing.assert_allclose(c, expected, rtol=rtol, atol=100 * rtol)
 
 
 def test_transposed_operands_are_not_copied() -> None:

@@ -464,18 +464,31 @@ def _plus(context: Any, builder: Any, dtype: Any, a: Any, b: Any) -> Any:
     return builder.or_(a, b) if isinstance(dtype, types.Boolean) else builder.add(a, b)
 
 
-def _loop_product(context: Any, builder: Any, dtype: Any, operands: dict[str, Any]) -> None:
-    """c (+)= a @ b by loops: rows, then the summed index, then columns where b and c run along columns; else dots."""
-    o = operands
+def _transposed_if(builder: Any, when: Any, o: dict[str, Any]) -> dict[str, Any]:
+    """The operands of c.T (+)= b.T @ a.T instead of c (+)= a @ b where `when` holds."""
+    other = {
+        "a": o["b"], "ra": o["cb"], "ca": o["rb"], "b": o["a"], "rb": o["ca"], "cb": o["ra"], "c": o["c"],
+        "rc": o["cc"], "cc": o["rc"], "m": o["n"], "n": o["m"], "k": o["k"], "add": o["add"],
+    }  # fmt: skip
+    return {name: builder.select(when, other[name], value) for name, value in o.items()}
+
+
+def _is(builder: Any, value: Any, number: int) -> Any:
+    return builder.icmp_signed("==", value, _constant(number))
+
+
+def _loop_product(context: Any, builder: Any, dtype: Any, o: dict[str, Any]) -> None:
+    """c (+)= a @ b by loops: rows, then the summed index, then columns where memory runs along columns; else dots."""
+    by_columns = builder.and_(_is(builder, o["cb"], 1), _is(builder, o["cc"], 1))
+    by_rows = builder.and_(_is(builder, o["ra"], 1), _is(builder, o["rc"], 1))
+    o = _transposed_if(builder, builder.and_(by_rows, builder.not_(by_columns)), o)
     zero = context.get_constant_null(dtype)
 
     def address(name: str, row: Any, column: Any) -> Any:
         offset = builder.add(builder.mul(row, o["r" + name]), builder.mul(column, o["c" + name]))
         return builder.gep(o[name], [offset])
 
-    along_columns = builder.and_(
-        builder.icmp_signed("==", o["cb"], _constant(1)), builder.icmp_signed("==", o["cc"], _constant(1))
-    )
+    along_columns = builder.and_(_is(builder, o["cb"], 1), _is(builder, o["cc"], 1))
     with builder.if_else(along_columns) as (by_rows, by_dots):
         with by_rows, cgutils.for_range(builder, o["m"], intp=_INT) as row:
             with builder.if_then(builder.not_(o["add"])), cgutils.for_range(builder, o["n"], intp=_INT) as column:
@@ -534,18 +547,17 @@ def _blas_product(context: Any, builder: Any, dtype: Any, o: dict[str, Any]) -> 
     along_a, lda = leading(o["ra"], o["ca"], o["m"], o["k"])
     along_b, ldb = leading(o["rb"], o["cb"], o["k"], o["n"])
     along_c, ldc = leading(o["rc"], o["cc"], o["m"], o["n"])
-    vector = builder.and_(
-        builder.icmp_signed("==", o["n"], one),
-        builder.and_(builder.icmp_signed("==", o["rb"], one), builder.icmp_signed("==", o["rc"], one)),
-    )
-    with builder.if_else(vector) as (matrix_vector, matrix_matrix):
+    with builder.if_else(_is(builder, o["n"], 1)) as (matrix_vector, matrix_matrix):
         with matrix_vector:
-            # BLAS counts in columns: memory that runs along rows is the transposed matrix.
-            rows = builder.select(along_a, o["k"], o["m"])
-            columns = builder.select(along_a, o["m"], o["k"])
             trans = builder.select(along_a, transposed, plain)
-            args = [kind, trans, rows, columns, raw(alpha), raw(o["a"]), lda, raw(o["b"]), raw(beta), raw(o["c"])]
-            builder.call(gemv, args)
+
+            def call(a: Any, rows: Any, columns: Any, x: Any, factor: Any, y: Any) -> None:
+                # BLAS counts in columns: memory that runs along rows is the transposed matrix.
+                first, second = builder.select(along_a, columns, rows), builder.select(along_a, rows, columns)
+                args = [kind, trans, first, second, raw(alpha), raw(a), lda, raw(x), raw(factor), raw(y)]
+                builder.call(gemv, args)
+
+            _in_pieces(context, builder, dtype, o, alpha, beta, call)
         with matrix_matrix:
             # c.T = b.T @ a.T where c runs along rows.
             swap = along_c
@@ -560,6 +572,58 @@ def _blas_product(context: Any, builder: Any, dtype: Any, o: dict[str, Any]) -> 
                 raw(beta), raw(o["c"]), ldc,
             ]  # fmt: skip
             builder.call(gemm, args)
+
+
+_PIECE = 512  # elements of a vector that are gathered at a time
+
+
+def _in_pieces(
+    context: Any, builder: Any, dtype: Any, o: dict[str, Any], one: Any, beta: Any, call: Callable[..., None]
+) -> None:
+    """c (+)= a @ b for vectors b and c, piece by piece through buffers where their elements are not neighbours.
+
+    `call(a, rows, columns, x, factor, y)` does y = factor * y + a @ x without steps.
+    """
+    element = context.get_data_type(dtype)
+    gathered, scattered = (
+        builder.gep(cgutils.alloca_once(builder, ir.ArrayType(element, _PIECE)), [_constant(0), _constant(0)])
+        for _ in range(2)
+    )
+    nothing = cgutils.alloca_once_value(builder, context.get_constant_null(dtype))
+    x_plain, y_plain = _is(builder, o["rb"], 1), _is(builder, o["rc"], 1)
+
+    def piece(plain: Any, size: Any) -> tuple[Any, Any]:
+        """Length of a piece, and how many there are."""
+        length = builder.select(plain, size, _constant(_PIECE))
+        return length, builder.sdiv(builder.sub(builder.add(size, length), _constant(1)), length)
+
+    def least(p: Any, q: Any) -> Any:
+        return builder.select(builder.icmp_signed("<", p, q), p, q)
+
+    height, rows = piece(y_plain, o["m"])
+    width, columns = piece(x_plain, o["k"])
+    with cgutils.for_range(builder, rows, intp=_INT) as row_piece:
+        row = builder.mul(row_piece.index, height)
+        long = least(height, builder.sub(o["m"], row))
+        with cgutils.for_range(builder, columns, intp=_INT) as column_piece:
+            column = builder.mul(column_piece.index, width)
+            wide = least(width, builder.sub(o["k"], column))
+            with builder.if_then(builder.not_(x_plain)), cgutils.for_range(builder, wide, intp=_INT) as k:
+                source = builder.gep(o["b"], [builder.mul(builder.add(column, k.index), o["rb"])])
+                builder.store(builder.load(source), builder.gep(gathered, [k.index]))
+            corner = builder.add(builder.mul(row, o["ra"]), builder.mul(column, o["ca"]))
+            x = builder.select(x_plain, o["b"], gathered)
+            first = builder.select(y_plain, beta, nothing)
+            factor = builder.select(_is(builder, column_piece.index, 0), first, one)
+            call(builder.gep(o["a"], [corner]), long, wide, x, factor, builder.select(y_plain, o["c"], scattered))
+        with builder.if_then(builder.not_(y_plain)), cgutils.for_range(builder, long, intp=_INT) as k:
+            target = builder.gep(o["c"], [builder.mul(builder.add(row, k.index), o["rc"])])
+            made = builder.load(builder.gep(scattered, [k.index]))
+            with builder.if_else(o["add"]) as (adds, stores):
+                with adds:
+                    builder.store(_plus(context, builder, dtype, builder.load(target), made), target)
+                with stores:
+                    builder.store(made, target)
 
 
 def _runs_along_rows(builder: Any, row: Any, column: Any, rows: Any, columns: Any) -> Any:
@@ -579,7 +643,9 @@ def _suits_blas(builder: Any, row: Any, column: Any, rows: Any, columns: Any) ->
 _PRODUCT_OPERANDS = ("a", "ra", "ca", "b", "rb", "cb", "c", "rc", "cc", "m", "n", "k", "add")
 
 
-def product_function(context: Any, module: ir.Module, dtype: Any, name: str = "", linkage: str = "internal") -> ir.Function:
+def product_function(
+    context: Any, module: ir.Module, dtype: Any, name: str = "", linkage: str = "internal"
+) -> ir.Function:
     """The function of this module that multiplies matrices of one dtype, whatever their strides."""
     name = name or f"gradc_product_{dtype.name}"
     if name in module.globals and not module.globals[name].is_declaration:
@@ -590,22 +656,24 @@ def product_function(context: Any, module: ir.Module, dtype: Any, name: str = ""
     function.linkage = linkage
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    operands = dict(zip(_PRODUCT_OPERANDS, function.args, strict=True))
+    o = dict(zip(_PRODUCT_OPERANDS, function.args, strict=True))
     if dtype in _BLAS_KINDS:
-        o = operands
+        # A vector times a matrix is a matrix times a vector: xGEMM takes ten times as long as xGEMV for these.
+        o = _transposed_if(builder, _is(builder, o["m"], 1), o)
+        vector = _is(builder, o["n"], 1)
         multiplications = builder.mul(o["m"], builder.mul(o["n"], o["k"]))
         large = builder.icmp_signed(">=", multiplications, _constant(_SMALL_PRODUCT))
-        suits = large
-        for name_, rows, columns in (("a", "m", "k"), ("b", "k", "n"), ("c", "m", "n")):
+        suits = builder.and_(large, _suits_blas(builder, o["ra"], o["ca"], o["m"], o["k"]))
+        for name_, rows, columns in (("b", "k", "n"), ("c", "m", "n")):
             fits = _suits_blas(builder, o["r" + name_], o["c" + name_], o[rows], o[columns])
-            suits = builder.and_(suits, fits)
+            suits = builder.and_(suits, builder.or_(vector, fits))
         with builder.if_else(suits) as (blas, loops):
             with blas:
-                _blas_product(context, builder, dtype, operands)
+                _blas_product(context, builder, dtype, o)
             with loops:
-                _loop_product(context, builder, dtype, operands)
+                _loop_product(context, builder, dtype, o)
     else:
-        _loop_product(context, builder, dtype, operands)
+        _loop_product(context, builder, dtype, o)
     builder.ret_void()
     return function
 
@@ -618,7 +686,7 @@ def product(
     """c[ct] (+)= a[at] @ b[bt] for matrices that start at the given elements; no operand is copied.
 
     `row_a`, `col_a`: the axes of the array `a` that are the matrix's rows and columns (-1: there is none).
-    `sizes`: (m, n, k). `add`: keep what c holds. BLAS does it where memory allows and the product is not tiny, else loops.
+    `sizes`: (m, n, k). `add`: keep what c holds. BLAS does it where memory allows and the product is not tiny.
     """
     arrays = (a, b, c)
     if not all(isinstance(t, types.Array) for t in arrays) or len({t.dtype for t in arrays}) != 1:

@@ -36,6 +36,7 @@ import numpy
 from numba.core.errors import NumbaWarning
 
 import gradc.codegen.intrinsics  # noqa: F401  # kernels import it; here, so that the first call does not have to
+from gradc.codegen import intrinsics
 from gradc.codegen.native import bridge
 from gradc.codegen.native.kinds import NotTranslated
 from gradc.config import config
@@ -51,7 +52,7 @@ def environment_tag() -> str:
     """Versions and processor that machine code depends on."""
     features = llvm.get_host_cpu_features().flatten()
     versions = (__version__, numba.__version__, llvmlite.__version__, numpy.__version__, sys.version)
-    return "\n".join((*versions, llvm.get_host_cpu_name(), features))
+    return "\n".join((*versions, llvm.get_host_cpu_name(), features, intrinsics.FINGERPRINT))
 
 
 @functools.cache
