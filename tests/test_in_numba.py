@@ -347,3 +347,14 @@ def test_callers_are_not_kept_on_disk(tmp_path, monkeypatch):
 
     with pytest.warns(NumbaWarning, match="Cannot cache"):
         assert caller.call(3.0) == 6.0
+
+
+def test_rules_of_the_user_are_followed():
+    @gradc.custom_vjp
+    def steep(x):
+        return x * x
+
+    steep.defvjp(lambda x: (steep(x), x), lambda x, ct: (10.0 * x * ct,))
+    gradient = gradc.grad(lambda x: steep(x) + x)
+    call = njit(lambda x: gradient(x))
+    assert call(3.0) == gradient(3.0) == 31.0
