@@ -263,7 +263,8 @@ def _staged(compiled: Compiled, arguments: _Arguments, example: Any) -> Staged:
     """The program of the call, with the values of literals where it needs them."""
     while True:
         try:
-            return compiled._staged_call(*example, keep_calls=False)
+            given, named = example
+            return compiled._staged_call(given, named, keep_calls=False)
         except NeedStatic as request:
             asked = request.leaves
         if not asked:
