@@ -123,7 +123,7 @@ class Base:
         self.local.add(buffer)
         return buffer
 
-    def fill(self, buffer: Buffer, shape: Shape, expr: Expr, keep: bool = False) -> None:
+    def fill(self, buffer: Buffer, shape: Shape, expr: Expr) -> None:
         """A unit that gives every element of a fresh buffer."""
         rank = len(shape)
         put = Put(buffer, tuple(axis(k) for k in range(rank)), expr)

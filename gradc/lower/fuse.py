@@ -31,7 +31,6 @@ class Group:
     """Units that share a loop (`size` is its length), or straight code (`size` None)."""
 
     size: Size | None
-    summed: bool
     members: list[Unit] = field(default_factory=list)
     position: int = 0
 
@@ -134,7 +133,7 @@ class _Schedule:
                 chosen = group
                 break
         if chosen is None:
-            chosen = Group(unit.axes[0].size if loop else None, loop and unit.axes[0].summed)
+            chosen = Group(unit.axes[0].size if loop else None)
             at = len(self.groups) if loop or (unit.emit is not None and not unit.early) else lowest
             self.groups.insert(at, chosen)
             for k in range(at, len(self.groups)):
@@ -208,7 +207,7 @@ class _Schedule:
         ):
             before.members.append(unit)
             return
-        self.groups.insert(at, Group(size, False, [unit]))
+        self.groups.insert(at, Group(size, [unit]))
         for k in range(at, len(self.groups)):
             self.groups[k].position = k
 

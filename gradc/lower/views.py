@@ -149,7 +149,7 @@ class ViewLowering(Base):
         if bound.is_const and bound.const >= 0:
             if size.is_const:
                 return Lin(min(bound.const, size.const))
-            return Lin(bound.const) if bound.const == 0 else self._start(bound, size)
+            return bound  # past the end the slice is empty whatever its start, because the length is clamped
         if bound.is_const and size.is_const:
             return Lin(max(bound.const + size.const, 0))
         if bound.is_const:
@@ -158,10 +158,6 @@ class ViewLowering(Base):
             )
         inside = "min({k}, {n})" if self.is_natural(bound) else "min(max({k} if {k} >= 0 else {k} + {n}, 0), {n})"
         return self.set_integer("start", Text(inside, {"k": Int(bound), "n": Int(size)}, "int64", "int64"))
-
-    def _start(self, bound: Lin, size: Lin) -> Lin:
-        # Past the end the slice is empty whatever its start, because the length is clamped.
-        return bound
 
     def _length(self, begin: Lin, end: Lin) -> Lin:
         length = end - begin
