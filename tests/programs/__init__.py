@@ -1,6 +1,6 @@
 """Small plain functions of every kind that the front end and reverse mode meet, with inputs."""
 
-from tests.programs import aliasing, control, indexing, mixed, numerics, structures
+from tests.programs import aliasing, control, indexing, mixed, numerics, structures, viewing
 from tests.programs.entry import PROGRAMS, Program
 
-__all__ = ["PROGRAMS", "Program", "aliasing", "control", "indexing", "mixed", "numerics", "structures"]
+__all__ = ["PROGRAMS", "Program", "aliasing", "control", "indexing", "mixed", "numerics", "structures", "viewing"]
