@@ -110,9 +110,9 @@ class Generator:
 
     def matrix(self) -> str:
         one, other = self.pick(self.matrices), self.pick(self.matrices)
-        return self.pick([f"np.tanh({one} @ {other})", f"({one} + {other}.T) * 0.5",
-                          f"np.sin({one} * {self.scalar(1)})", f"np.outer({self.vector(1)}, {self.vector(1)})", f"{one} * {self.vector(1)}",
-                          f"np.tril({one})"])  # fmt: skip
+        options = [f"np.tanh({one} @ {other})", f"({one} + {other}.T) * 0.5", f"np.sin({one} * {self.scalar(1)})"]
+        options += [f"np.outer({self.vector(1)}, {self.vector(1)})", f"{one} * {self.vector(1)}", f"np.tril({one})"]
+        return self.pick(options)
 
     def condition(self) -> str:
         options = [f"{self.pick(self.scalars)} > {self.number()}", f"{self.element()} < {self.element()}", "k > 2",
