@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import pickle
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 import pytest
+import sympy
 
 import gradc
 
@@ -332,6 +335,21 @@ def test_globals_and_closures_are_read_at_the_call() -> None:
     close(gradc.grad(lambda x: f(x) * x)(2.0), 2.0 * 4.0 + 2.0 * 40.0)
 
 
+def test_objects_around_a_rule() -> None:
+    assert pickle.loads(pickle.dumps(sine)) is sine
+    close(pickle.loads(pickle.dumps(gradc.grad(sine)))(0.5), 7 * math.cos(0.5))
+    x = sympy.Symbol("x")
+    assert gradc.to_sympy(gradc.grad(lambda x: sine(x) * x)) == 7 * x * sympy.cos(x) + sympy.sin(x)
+    assert "custom" in str(gradc.value_and_grad(lambda x: sine(x) * x).diagram(0.5))
+    gradient = gradc.grad(sine)
+
+    @numba.njit
+    def call(x):
+        return gradient(x)
+
+    close(call(0.5), 7 * math.cos(0.5))
+
+
 def test_a_rule_that_is_set_anew_is_used() -> None:
     @gradc.custom_vjp
     def f(x):
@@ -539,6 +557,105 @@ def test_sources_run_under_plain_numpy() -> None:
 def test_checkpoint_of_a_rule() -> None:
     kept = gradc.checkpoint(lambda x: sine(x) * x)
     close(gradc.grad(kept)(0.5), 7 * math.cos(0.5) * 0.5 + math.sin(0.5))
+
+
+# ------------------------------------------------------------------------- rules that tell the truth change nothing
+
+
+def cumulated(x, w):
+    y = np.zeros(len(x))
+    for i in range(len(x)):
+        y[i] = np.tanh(x[i] * w) + (y[i - 1] if i > 0 else 0.0)
+    return y
+
+
+def chosen(x, w):
+    if w > 0.2:
+        return np.sin(x * w)
+    return x * x * w
+
+
+def bell(s, w):
+    return np.exp(-s * s) * w
+
+
+def programs(cumulated: Any, chosen: Any, bell: Any) -> dict[str, Any]:
+    """Programs that call three functions in every place there is."""
+
+    def stores(x, w):
+        y = x * 1.0
+        for i in range(4):
+            y[i:] = chosen(y[i:], w)
+            y *= 1.1
+            w = w * 0.8
+        return (y * x).sum()
+
+    def whiles(x, w):
+        s = x[0]
+        n = 0
+        while n < 5 and s < 10.0:
+            s = bell(s, w) + x[n % 4]
+            if s > 0.5:
+                s = s * bell(w, s)
+            else:
+                x = chosen(x, s)
+            n += 1
+        return s + x.sum()
+
+    def rows(x, w):
+        a = np.zeros((3, 4))
+        a[0] = x
+        for i in range(1, 3):
+            a[i] = cumulated(a[i - 1], w)
+            a[i - 1] = chosen(a[i], w)
+            b = cumulated(chosen(a[i], w), bell(w, w))
+            a[i, 0] += b[1]
+            b[:] = 0.0
+        return (a * a).sum()
+
+    def nested(x, w):
+        g = gradc.grad(lambda z: cumulated(z, w).sum() + bell(z[0], w))(x)
+        return (chosen(g, w) * x).sum()
+
+    return {"stores": stores, "whiles": whiles, "rows": rows, "nested": nested}
+
+
+def by_jvp(f: Any) -> Any:
+    made = gradc.custom_jvp(f)
+    made.defjvp(lambda primals, tangents: gradc.jvp(f, primals, tangents))
+    return made
+
+
+def by_vjp(f: Any) -> Any:
+    made = gradc.custom_vjp(f)
+
+    def of_number(residuals, ct):
+        x, w = residuals
+        return gradc.grad(lambda x, w: f(x, w) * ct, (0, 1))(x, w)
+
+    def of_array(residuals, ct):
+        x, w = residuals
+        return gradc.grad(lambda x, w: (f(x, w) * ct).sum(), (0, 1))(x, w)
+
+    backward = of_number if f is bell else of_array
+    made.defvjp(lambda x, w: (f(x, w), (x, w)), backward)
+    return made
+
+
+@pytest.mark.parametrize("name", ["stores", "whiles", "rows", "nested"])
+def test_true_rules_change_nothing(name: str) -> None:
+    plain = programs(cumulated, chosen, bell)[name]
+    x, w = 0.5 * X, 0.7
+    gradient, hessian = gradc.grad(plain, (0, 1))(x, w), gradc.hessian(plain)(x, w)
+    tangent = gradc.jvp(plain, (x, w), (x, 1.0))[1]
+    for wrap in (gradc.checkpoint, by_jvp, by_vjp):
+        ruled = programs(wrap(cumulated), wrap(chosen), wrap(bell))[name]
+        got = gradc.grad(ruled, (0, 1))(x, w)
+        np.testing.assert_allclose(got[0], gradient[0], rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(got[1], gradient[1], rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(gradc.hessian(ruled)(x, w), hessian, rtol=1e-10, atol=1e-12)
+        if wrap is not by_vjp:
+            np.testing.assert_allclose(gradc.jvp(ruled, (x, w), (x, 1.0))[1], tangent, rtol=1e-11)
 
 
 # --------------------------------------------------------------------------------------------- stop_gradient

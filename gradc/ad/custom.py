@@ -110,9 +110,9 @@ class _Opener:
     def _open(self, node: Node, call: _Call) -> None:
         rule: Rule = node.attrs["rule"]
         count = len(node.operands) if rule.kind == "checkpoint" else rule.arguments
-        for value, varied in zip(node.operands[count:], call.varied[count:], strict=True):
-            if varied:
-                raise outer_error(value, rule, self.builder)
+        for k in range(count, len(node.operands)):
+            if call.varied[k] and rule.reads(k):
+                raise outer_error(node.operands[k], rule, self.builder)
         held = [self._held(v, w) for v, w in zip(node.operands, call.written_arguments, strict=True)]
         n = len(node.results)
         if rule.kind == "custom_vjp":

@@ -213,8 +213,8 @@ class Forward:
                 "it says how cotangents go back, not how tangents go on.",
                 "use reverse mode (grad, vjp, jacrev), or give it a gradc.custom_jvp rule.",
             )
-        for value in node.operands[rule.arguments :]:
-            if can_vary(value) and self.activity.is_varied(value):
+        for k, value in enumerate(node.operands):
+            if k >= rule.arguments and can_vary(value) and self.activity.is_varied(value) and rule.reads(k):
                 raise outer_error(value, rule, self.builder)
         operands = [self._value(v) for v in node.operands]
         moving = [self._c_tangent(v) for v in node.operands[: rule.arguments] if is_inexact(v.ty)]

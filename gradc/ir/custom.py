@@ -78,6 +78,26 @@ class Rule:
     def __repr__(self) -> str:
         return f"{self.kind} {self.name}"
 
+    def reads(self, k: int, asked: frozenset[tuple[Rule, int]] = frozenset()) -> bool:
+        """Whether anything of the rule reads the content of operand `k`; its sizes do not count."""
+        asked |= {(self, k)}
+        for func in (self.primal, self.forward, self.backward, self.tangent):
+            if func is None:
+                continue
+            value = func.params[k]
+            if any(v is value for v in func.results):
+                return True
+            for node in walk_nodes(func.body):
+                for at, v in enumerate(node.operands):
+                    if v is not value or node.op.kind == "query":
+                        continue
+                    inner = node.attrs["rule"] if is_custom(node) else None
+                    if inner is None or ((inner, at) not in asked and inner.reads(at, asked)):
+                        return True
+                if any(v is value for block in node.blocks for v in block.yields):
+                    return True
+        return False
+
 
 def is_custom(node: Node) -> bool:
     """Whether the node is a call of a function with a rule of the user."""
