@@ -1,8 +1,9 @@
 """Arrays: elements, allocation, views, and who owns which memory.
 
-An array variable `A` is kept as scalar variables: `A.data`, its sizes `A.n0`, …, for layout A its strides in bytes `A.s0`,
-…, and what its memory belongs to. Memory of Numba's run time is counted: every local variable owns one reference,
-held in a row of pointers that one function gives back at the only exit. Arguments are borrowed.
+An array variable `A` is kept as scalar variables: `A.data`, its sizes `A.n0`, …, for layout A its strides in bytes
+`A.s0`, …. Memory of Numba's run time is counted: every local variable owns one reference, held in a row of pointers
+that one function gives back at the only exit; what no later statement names is given back before. Arguments are
+borrowed. A variable of a loop keeps its memory for the next iteration where the size is the same.
 
 Elements of different allocations never overlap, which LLVM is told by alias scopes: one for each variable that
 allocates and one for all arguments, separately for each statement at the top of the function, which keeps lists short.
@@ -75,12 +76,12 @@ class Arrays(Calls):
         elif have != kind:
             raise NotTranslated(f"variable {name} is {have} and {kind}")
         self.roots.setdefault(name, set()).update(roots)
-        self.set(f"{name}.data", ("ptr", data))
+        self.assign(f"{name}.data", ("ptr", data))
         for k, size in enumerate(sizes):
-            self.set(f"{name}.n{k}", ("int64", size))
+            self.assign(f"{name}.n{k}", ("int64", size))
         if kind.layout == "A":
             for k, stride in enumerate(strides):
-                self.set(f"{name}.s{k}", ("int64", stride))
+                self.assign(f"{name}.s{k}", ("int64", stride))
 
     def size(self, name: str, axis: int) -> str:
         return self.get(f"{name}.n{axis}")[1]
@@ -244,7 +245,7 @@ class Arrays(Calls):
                 continue
             seen.add(at)
             for root in self.roots[at]:
-                if root == ARGUMENTS or root == at:
+                if root in (ARGUMENTS, at):
                     found.add(root)
                 else:
                     pending.append(root)
@@ -254,13 +255,42 @@ class Arrays(Calls):
 
     def allocate(self, name: str, dtype: str, sizes: Sequence[str]) -> None:
         """name = np.empty(sizes, dtype)."""
-        data, reference = self.new_memory(dtype, sizes)
-        self.own(name, reference)
+        if self.depth and name not in self.arrays and len(self.sites.get(name, ())) == 1:
+            data = self._kept_memory(name, dtype, sizes)
+        else:
+            data, reference = self.new_memory(*self.bytes_of(dtype, sizes))
+            self.own(name, reference)
         self.bind(name, ArrayKind(dtype, len(sizes), "C"), data, sizes, (), {name})
 
-    def new_memory(self, dtype: str, sizes: Sequence[str]) -> tuple[str, str]:
-        """Data pointer and reference of new memory; control leaves the function where there is none."""
-        self.declare("NRT_MemInfo_alloc_aligned", "noalias ptr", "i64, i32", " nounwind")
+    def _kept_memory(self, name: str, dtype: str, sizes: Sequence[str]) -> str:
+        """Memory for a variable of a loop: that of the iteration before, where it has the size and no view holds it."""
+        total, status = self.bytes_of(dtype, sizes)
+        place = self._place(name)
+        check, make, done = self.new_label(), self.new_label(), self.new_label()
+        old = self.emit(f"load ptr, ptr {place}, align 8")
+        self.branch_if(self.emit(f"icmp eq ptr {old}, null"), make, check)
+        self.label(check)
+        alone = self.emit(f"icmp eq i64 {self.emit(f'load i64, ptr {old}, align 8')}, 1")
+        size = self.emit(f"getelementptr inbounds i8, ptr {old}, i64 32")
+        fits = self.emit(f"icmp eq i64 {self.emit(f'load i64, ptr {size}, align 8')}, {total}")
+        self.branch_if(self.emit(f"and i1 {alone}, {fits}"), done, make)
+        self.label(make)
+        _, reference = self.new_memory(total, status)
+        self.line(f"store ptr {reference}, ptr {place}, align 8")
+        self.declare("NRT_decref", "void", "ptr", " nounwind")
+        self.line(f"call void @NRT_decref(ptr {old})")
+        made = self.current
+        self.branch(done)
+        self.label(done)
+        held = self.phi("ptr", [(old, check), (reference, made)])
+        return self._data_of(held)
+
+    def _data_of(self, reference: str) -> str:
+        place = self.emit(f"getelementptr inbounds i8, ptr {reference}, i64 24")
+        return self.emit(f"load ptr, ptr {place}, align 8")
+
+    def bytes_of(self, dtype: str, sizes: Sequence[str]) -> tuple[str, str]:
+        """The bytes that an array takes (more than there are where that overflows), and the status where they fail."""
         total, overflow = str(SIZE[dtype]), ""
         for size in sizes:
             if size.isdigit() and total.isdigit():
@@ -275,14 +305,26 @@ class Arrays(Calls):
         if overflow:
             total = self.emit(f"select i1 {overflow}, i64 {2**62}, i64 {total}")
             status = self.emit(f"select i1 {overflow}, i32 {SIZE_ERROR}, i32 {MEMORY_ERROR}")
+        return total, status
+
+    def new_memory(self, total: str, status: str) -> tuple[str, str]:
+        """Data pointer and reference of new memory; control leaves the function where there is none."""
+        self.declare("NRT_MemInfo_alloc_aligned", "noalias ptr", "i64, i32", " nounwind")
         self.line(f"store i32 {status}, ptr %status")
         reference = self.emit(f"call noalias ptr @NRT_MemInfo_alloc_aligned(i64 {total}, i32 64)")
         missing = self.emit(f"icmp eq ptr {reference}, null")
         go_on = self.new_label()
         self.line(f"br i1 {missing}, label %exit, label %{go_on}, !prof !1")
         self.label(go_on)
-        place = self.emit(f"getelementptr inbounds i8, ptr {reference}, i64 24")
-        return self.emit(f"load ptr, ptr {place}, align 8"), reference
+        return self._data_of(reference), reference
+
+    def release(self, name: str) -> None:
+        """Give back what a variable owns: nothing uses it any more."""
+        place = self._place(name)
+        reference = self.emit(f"load ptr, ptr {place}, align 8")
+        self.line(f"store ptr null, ptr {place}, align 8")
+        self.declare("NRT_decref", "void", "ptr", " nounwind")
+        self.line(f"call void @NRT_decref(ptr {reference})")
 
     def own(self, name: str, reference: str) -> None:
         """Make `reference` the one that a variable owns; the one that it owned is given back."""
@@ -448,7 +490,7 @@ class Arrays(Calls):
         larger = self.emit(f"icmp sgt i64 {wanted}, {twice}")
         size = self.emit(f"select i1 {larger}, i64 {wanted}, i64 {twice}")
         old = self.get(f"{name}.data")[1]
-        data, reference = self.new_memory(kind.dtype, [size])
+        data, reference = self.new_memory(*self.bytes_of(kind.dtype, [size]))
         self.declare("llvm.memcpy.p0.p0.i64", "void", "ptr, ptr, i64, i1")
         count = self.scaled(held, SIZE[kind.dtype])
         align = SIZE[COMPLEX.get(kind.dtype, kind.dtype)]
@@ -487,7 +529,6 @@ class Arrays(Calls):
         self.line(f"call void {callee}({', '.join(operands)})")
 
 
-
 def _entries(node: ast.Subscript) -> list[ast.expr]:
     return node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
 
@@ -518,4 +559,3 @@ def constant_integer(node: ast.expr) -> int:
     if type(value) not in (int, bool):
         raise NotTranslated(f"{ast.unparse(node)} as a literal")
     return int(value)
-

@@ -3,7 +3,7 @@
     i32 @symbol(ptr results, parts of the arguments...)
 
 gives a status: 0, or the number of the exception that is to be raised. Results are written one after the other to
-`results`, in words of eight bytes: a scalar as it is (a complex number takes two words at most), an array as data, sizes,
+`results`, in words of eight bytes: a scalar as it is (a complex number takes two at most), an array as data, sizes,
 strides, reference, parent.
 """
 
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -30,7 +31,7 @@ class Native:
     """A kernel text as LLVM assembly.
 
     errors: for each status from 1 on, the exception class and its message. words: length of `results`.
-    from_argument: for each leaf of the result, the argument that it is (its Numba type is that argument's).
+    helpers, products: functions that Numba's and `intrinsics.py`'s code generators write, and the assembly calls.
     """
 
     symbol: str
@@ -54,7 +55,19 @@ def translate(text: str, name: str, kinds: Sequence[Kind], symbol: str) -> Nativ
             function = node
     if function is None:
         raise NotTranslated(f"there is no function {name}")
-    return Body(imported, symbol).function(function, kinds)
+    return Body(imported, symbol).function(function, kinds, last_lines(text))
+
+
+def last_lines(text: str) -> dict[str, int]:
+    """The last line that has each word of a text."""
+    last: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        for word in _WORD.findall(line):
+            last[word] = number
+    return last
+
+
+_WORD = re.compile(r"[^\W\d]\w*")
 
 
 class Body(Arrays):
@@ -70,10 +83,11 @@ class Body(Arrays):
         self.words = 0
         self.result: Result | None = None
         self.assigned: dict[int, set[str]] = {}
+        self.released: set[str] = set()
 
     # ---------------------------------------------------------------------------------------- function
 
-    def function(self, node: ast.FunctionDef, kinds: Sequence[Kind]) -> Native:
+    def function(self, node: ast.FunctionDef, kinds: Sequence[Kind], last: Mapping[str, int]) -> Native:
         names = [a.arg for a in node.args.args]
         if len(names) != len(kinds):
             raise NotTranslated("another number of arguments")
@@ -84,6 +98,8 @@ class Body(Arrays):
         for number, statement in enumerate(node.body):
             self.nest = number
             self.statement(statement)
+            if not self.dead:
+                self._release_unused(statement, last)
         if not self.dead:
             raise NotTranslated("a function without return")
         return Native(
@@ -96,18 +112,25 @@ class Body(Arrays):
             tuple(self.products),
         )
 
+    def _release_unused(self, statement: ast.stmt, last: Mapping[str, int]) -> None:
+        """Give back the memory of variables that no later statement names, so that new arrays find it warm."""
+        for name in [n for n in self.owners if n not in self.released]:
+            if last[name] <= (statement.end_lineno or 0):
+                self.release(name)
+                self.released.add(name)
+
     def _argument(self, number: int, name: str, kind: Kind) -> list[str]:
         """The operands that an argument is handed over as."""
         if isinstance(kind, str):
-            self.set(name, (kind, f"%a{number}"))
+            self.assign(name, (kind, f"%a{number}"))
             return [f"{LLVM[kind]} %a{number}"]
         prefix = f"%a{number}"
         sizes = [f"{prefix}.n{k}" for k in range(kind.ndim)]
         strides = [f"{prefix}.s{k}" for k in range(kind.ndim)]
         self.bind(name, kind, f"{prefix}.data", sizes, strides, {ARGUMENTS})
         self.borrowed.add(name)
-        self.set(f"{name}.reference", ("ptr", f"{prefix}.reference"))
-        self.set(f"{name}.parent", ("ptr", f"{prefix}.parent"))
+        self.assign(f"{name}.reference", ("ptr", f"{prefix}.reference"))
+        self.assign(f"{name}.parent", ("ptr", f"{prefix}.parent"))
         return [
             f"ptr {prefix}.data", *(f"i64 {s}" for s in sizes), *(f"i64 {s}" for s in strides),
             f"ptr {prefix}.reference", f"ptr {prefix}.parent",
@@ -150,8 +173,9 @@ class Body(Arrays):
             if isinstance(statement, ast.Assign):
                 for target in statement.targets:
                     names.update(n.id for n in _targets(target))
-                    if isinstance(target, ast.Name) and isinstance(statement.value, ast.Subscript | ast.Call | ast.Name):
-                        self.sites.setdefault(target.id, []).append(statement.value)
+                    value = statement.value
+                    if isinstance(target, ast.Name) and isinstance(value, ast.Subscript | ast.Call | ast.Name):
+                        self.sites.setdefault(target.id, []).append(value)
             elif isinstance(statement, ast.AugAssign):
                 if isinstance(statement.target, ast.Name):
                     names.add(statement.target.id)
@@ -218,7 +242,7 @@ class Body(Arrays):
         if isinstance(target, ast.Name):
             if target.id in self.arrays:
                 raise NotTranslated(f"variable {target.id} is an array and a number")
-            self.set(target.id, value)
+            self.assign(target.id, value)
             return
         if not isinstance(target, ast.Subscript):
             raise NotTranslated(f"assignment to {ast.unparse(target)}")
@@ -229,11 +253,11 @@ class Body(Arrays):
     def _assign_array(self, target: str, value: ast.expr) -> bool:
         """Assign to an array variable; False where the value is a scalar."""
         match value:
-            case ast.Call(func=ast.Attribute(value=ast.Name(id="np"), attr="empty"), args=[shape, ast.Attribute() as ty]):
-                dtype = ty.attr.rstrip("_")
-                if dtype not in LLVM or not isinstance(shape, ast.Tuple):
-                    raise NotTranslated(f"expression {ast.unparse(value)}")
-                self.allocate(target, dtype, [self.integer(e) for e in shape.elts])
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="np"), attr="empty"),
+                args=[ast.Tuple() as shape, ast.Attribute() as ty],
+            ) if ty.attr.rstrip("_") in LLVM:
+                self.allocate(target, ty.attr.rstrip("_"), [self.integer(e) for e in shape.elts])
             case ast.Call(func=ast.Name(id=made), args=[ast.Tuple() as shape]) if self._makes(made):
                 self.allocate(target, self._makes(made), [self.integer(e) for e in shape.elts])
             case ast.Call(func=ast.Name(id="view")) if "view" in self.imported:
@@ -262,7 +286,7 @@ class Body(Arrays):
         op = type(node.op).__name__
         if isinstance(node.target, ast.Name):
             before = self.get(node.target.id)
-            self.set(node.target.id, self.arithmetic(op, before, self.scalar(node.value)))
+            self.assign(node.target.id, self.arithmetic(op, before, self.scalar(node.value)))
             return
         if not isinstance(node.target, ast.Subscript):
             raise NotTranslated(f"statement {ast.unparse(node)}")
@@ -370,7 +394,7 @@ class Body(Arrays):
         value = index
         if counted:
             value = self.plus(start, self.emit(f"mul nsw i64 {index}, {step}"))
-        self.set(target.id, ("int64", value))
+        self.assign(target.id, ("int64", value))
         self._loop_body(node, latch, done)
         self.branch(latch)
         self.label(latch)
@@ -451,4 +475,3 @@ body:
 done:
   ret void
 }"""
-

@@ -240,18 +240,26 @@ def _define_helper(context: Any, module: ir.Module, helper: Helper) -> None:
     """Write the function of an operator or an intrinsic for scalars; LLVM puts it where it is called."""
     if helper.symbol in module.globals:
         return
-    operand_types = [context.get_value_type(t) for t in helper.operands]
     result_type_ = context.get_value_type(helper.result)
+    operand_types = [context.get_value_type(t) for t in helper.operands]
     function = ir.Function(module, ir.FunctionType(result_type_, operand_types), helper.symbol)
     function.linkage = "linkonce_odr"
     function.attributes.add("alwaysinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     if helper.intrinsic:
         signature, emit = helper.function._defn(context.typing_context, *helper.operands)
-        result = emit(context, builder, signature, list(function.args))
-    else:
-        signature = context.typing_context.resolve_function_type(helper.function, helper.operands, {})
-        result = context.get_function(helper.function, signature)(builder, list(function.args))
-    builder.ret(result)
-
-
+        builder.ret(emit(context, builder, signature, list(function.args)))
+        return
+    # Numba's own code may call functions that it compiles, so it stands in one of its convention. None of them raises.
+    inner_type = context.call_conv.get_function_type(helper.result, helper.operands)
+    inner = ir.Function(module, inner_type, f"{helper.symbol}_inner")
+    inner.linkage = "linkonce_odr"
+    context.call_conv.decorate_function(inner, [f"a{k}" for k in range(len(helper.operands))], helper.operands)
+    within = ir.IRBuilder(inner.append_basic_block("entry"))
+    signature = context.typing_context.resolve_function_type(helper.function, helper.operands, {})
+    packer = context.get_arg_packer(helper.operands)
+    operands = packer.from_arguments(within, context.call_conv.get_arguments(inner))
+    result = context.get_function(helper.function, signature)(within, operands)
+    context.call_conv.return_value(within, context.get_return_value(within, helper.result, result))
+    _, given = context.call_conv.call_function(builder, inner, helper.result, helper.operands, list(function.args))
+    builder.ret(given)

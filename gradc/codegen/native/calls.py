@@ -205,8 +205,14 @@ class Calls(Scalars):
         return self._helper(function.__name__, function, operands, numba_scalar(result), converted, intrinsic=False)
 
     def _helper(
-        self, name: str, function: Any, operands: tuple[Any, ...], result: Any, values: tuple[Value, ...], intrinsic: bool
-    ) -> Value:  # fmt: skip
+        self,
+        name: str,
+        function: Any,
+        operands: tuple[Any, ...],
+        result: Any,
+        values: tuple[Value, ...],
+        intrinsic: bool,
+    ) -> Value:
         if not isinstance(result, types.Number | types.Boolean):
             raise NotTranslated(f"{name} gives {result}")
         dtypes = "_".join(v[0] for v in values)
@@ -246,5 +252,3 @@ class Calls(Scalars):
         if symbol not in self.declared:
             self.declared[symbol] = f"declare {result} @{symbol}({operands}){attributes}"
         return f"@{symbol}"
-
-

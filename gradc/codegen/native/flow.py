@@ -1,4 +1,4 @@
-"""Blocks and variables: lines of LLVM assembly, what each variable is at this point, and its place in memory if need be.
+"""Blocks and variables: lines of LLVM assembly, what each variable is at this point, and its place in memory.
 
 A variable is known as an SSA value where one assignment is sure to have reached, and else loaded from its slot. Stores
 to slots that are never loaded are left out of the text.
@@ -7,7 +7,6 @@ to slots that are never loaded are left out of the text.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from gradc.codegen.native.kinds import LLVM, NotTranslated, Value
 
@@ -67,7 +66,7 @@ class Flow:
 
     # --------------------------------------------------------------------------------------- variables
 
-    def set(self, name: str, value: Value) -> None:
+    def assign(self, name: str, value: Value) -> None:
         """Assign to a variable. Raises: NotTranslated where it would change its type."""
         dtype, text = value
         have = self.dtypes.setdefault(name, dtype)
@@ -125,7 +124,8 @@ class Flow:
 
     def slots(self) -> list[str]:
         """Allocations of the variables that are loaded."""
-        return [f"{self.slot(name)} = alloca {LLVM.get(self.dtypes[name], self.dtypes[name])}" for name in sorted(self.loaded)]
+        kinds = {name: self.dtypes[name] for name in sorted(self.loaded)}
+        return [f"{self.slot(name)} = alloca {LLVM.get(kind, kind)}" for name, kind in kinds.items()]
 
     def slot(self, name: str) -> str:
         """The pointer to a variable's place."""
@@ -136,8 +136,8 @@ class Flow:
         loaded = self.loaded
         out: list[str] = []
         for entry in self.lines:
-            if entry.__class__ is str:
-                out.append(entry)  # type: ignore[arg-type]
+            if isinstance(entry, str):
+                out.append(entry)
             elif entry[0] in loaded:
                 out.append(entry[1])
         return out

@@ -78,9 +78,9 @@ class Scalars(Flow):
 
     def _unaryop(self, node: ast.UnaryOp) -> Value:
         if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-            value = node.operand.value
-            if type(value) in (int, float):
-                return constant(-value)
+            number = node.operand.value
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                return constant(-number)
         value = self.scalar(node.operand)
         if isinstance(node.op, ast.Not):
             return "bool", self.emit(f"xor i1 {self.cast(value, 'bool')}, true")
@@ -103,7 +103,23 @@ class Scalars(Flow):
 
     def _binop(self, node: ast.BinOp) -> Value:
         left = self.scalar(node.left)
+        if isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant) and type(node.right.value) is int:
+            return self._power(left, node.right.value)
         return self.arithmetic(type(node.op).__name__, left, self.scalar(node.right))
+
+    def _power(self, base: Value, exponent: int) -> Value:
+        """A power with a literal exponent by squaring, in the order of Numba's."""
+        dtype, factor = base
+        if dtype not in ("int64", "float32", "float64") or not 0 < exponent < 65536:
+            return self.by_numba(python_operator("Pow"), (base, ("int64", str(exponent))))
+        result = ""
+        while exponent:
+            if exponent & 1:
+                result = self.arithmetic("Mult", (dtype, result), (dtype, factor))[1] if result else factor
+            exponent >>= 1
+            if exponent:
+                factor = self.arithmetic("Mult", (dtype, factor), (dtype, factor))[1]
+        return dtype, result
 
     def _wraps(self) -> str:
         return "nsw " if self.in_index else ""
