@@ -41,6 +41,7 @@ from gradc.frontends.bindings import (
 )
 from gradc.frontends.calls import LEAVES, code_of
 from gradc.frontends.jumps import RETURN
+from gradc.frontends.snapshots import check_snapshots
 from gradc.frontends.source import function_source
 from gradc.frontends.statements import Statements
 from gradc.ir.builder import new_func
@@ -171,6 +172,7 @@ def _interpret(
         ) from None
     static = {machine.position_of[k]: frozen[k] for k in machine.used_frozen}
     captures, guards = tuple(machine.captures), tuple(machine.guards.values())
+    check_snapshots(func, machine.builder.snapshots)
     return Program(func, tuple(trees), tree, captures, guards, static, tuple(machine.rebinds))
 
 

@@ -44,6 +44,7 @@ class Builder:
         self.block = func.body
         self.checks = checks
         self.loc = func.loc
+        self.snapshots: list[Value] = []  # copies where NumPy has views
         self._equal: list[dict[str, Size]] = [{}]
         self._next_size = 0
         self.avoid_sizes_of(func)

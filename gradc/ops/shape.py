@@ -548,7 +548,13 @@ def _literal(k: Any, what: str) -> int:
 @call(np.diagonal, method="diagonal")
 def _diagonal_call(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Value:
     x = as_value(a)
-    return diagonal(x, _literal(offset, "np.diagonal"), normal_axis(axis1, x.rank), normal_axis(axis2, x.rank))
+    return _snapshot(diagonal(x, _literal(offset, "np.diagonal"), normal_axis(axis1, x.rank), normal_axis(axis2, x.rank)))
+
+
+def _snapshot(copy_of_view: Value) -> Value:
+    """The value, entered among those that NumPy would give as views."""
+    current_builder().snapshots.append(copy_of_view)
+    return copy_of_view
 
 
 @call(np.trace, method="trace")
@@ -561,7 +567,7 @@ def _trace_call(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: 
 def _diag_call(v: Any, k: Any = 0) -> Value:
     x, offset = as_value(v), _literal(k, "np.diag")
     if x.rank == 2:
-        return diagonal(x, offset, 0, 1)
+        return _snapshot(diagonal(x, offset, 0, 1))
     if x.rank != 1:
         raise ShapeError("np.diag takes one or two axes")
     n = shape_values(x)[0]
