@@ -1249,13 +1249,13 @@ def test_size_one_axes_are_part_of_the_type():
     assert sys.getrecursionlimit() >= 1000
 
 
-def diagonal_kept_over_a_write(A: Any) -> Any:
+def diagonal_kept_over_a_write(A):
     d = np.diag(A)
     A[1, 1] = 5.0
     return np.sum(d**2)
 
 
-def diagonal_used_again_in_a_loop(A: Any) -> Any:
+def diagonal_used_again_in_a_loop(A):
     d = np.diagonal(A)
     s = 0.0
     for i in range(A.shape[0]):
@@ -1265,6 +1265,6 @@ def diagonal_used_again_in_a_loop(A: Any) -> Any:
 
 
 @pytest.mark.parametrize("function", [diagonal_kept_over_a_write, diagonal_used_again_in_a_loop])
-def test_a_diagonal_is_not_used_after_its_array_was_written(function: Any) -> None:
+def test_a_diagonal_is_not_used_after_its_array_was_written(function):
     with pytest.raises(UnsupportedError, match="diagonal"):
         parse(function, (np.eye(3),))

@@ -187,7 +187,8 @@ def _extremum_jvp(tangents: Any, y: Value, x: Value, *, axes: tuple[int, ...], k
 
 max: OpDef = define(
     OpDef(
-        "max", "reduce", ("x",), lower=_extremum_fold(lowest, "larger"), infer=_rule(_same), emit=emit_reduction("np.max"),
+        "max", "reduce", ("x",), lower=_extremum_fold(lowest, "larger"), infer=_rule(_same),
+        emit=emit_reduction("np.max"),
         vjp=_extremum_vjp,
         jvp=_extremum_jvp,
         run=lambda x, axes, keepdims: np.max(x, axis=axes, keepdims=keepdims),
@@ -196,7 +197,8 @@ max: OpDef = define(
 )
 min: OpDef = define(
     OpDef(
-        "min", "reduce", ("x",), lower=_extremum_fold(highest, "smaller"), infer=_rule(_same), emit=emit_reduction("np.min"),
+        "min", "reduce", ("x",), lower=_extremum_fold(highest, "smaller"), infer=_rule(_same),
+        emit=emit_reduction("np.min"),
         vjp=_extremum_vjp,
         jvp=_extremum_jvp,
         run=lambda x, axes, keepdims: np.min(x, axis=axes, keepdims=keepdims),

@@ -548,7 +548,8 @@ def _literal(k: Any, what: str) -> int:
 @call(np.diagonal, method="diagonal")
 def _diagonal_call(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Value:
     x = as_value(a)
-    return _snapshot(diagonal(x, _literal(offset, "np.diagonal"), normal_axis(axis1, x.rank), normal_axis(axis2, x.rank)))
+    first, second = normal_axis(axis1, x.rank), normal_axis(axis2, x.rank)
+    return _snapshot(diagonal(x, _literal(offset, "np.diagonal"), first, second))
 
 
 def _snapshot(copy_of_view: Value) -> Value:
