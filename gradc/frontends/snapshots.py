@@ -37,10 +37,10 @@ def check_snapshots(func: Func, snapshots: Iterable[Value]) -> None:
             again = loops[write] - loops[node]  # loops that come back to uses before the write
             if returned or any(order[use] > order[write] or again & loops[use] for use in uses):
                 raise UnsupportedError(
-                    "an array is written whose diagonal is still used",
+                    "an array is written of which a diagonal or a broadcast is still used",
                     write.loc,
-                    f"NumPy's diagonal (line {node.loc.lineno}) is a view and would change; gradc's is a copy.",
-                    "copy the diagonal, or take it after the write.",
+                    f"NumPy's (line {node.loc.lineno}) is a view and would change; gradc's is a copy.",
+                    "take a .copy() of the array before, or the diagonal after the write.",
                 )
 
 

@@ -473,4 +473,6 @@ def _astype(
     x: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
 ) -> Value:
     x = as_value(x)
+    if not copy and isinstance(x.ty, Array) and x.dtype == dtype_name(dtype):
+        return x
     return cast(x, dtype=dtype_name(dtype), weak=False)

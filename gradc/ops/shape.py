@@ -269,13 +269,14 @@ def _broadcast_to_call(array: Any, shape: Any, subok: bool = False) -> Value:
                 same = builder.emit("eq", (size_value(x, axis - len(sizes) + x.rank), sizes[axis]))
                 builder.emit("check", (same,), error="ShapeError", message=f"size {known} is not {target[axis]}")
             builder.learn_equal(known, target[axis])
-    return make_broadcast(x, sizes)
+    made = make_broadcast(x, sizes)
+    return _snapshot(made) if x.rank else made
 
 
 @call(np.broadcast_arrays)
 def _broadcast_arrays_call(*args: Any, subok: bool = False) -> tuple[Value, ...]:
     values = [as_value(a) for a in args]
-    return tuple(make_broadcast(v, broadcast_values(values)) for v in values)
+    return tuple(_snapshot(make_broadcast(v, broadcast_values(values))) for v in values)
 
 
 def broadcast_values(values: Sequence[Value]) -> list[int | Value]:

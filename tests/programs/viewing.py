@@ -147,10 +147,10 @@ def real_part_is_the_array(x):
 
 
 @program((signed(3),))
-def broadcast_is_a_view(x):
+def broadcast_after_the_write(x):
     y = x.copy()
-    B = np.broadcast_to(y, (2, 3))
     y[1] = 2.0 * x[0]
+    B = np.broadcast_to(y, (2, 3))
     return np.sum(B * B[0] ** 2)
 
 
@@ -208,3 +208,33 @@ def augmented_with_overlap(A, x):
     B.T[2] -= B[2]
     B += B[0]
     return np.sum(B @ x)
+
+
+# NumPy's views that gradc has as copies: refused where a later write would show the difference.
+
+
+@program((signed(3, 3),), refused=True)
+def diag_sees_a_later_write(A):
+    B = A.copy()
+    d = np.diag(B)
+    B[1, 1] = 5.0 * A[0, 1]
+    return np.sum(d**2)
+
+
+@program((signed(3, 3),), refused=True)
+def diagonal_sees_the_write_of_the_next_trip(A):
+    B = A.copy()
+    d = B.diagonal()
+    total = 0.0
+    for i in range(3):
+        total += d[0] * (i + 1)
+        B[0, 0] *= 2.0
+    return total
+
+
+@program((signed(3),), refused=True)
+def broadcast_sees_a_later_write(x):
+    y = x.copy()
+    B = np.broadcast_to(y, (2, 3))
+    y[1] = 2.0 * x[0]
+    return np.sum(B * B[0] ** 2)
