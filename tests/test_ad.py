@@ -321,3 +321,27 @@ def test_an_index_that_a_loop_counts_is_recomputed_in_either_direction(backwards
     error = difference_error(lambda v: float(run(func, copied(v))[0]), args, direction, inner(gradient, direction))
     assert error < 1e-8
     assert "pos" not in derivative.notes["residuals"]["taped"]
+
+
+def test_sizes_known_only_inside_a_branch_reach_its_reverse() -> None:
+    """What a joint branch makes and does not run again has its size taped where the branch ran."""
+    func = new_func("f", [("v", Array("float64", (size_variable("n"),))), ("a", FLOAT), ("k", WEAK_INT)])
+    v, a, k = func.params
+    with Builder(func) as b:
+        blocks = []
+        for scale in (2.0, 3.0):
+            block = Block()
+            with b.into(block):
+                head = memory.make_index(v, (memory.Span(None, Arg(0), None),), k)
+                joined = TABLE["concatenate"](TABLE["exp"](head * a), head, axis=0)
+                block.yields = [TABLE["sum"](TABLE["tanh"](joined * scale), axes=(0,), keepdims=False)]
+            blocks.append(block)
+        func.body.yields = b.control("if", [TABLE["gt"](a, 0.5)], blocks, [FLOAT])
+    for a_value in (0.3, 0.8):
+        args = [np.array([0.2, -0.4, 0.9]), np.float64(a_value), 2]
+        _, *gradient = run(reverse(func, [0, 1]), args)
+        direction = [np.array([1.0, 0.5, -0.7]), 0.6, 0]
+        error = difference_error(
+            lambda x: float(run(func, [x[0], x[1], 2])[0]), args, direction, inner(gradient, direction[:2])
+        )
+        assert error < 1e-8

@@ -48,6 +48,7 @@ class Frame:
     header: Block
     parent: Frame | None
     provided: dict[Value | Node, Value] = field(default_factory=dict)
+    sizes: dict[tuple[Value, int], Value] = field(default_factory=dict)
 
 
 class Primals:
@@ -219,7 +220,7 @@ class Primals:
         sizes = [self.builder.canonical_size(s) for s in value.shape]
         if all(isinstance(s, int) for s in sizes):
             return [s for s in sizes if isinstance(s, int)]
-        if self._at_hand(value):
+        if self._can_place(value):
             return memory.shape_values(self.primal(value))
         scope = Sizes(self._scope())
         found: list[int | Value] = []
@@ -238,6 +239,20 @@ class Primals:
             frame = frame.parent
         return False
 
+    def _can_place(self, value: Value) -> bool:
+        """Whether the value is at hand, or is a view that can be made again of what is."""
+        if self._at_hand(value):
+            return True
+        node = value.node
+        if node is None or node.op.kind != "view":
+            return node is not None and node.op.name == "const" or value in self.plan.provision
+        return all(
+            self._can_place(v)
+            if not isinstance(v.ty, Array) or v.node is not None and v.node.op.kind == "view"
+            else self._at_hand(v)
+            for v in node.operands
+        )
+
     def _scope(self) -> list[Value]:
         """Values of the new function that are in scope now and have sizes."""
         found: list[Value] = list(self.new.params)
@@ -255,15 +270,24 @@ class Primals:
         frame: Frame | None = self.frame
         while frame is not None and frame.original is not home:
             frame = frame.parent
-        if frame is None:
+        # A sweep that runs a part of the block again may lack the value; the one around it has all of the block.
+        outer = frame
+        while outer is not None and (outer.sweep.block is home or value not in outer.sweep.values):
+            outer = outer.parent
+        if frame is None or outer is None:
             raise InternalError(f"the shape of {value!r} is out of reach", self.builder.loc)
+        held = frame.sizes.get((value, axis))
+        if held is not None:
+            return held
         marker = Value(WEAK_INT, f"{value.name}_size")
-        sweep = frame.sweep
+        sweep = outer.sweep
         tape = self._tape(
             value, sweep, WEAK_INT, marker.name, lambda: memory.dim(sweep.values[value], axis=axis), key=marker
         )
         with self.builder.into(frame.header):
-            return tape.read(self._reverse_counters(tape, frame), self.builder)
+            size = tape.read(self._reverse_counters(tape, frame), self.builder)
+        frame.sizes[(value, axis)] = size
+        return size
 
     # -------------------------------------------------------------------------------------------- tapes
 

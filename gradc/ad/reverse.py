@@ -70,7 +70,11 @@ def reverse(
 
 
 def _reversed(
-    func: Func, wrt: Sequence[int], keep_value: bool, seeds: str, outputs: Sequence[int],
+    func: Func,
+    wrt: Sequence[int],
+    keep_value: bool,
+    seeds: str,
+    outputs: Sequence[int],
     watched: dict[Value, Value] | None,
 ) -> Func:
     reverser = Reverser(func, list(wrt), keep_value, seeds, list(outputs))
