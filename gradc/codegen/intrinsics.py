@@ -650,31 +650,49 @@ def product_function(
     name = name or f"gradc_product_{dtype.name}"
     if name in module.globals and not module.globals[name].is_declaration:
         return module.globals[name]
+    function, builder, o = _new_product_function(context, module, dtype, ir.VoidType(), name, linkage)
+    if dtype in _BLAS_KINDS:
+        multiplications = builder.mul(o["m"], builder.mul(o["n"], o["k"]))
+        with builder.if_then(builder.icmp_signed(">=", multiplications, _constant(_SMALL_PRODUCT))):
+            blas = _blas_function(context, module, dtype, f"{name}_by_blas", linkage)
+            with builder.if_then(builder.call(blas, function.args)):
+                builder.ret_void()
+        o = _transposed_if(builder, _is(builder, o["m"], 1), o)
+    _loop_product(context, builder, dtype, o)
+    builder.ret_void()
+    return function
+
+
+def _new_product_function(
+    context: Any, module: ir.Module, dtype: Any, result: ir.Type, name: str, linkage: str
+) -> tuple[ir.Function, Any, dict[str, Any]]:
+    """A function of the operands of a product, a builder in it, and its operands by name."""
     pointer = context.get_data_type(dtype).as_pointer()
     operand_types = [pointer, _INT, _INT] * 3 + [_INT, _INT, _INT, ir.IntType(1)]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), operand_types), name)
+    function = ir.Function(module, ir.FunctionType(result, operand_types), name)
     function.linkage = linkage
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    o = dict(zip(_PRODUCT_OPERANDS, function.args, strict=True))
-    if dtype in _BLAS_KINDS:
-        # A vector times a matrix is a matrix times a vector: xGEMM takes ten times as long as xGEMV for these.
-        o = _transposed_if(builder, _is(builder, o["m"], 1), o)
-        vector = _is(builder, o["n"], 1)
-        multiplications = builder.mul(o["m"], builder.mul(o["n"], o["k"]))
-        large = builder.icmp_signed(">=", multiplications, _constant(_SMALL_PRODUCT))
-        suits = builder.and_(large, _suits_blas(builder, o["ra"], o["ca"], o["m"], o["k"]))
-        for name_, rows, columns in (("b", "k", "n"), ("c", "m", "n")):
-            fits = _suits_blas(builder, o["r" + name_], o["c" + name_], o[rows], o[columns])
-            suits = builder.and_(suits, builder.or_(vector, fits))
-        with builder.if_else(suits) as (blas, loops):
-            with blas:
-                _blas_product(context, builder, dtype, o)
-            with loops:
-                _loop_product(context, builder, dtype, o)
-    else:
-        _loop_product(context, builder, dtype, o)
-    builder.ret_void()
+    return function, builder, dict(zip(_PRODUCT_OPERANDS, function.args, strict=True))
+
+
+def _blas_function(context: Any, module: ir.Module, dtype: Any, name: str, linkage: str) -> ir.Function:
+    """The function that has BLAS multiply where memory allows, and says whether it did.
+
+    LLVM leaves it as it is: its hundred instructions run before every call of BLAS, and took a fifth of compilation.
+    """
+    function, builder, o = _new_product_function(context, module, dtype, ir.IntType(1), name, linkage)
+    function.attributes.add("optnone")
+    # A vector times a matrix is a matrix times a vector: xGEMM takes ten times as long as xGEMV for these.
+    o = _transposed_if(builder, _is(builder, o["m"], 1), o)
+    vector = _is(builder, o["n"], 1)
+    suits = _suits_blas(builder, o["ra"], o["ca"], o["m"], o["k"])
+    for name_, rows, columns in (("b", "k", "n"), ("c", "m", "n")):
+        fits = _suits_blas(builder, o["r" + name_], o["c" + name_], o[rows], o[columns])
+        suits = builder.and_(suits, builder.or_(vector, fits))
+    with builder.if_then(suits):
+        _blas_product(context, builder, dtype, o)
+    builder.ret(suits)
     return function
 
 

@@ -17,6 +17,7 @@ import ast
 from collections.abc import Sequence
 
 from gradc.codegen.native.calls import Calls
+from gradc.codegen.native.flow import UNLIKELY
 from gradc.codegen.native.kinds import COMPLEX, SIZE, ArrayKind, NotTranslated, Value, memory_type
 
 ARGUMENTS = "arguments"
@@ -33,7 +34,7 @@ class Arrays(Calls):
         self.owners: dict[str, int] = {}  # places of variables in the row of references
         self.roots: dict[str, set[str]] = {}  # what memory a variable may name: variables that allocate, ARGUMENTS
         self.nest = 0
-        self.scopes: dict[tuple[int, str], int] = {}
+        self.scopes: dict[tuple[int, str], tuple[str, str]] = {}  # the lists of scopes of its accesses in a nest
         self.depth = 0  # of loops around what is emitted
         self.products: dict[str, None] = {}
         self.sites: dict[str, list[ast.expr]] = {}  # values assigned to each variable
@@ -209,29 +210,29 @@ class Arrays(Calls):
 
     def memory_of(self, name: str) -> str:
         """Metadata of an access to the memory that a variable names."""
-        number = self.scopes.setdefault((self.nest, name), len(self.scopes))
-        return f", !alias.scope !{2 * number + 2}, !noalias !{2 * number + 3}"
+        key = (self.nest, name)
+        if key not in self.scopes:
+            self.scopes[key] = self.new_metadata(), self.new_metadata()
+        inside, outside = self.scopes[key]
+        return f", !alias.scope {inside}, !noalias {outside}"
 
-    def metadata(self) -> list[str]:
+    def alias_metadata(self) -> list[str]:
         """The definitions of the metadata that accesses name."""
-        resolved = {name: self._resolved_roots(name) for _, name in self.scopes}
-        lines = ['!0 = distinct !{!0, !"kernel"}', '!1 = !{!"branch_weights", i32 1, i32 2000}']
+        domain = self.new_metadata()
+        lines = [f'{domain} = distinct !{{{domain}, !"kernel"}}']
         by_nest: dict[int, dict[str, str]] = {}
-        following = 2 * len(self.scopes) + 2
+        resolved = {name: self._resolved_roots(name) for _, name in self.scopes}
         for nest, name in self.scopes:
-            for root in resolved[name]:
-                scopes = by_nest.setdefault(nest, {})
+            scopes = by_nest.setdefault(nest, {})
+            for root in sorted(resolved[name]):
                 if root not in scopes:
-                    scopes[root] = f"!{following}"
-                    lines.append(f"!{following} = distinct !{{!{following}, !0}}")
-                    following += 1
-        for (nest, name), number in self.scopes.items():
-            scopes = by_nest[nest]
+                    scope = scopes[root] = self.new_metadata()
+                    lines.append(f"{scope} = distinct !{{{scope}, {domain}}}")
+        for (nest, name), (inside, outside) in self.scopes.items():
             own = resolved[name]
-            inside = ", ".join(text for root, text in scopes.items() if root in own)
-            outside = ", ".join(text for root, text in scopes.items() if root not in own)
-            lines.append(f"!{2 * number + 2} = !{{{inside}}}")
-            lines.append(f"!{2 * number + 3} = !{{{outside}}}")
+            scopes = by_nest[nest]
+            lines.append(f"{inside} = !{{{', '.join(text for root, text in scopes.items() if root in own)}}}")
+            lines.append(f"{outside} = !{{{', '.join(text for root, text in scopes.items() if root not in own)}}}")
         return lines
 
     def _resolved_roots(self, name: str) -> set[str]:
@@ -314,7 +315,7 @@ class Arrays(Calls):
         reference = self.emit(f"call noalias ptr @NRT_MemInfo_alloc_aligned(i64 {total}, i32 64)")
         missing = self.emit(f"icmp eq ptr {reference}, null")
         go_on = self.new_label()
-        self.line(f"br i1 {missing}, label %exit, label %{go_on}, !prof !1")
+        self.line(f"br i1 {missing}, label %exit, label %{go_on}, !prof {UNLIKELY}")
         self.label(go_on)
         return self._data_of(reference), reference
 

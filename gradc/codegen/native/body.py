@@ -20,6 +20,7 @@ from gradc import errors
 from gradc.codegen import intrinsics
 from gradc.codegen.native.arrays import ARGUMENTS, MEMORY_ERROR, SIZE_ERROR, Arrays, is_part
 from gradc.codegen.native.calls import Helper
+from gradc.codegen.native.flow import METADATA, NO_UNROLLING
 from gradc.codegen.native.kinds import LLVM, SIZE, ArrayKind, Kind, NotTranslated, Value
 
 Result: TypeAlias = "Kind | tuple[Result, ...]"
@@ -161,7 +162,9 @@ class Body(Arrays):
             lines.append(f"call void @gradc_release(ptr %owned, i64 {count})")
         lines += ["%final = load i32, ptr %status", "ret i32 %final", "}"]
         lines += [f"attributes #{n} = {{ {text} }}" for text, n in self.attributes.items()]
-        lines += self.metadata()
+        lines += METADATA
+        lines += (f"{note} = distinct !{{{note}, {NO_UNROLLING}}}" for note in self.loop_notes)
+        lines += self.alias_metadata()
         return "\n".join([*lines, ""])
 
     # ----------------------------------------------------------------------------- what loops assign
@@ -400,11 +403,19 @@ class Body(Arrays):
         self.label(latch)
         unsigned = "nuw " if by == "1" and first.isdigit() else ""
         self.line(f"{following} = add {unsigned}nsw i64 {index}, {by}")
-        self.branch(head)
+        self.line(f"br label %{head}{self._loop_note(node, last)}")
         self.leave()
         self.label(done)
         for name in changed:
             self.forget_variable(name)
+
+    def _loop_note(self, node: ast.For, last: str) -> str:
+        """Metadata of a loop. Unrolling (after vectorisation, too) helps short loops and sums, and doubles the code."""
+        if (last.isdigit() and int(last) <= _SHORT) or any(_accumulates(s) for s in node.body):
+            return ""
+        note = self.new_metadata()
+        self.loop_notes.append(note)
+        return f", !llvm.loop {note}"
 
     def _refuse_no_step(self, step: str) -> None:
         go_on, refuse = self.new_label(), self.new_label()
@@ -448,6 +459,19 @@ class Body(Arrays):
             self.line(f"store {LLVM.get(ty, ty)} {text}, ptr {self._word()}, align 8")
             self.words += 1
         return kind
+
+
+_SHORT = 16  # iterations up to which a loop of a known number of them may be unrolled
+
+
+def _accumulates(statement: ast.stmt) -> bool:
+    """Whether a statement adds to a scalar whose additions may be reordered."""
+    match statement:
+        case ast.Assign(targets=[ast.Name()], value=ast.Call(func=ast.Name(id="reassoc_add" | "reassoc_mul"))):
+            return True
+        case ast.If():
+            return any(_accumulates(s) for s in (*statement.body, *statement.orelse))
+    return False
 
 
 def _targets(node: ast.expr) -> list[ast.Name]:

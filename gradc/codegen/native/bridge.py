@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
@@ -206,6 +208,8 @@ def _add_assembly(library: Any, native: Native) -> None:
     module = llvm.parse_assembly(head + native.assembly)
     module.name = native.symbol
     library._final_module.link_in(module)
+    for symbol in native.products:
+        library._final_module.link_in(llvm.parse_bitcode(_product_code(symbol)))
     _optimise_once(library)
 
 
@@ -231,9 +235,29 @@ def _optimise_once(library: Any) -> None:
 def _define_helpers(context: Any, module: ir.Module, native: Native) -> None:
     for helper in native.helpers:
         _define_helper(context, module, helper)
-    for symbol in native.products:
-        dtype = numba_scalar(symbol.rpartition("_")[2])
-        intrinsics.product_function(context, module, dtype, symbol, "linkonce_odr")
+
+
+@functools.cache
+def _product_code(symbol: str) -> bytes:
+    """The function for products of a dtype as bitcode, its loops as they are: they are for small matrices."""
+    module = ir.Module(symbol)
+    module.triple, module.data_layout = llvm.get_process_triple(), cpu_target.target_context.codegen()._data_layout
+    dtype = numba_scalar(symbol.rpartition("_")[2])
+    intrinsics.product_function(cpu_target.target_context, module, dtype, symbol, "linkonce_odr")
+    lines: list[str] = []
+    notes: list[str] = []
+    seen: set[str] = set()
+    for line in str(module).splitlines():
+        if line.endswith(":"):
+            seen.add(line[:-1].strip('"'))
+        target = line.strip().removeprefix("br label %").strip('"')
+        if target in seen:  # a loop starts again
+            notes.append(f"!{len(notes) + 1}")
+            line = f"{line}, !llvm.loop {notes[-1]}"
+        lines.append(line)
+    lines.append('!0 = !{!"llvm.loop.unroll.disable"}')
+    lines += (f"{note} = distinct !{{{note}, !0}}" for note in notes)
+    return llvm.parse_assembly("\n".join([*lines, ""])).as_bitcode()  # type: ignore[no-any-return]
 
 
 def _define_helper(context: Any, module: ir.Module, helper: Helper) -> None:

@@ -10,6 +10,10 @@ from collections.abc import Iterable
 
 from gradc.codegen.native.kinds import LLVM, NotTranslated, Value
 
+UNLIKELY, NO_UNROLLING = "!0", "!1"
+"""Metadata of branches that are hardly taken, and of loops that are not to be unrolled."""
+METADATA = ('!0 = !{!"branch_weights", i32 1, i32 2000}', '!1 = !{!"llvm.loop.unroll.disable"}')
+
 
 class Flow:
     """The function's text under construction."""
@@ -24,6 +28,8 @@ class Flow:
         self.numbers: dict[str, int] = {}  # of slots: names of the text may have letters that LLVM does not take
         self.loaded: set[str] = set()
         self.levels: list[tuple[dict[str, str | None], set[str]]] = []
+        self.metadata: int = len(METADATA)
+        self.loop_notes: list[str] = []  # metadata of loops that are not to be unrolled
         self.loops: list[tuple[str, str]] = []  # labels: where `continue` and `break` go
 
     # ------------------------------------------------------------------------------------------- lines
@@ -43,6 +49,10 @@ class Flow:
     def line(self, text: str) -> None:
         """Add an instruction that gives none."""
         self.lines.append(text)
+
+    def new_metadata(self) -> str:
+        self.metadata += 1
+        return f"!{self.metadata - 1}"
 
     def new_label(self) -> str:
         self.counter += 1
