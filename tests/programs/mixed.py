@@ -457,3 +457,24 @@ def inplace_matmul_through_view(A, s):
     B[1, :, :2] = (A.T @ B[0])[:, 1:] * s
     B[:, 0] -= B[:, 2]
     return np.sum(B**2)
+
+
+@program((0.2, signed(4), signed(4, seed=2)), (0.2, arr(4), signed(4, seed=2)), (0.2, -arr(4), signed(4, seed=2)))
+def written_in_one_branch_rebound_in_the_other(s, v, w):
+    top = np.max(v)
+    if 0.1 < top < 0.9:
+        v += np.tanh(v * w)
+    else:
+        if top > s:
+            v = np.where(v > 0.1, np.tanh(w * 2), np.concatenate((v[2:], v[:2])))
+    return np.sum(v * 0.25)
+
+
+@program((0.5, signed(4), arr(4), 3), (0.5, signed(4), arr(4), 0), (-0.5, signed(4), signed(4), 2))
+def rebound_in_a_loop_in_a_branch_then_written(s, v, w, k):
+    if 0.1 < s < 0.9:
+        for _ in range(k):
+            w = np.concatenate((w[2:], v[:2]))
+    w[0:0] += s
+    w[1] *= s
+    return np.sum(w * 0.25)
