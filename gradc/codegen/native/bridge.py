@@ -10,7 +10,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
@@ -222,7 +222,8 @@ def _optimise_once(library: Any) -> None:
     codegen = library.codegen
 
     def optimise() -> None:
-        manager, builder = codegen._module_pass_manager()
+        # The third level tries more copies of loops for conditions that do not change: LeNet took half as long again.
+        manager, builder = codegen._module_pass_manager(opt=min(int(config.OPT), 2))
         manager.run(library._final_module, builder)
 
     def enforce_layout(module: Any) -> None:

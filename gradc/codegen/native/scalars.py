@@ -84,7 +84,9 @@ class Scalars(Flow):
         value = self.scalar(node.operand)
         if isinstance(node.op, ast.Not):
             return "bool", self.emit(f"xor i1 {self.cast(value, 'bool')}, true")
-        (dtype,), result = promoted(type(node.op).__name__, value[0])
+        dtype = result = value[0]
+        if dtype not in ("int64", "float64", "float32"):
+            (dtype,), result = promoted(type(node.op).__name__, dtype)
         text = self.cast(value, dtype)
         if result == dtype:
             if isinstance(node.op, ast.UAdd):
