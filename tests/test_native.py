@@ -139,11 +139,32 @@ def test_scalars(expression: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "expression", ["a + b, a - b, a * b, -a, a.real, b.imag", "a == b, a != a, a * 2.0, a + x", "a / b, abs(a)"]
+    "expression",
+    ["a + b, a - b, a * b, -a, a.real, b.imag", "a == b, a != a, a * 2.0, a + x, not a, bool(b)", "a / b, abs(a)"],
 )
 def test_complex_numbers(expression: str) -> None:
     inputs = ((1 + 2j, 0.5 - 1j, 2.0), (0j, 1j, -1.0), (complex(np.inf, 1), 1 - 1j, 0.0))
     same("a, b, x", f"c = complex(x, 1.0)\nreturn (c * a, {expression})", *inputs)
+
+
+def test_complex_division_is_that_of_numpy() -> None:
+    kernel = native("a, b", "return (a / b,)")
+    numbers = [
+        1 + 2j,
+        -0.5j,
+        3 + 0j,
+        0j,
+        complex(np.inf, 1),
+        complex(1, np.nan),
+        complex(-0.0, 1e300),
+        1e-300 + 1e-310j,
+    ]
+    for a in numbers:
+        for b in numbers:
+            (quotient,) = kernel(a, b)
+            expected = np.divide([a], [b])[0]
+            for got, want in ((quotient.real, expected.real), (quotient.imag, expected.imag)):
+                np.testing.assert_allclose(got, want, rtol=4e-16, atol=0.0)
 
 
 def test_variables_and_control() -> None:

@@ -106,10 +106,14 @@ class Calls(Scalars):
     def _builtin_abs(self, node: ast.Call) -> Value:
         dtype, text = self.scalar(node.args[0])
         if dtype in FLOATS:
-            return dtype, self._llvm("fabs", dtype, text)
+            return dtype, self.absolute(dtype, text)
         if dtype == "int64":
             return dtype, self.emit(f"call i64 {self.declare('llvm.abs.i64', 'i64', 'i64, i1')}(i64 {text}, i1 false)")
         return self.by_numba(abs, ((dtype, text),))
+
+    def absolute(self, dtype: str, text: str) -> str:
+        """The absolute value of a real number."""
+        return self._llvm("fabs", dtype, text)
 
     def _builtin_max(self, node: ast.Call) -> Value:
         return self._extremum("Gt", [self.scalar(a) for a in node.args])

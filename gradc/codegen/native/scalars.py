@@ -139,7 +139,7 @@ class Scalars(Flow):
                 x, y = self.cast(left, a), self.cast(right, b)
                 wraps = self._wraps() if op in ("Add", "Sub", "Mult") and a == "int64" else ""
                 return result, self.emit(f"{_INTEGER_OPS[op]} {wraps}{LLVM[a]} {x}, {y}")
-            if a in COMPLEX and op in ("Add", "Sub", "Mult"):
+            if a in COMPLEX and op in ("Add", "Sub", "Mult", "Div"):
                 return result, self._complex_arithmetic(op, a, self.cast(left, a), self.cast(right, a))
             if a == "int64" and op in ("FloorDiv", "Mod") and _is_positive(right[1]):
                 return result, self._divided(op, self.cast(left, a), right[1])
@@ -162,11 +162,43 @@ class Scalars(Flow):
         real = LLVM[COMPLEX[dtype]]
         a, b = self.parts(dtype, x)
         c, d = self.parts(dtype, y)
+        if op == "Div":
+            return self.complex_of(dtype, *self._quotient(COMPLEX[dtype], a, b, c, d))
         if op != "Mult":
             name = _FLOAT_OPS[op]
             return self.complex_of(dtype, self.emit(f"{name} {real} {a}, {c}"), self.emit(f"{name} {real} {b}, {d}"))
         ac, bd, ad, bc = (self.emit(f"fmul {real} {p}, {q}") for p, q in ((a, c), (b, d), (a, d), (b, c)))
         return self.complex_of(dtype, self.emit(f"fsub {real} {ac}, {bd}"), self.emit(f"fadd {real} {ad}, {bc}"))
+
+    def _quotient(self, dtype: str, a: str, b: str, c: str, d: str) -> tuple[str, str]:
+        """(a + bi) / (c + di) as NumPy divides: by the larger part of the divisor; by 0 it gives inf and NaN.
+
+        Source: R. L. Smith, Algorithm 116: Complex division, CACM 5 (1962).
+        """
+
+        def do(op: str, x: str, y: str) -> str:
+            return self.emit(f"{op} {LLVM[dtype]} {x}, {y}")
+
+        def choose(condition: str, x: str, y: str) -> str:
+            return self.emit(f"select i1 {condition}, {LLVM[dtype]} {x}, {LLVM[dtype]} {y}")
+
+        sizes = [self.absolute(dtype, x) for x in (c, d)]
+        real = self.emit(f"fcmp oge {LLVM[dtype]} {sizes[0]}, {sizes[1]}")
+        large, small = choose(real, c, d), choose(real, d, c)
+        ratio = do("fdiv", small, large)
+        scale = do("fdiv", real_constant(1.0, dtype), do("fadd", large, do("fmul", small, ratio)))
+        a_ratio, b_ratio = do("fmul", a, ratio), do("fmul", b, ratio)
+        first = choose(real, do("fadd", a, b_ratio), do("fadd", a_ratio, b))
+        second = choose(real, do("fsub", b, a_ratio), do("fsub", b_ratio, a))
+        zero = self.emit(f"fcmp oeq {LLVM[dtype]} {choose(real, sizes[0], sizes[1])}, 0.0")
+        return (
+            choose(zero, do("fdiv", a, sizes[0]), do("fmul", first, scale)),
+            choose(zero, do("fdiv", b, sizes[0]), do("fmul", second, scale)),
+        )
+
+    def absolute(self, dtype: str, text: str) -> str:
+        """The absolute value of a real number."""
+        raise NotImplementedError
 
     def parts(self, dtype: str, text: str) -> tuple[str, str]:
         """Real and imaginary part."""
@@ -295,6 +327,9 @@ class Scalars(Flow):
                 return self.emit(f"fcmp une {ty} {text}, 0.0")
             if have in INTEGERS:
                 return self.emit(f"icmp ne {ty} {text}, 0")
+            part = LLVM[COMPLEX[have]]
+            tests = [self.emit(f"fcmp une {part} {p}, 0.0") for p in self.parts(have, text)]
+            return self.emit(f"or i1 {tests[0]}, {tests[1]}")
         elif dtype in INTEGERS:
             if have == "bool":
                 if text in ("true", "false"):
