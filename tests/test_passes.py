@@ -642,7 +642,7 @@ def test_ranges_use_conditions_and_counters() -> None:
     result = ranges(func)
     assert checks(result) == []
     load = next(n for n in walk_nodes(result.body) if n.op.name == "load")
-    assert nonnegative_positions(result) == {(id(load), id(load.operands[1]))}
+    assert nonnegative_positions(result) == {(load, load.operands[1])}
 
 
 def test_ranges_leave_checks_of_loops_that_may_be_left() -> None:

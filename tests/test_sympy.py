@@ -87,7 +87,7 @@ def along_ones(func: Any) -> Any:
     func = clone_func(func)
     builder = Builder(func, checks=False)
     with builder, builder.into(Block()) as top:
-        ones = {id(p): builder.const(1.0) for p in func.params[2:]}
+        ones = {p: builder.const(1.0) for p in func.params[2:]}
     func.body.nodes[:0] = top.nodes
     substitute(func, ones, len(top.nodes))
     del func.body.params[2:]

@@ -85,24 +85,24 @@ def read_by_rule(node: Node, wanted: Sequence[bool], guarded: bool) -> tuple[fro
         results = [Value(r.ty, r.name) for r in node.results]
         cts = tuple(Value(_ct_type(r.ty), "ct") for r in node.results)
         made = contributions(node, cts[0] if len(cts) == 1 else cts, results, operands, wanted, guarded, builder)
-    live = {id(c) for c in made if c is not None}
-    given = {id(v) for v in (*operands, *results)}
+    live = {c for c in made if c is not None}
+    given = {*operands, *results}
     for inner in reversed(func.body.nodes):
         if is_live(inner, live):
             # The size of a placeholder can be had without its content.
-            live.update(id(v) for v in used_values(inner) if inner.op.kind != "query" or id(v) not in given)
+            live.update(v for v in used_values(inner) if inner.op.kind != "query" or v not in given)
     return (
-        frozenset(k for k, v in enumerate(operands) if id(v) in live),
-        frozenset(k for k, v in enumerate(results) if id(v) in live),
+        frozenset(k for k, v in enumerate(operands) if v in live),
+        frozenset(k for k, v in enumerate(results) if v in live),
     )
 
 
-def is_live(node: Node, live: set[int]) -> bool:
+def is_live(node: Node, live: set[Value]) -> bool:
     """Whether a node of a rule gives one of the `live` values, writes into one, or may raise."""
-    if node.op.kind == "check" or any(id(r) in live for r in node.results):
+    if node.op.kind == "check" or any(r in live for r in node.results):
         return True
     target = own_write(node)
-    if target is not None and any(id(root) in live for root in roots(target)):
+    if target is not None and any(root in live for root in roots(target)):
         return True
     return any(is_live(inner, live) for block in node.blocks for inner in block.nodes)
 

@@ -350,24 +350,24 @@ class ControlAdjoints(StraightAdjoints):
 
 def _drop_passed_through(block: Block, initial: list[Value]) -> list[Value]:
     """Remove carried parameters that every iteration of a reverse loop yields unchanged: they are their start."""
-    replaced: dict[int, Value] = {}
+    replaced: dict[Value, Value] = {}
     params, yields, kept = block.params[:1], [], []
     for param, out, init in zip(block.params[1:], block.yields, initial, strict=True):
         if out is param:
-            replaced[id(param)] = init
+            replaced[param] = init
         else:
             params.append(param)
             yields.append(out)
             kept.append(init)
     if replaced:
-        block.params, block.yields = params, [replaced.get(id(v), v) for v in yields]
+        block.params, block.yields = params, [replaced.get(v, v) for v in yields]
         _replace_uses(block, replaced)
     return kept
 
 
-def _replace_uses(block: Block, replaced: dict[int, Value]) -> None:
+def _replace_uses(block: Block, replaced: dict[Value, Value]) -> None:
     for node in block.nodes:
-        node.operands = [replaced.get(id(v), v) for v in node.operands]
+        node.operands = [replaced.get(v, v) for v in node.operands]
         for inner in node.blocks:
-            inner.yields = [replaced.get(id(v), v) for v in inner.yields]
+            inner.yields = [replaced.get(v, v) for v in inner.yields]
             _replace_uses(inner, replaced)

@@ -37,22 +37,22 @@ def has_rules(func: Func) -> bool:
     return any(is_custom(node) for node in walk_nodes(func.body))
 
 
-def opened(func: Func, wrt: Sequence[int], outputs: Sequence[int], reverse: Reverse) -> tuple[Func, dict[int, Value]]:
+def opened(func: Func, wrt: Sequence[int], outputs: Sequence[int], reverse: Reverse) -> tuple[Func, dict[Value, Value]]:
     """A copy of `func` in which the calls that derivatives go through are open; and the value that each is a copy of.
 
     Raises: NonDifferentiableError where a rule reads something that is differentiated, and is no argument.
     """
-    mapping: dict[int, Value] = {}
+    mapping: dict[Value, Value] = {}
     copy = Func(func.name, clone_block(func.body, mapping), func.loc, dict(func.notes))
     activity = Activity(copy, [copy.params[k] for k in wrt], [copy.results[k] for k in outputs])
     builder = Builder(copy, checks=False)
     builder.avoid_sizes_of(func)
     with builder:
         replaced = _Opener(builder, copy, activity, reverse).run(copy.body)
-    of_new = {id(mapping[id(v)]): v for v in _all_values(func)}
+    of_new = {mapping[v]: v for v in _all_values(func)}
     for old, new in replaced.items():
         if old in of_new:
-            of_new[id(new)] = of_new[old]
+            of_new[new] = of_new[old]
     return copy, of_new
 
 
@@ -80,7 +80,7 @@ class _Opener:
     def __init__(self, builder: Builder, func: Func, activity: Activity, reverse: Reverse) -> None:
         self.builder = builder
         self.reverse = reverse
-        self.replaced: dict[int, Value] = {}
+        self.replaced: dict[Value, Value] = {}
         self.calls: dict[Node, _Call] = {}
         written = buffers_written(func.body)
         for node in walk_nodes(func.body):
@@ -91,12 +91,12 @@ class _Opener:
                     [not written.isdisjoint(roots(v)) for v in node.results],
                 )
 
-    def run(self, block: Block) -> dict[int, Value]:
+    def run(self, block: Block) -> dict[Value, Value]:
         """Open calls in a block and below; what took the place of which value."""
         nodes, block.nodes = block.nodes, []
         with self.builder.into(block):
             for node in nodes:
-                node.operands = [self.replaced.get(id(v), v) for v in node.operands]
+                node.operands = [self.replaced.get(v, v) for v in node.operands]
                 if node in self.calls:
                     with self.builder.at(node.loc):
                         self._open(node, self.calls[node])
@@ -104,7 +104,7 @@ class _Opener:
                 block.nodes.append(node)
                 for inner in node.blocks:
                     self.run(inner)
-        block.yields = [self.replaced.get(id(v), v) for v in block.yields]
+        block.yields = [self.replaced.get(v, v) for v in block.yields]
         return self.replaced
 
     def _open(self, node: Node, call: _Call) -> None:
@@ -128,7 +128,7 @@ class _Opener:
         results = self.builder.add(TABLE["rule_result"], (*outs, *node.operands[:count], *residuals), attrs)
         for old, new in zip(node.results, (results,) if n == 1 else results, strict=True):
             new.name = old.name
-            self.replaced[id(old)] = new
+            self.replaced[old] = new
 
     def _held(self, value: Value, written: bool) -> Value:
         """An operand as the code of the rule reads it: no derivative goes through it, and nobody writes into it."""
@@ -204,10 +204,10 @@ def without_marks(func: Func) -> Func:
     return func
 
 
-def _drop_marks(block: Block, replaced: dict[int, Value]) -> None:
+def _drop_marks(block: Block, replaced: dict[Value, Value]) -> None:
     kept: list[Node] = []
     for node in block.nodes:
-        node.operands = [replaced.get(id(v), v) for v in node.operands]
+        node.operands = [replaced.get(v, v) for v in node.operands]
         if node.op.name not in ("rule_input", "rule_result"):
             kept.append(node)
             for inner in node.blocks:
@@ -216,6 +216,6 @@ def _drop_marks(block: Block, replaced: dict[int, Value]) -> None:
         for result, value in zip(node.results, node.operands, strict=False):
             if node.op.name == "rule_result" and value.node is not None and value.node.op.name != "const":
                 value.name = result.name or value.name
-            replaced[id(result)] = value
+            replaced[result] = value
     block.nodes = kept
-    block.yields = [replaced.get(id(v), v) for v in block.yields]
+    block.yields = [replaced.get(v, v) for v in block.yields]

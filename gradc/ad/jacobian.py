@@ -263,7 +263,7 @@ class _Part:
         self.derived = derived
         self.builder = builder
         self.renamed = renamed
-        self.mapping = {id(old): new for old, new in params.items()}
+        self.mapping = dict(params.items())
         self.seeds = derived.params[len(params) :]
         self.swept_nodes = _dependent_nodes(derived, self.seeds)
 
@@ -273,15 +273,15 @@ class _Part:
 
     def results(self) -> list[Value]:
         """The results of a function without seeds."""
-        return [self.mapping.get(id(r), r) for r in self.derived.results]
+        return [self.mapping.get(r, r) for r in self.derived.results]
 
     def swept(self, seed: Value) -> list[Value]:
         """Put the rest here, for one seed; the results."""
-        mapping = self.mapping | {id(self.seeds[0]): seed}
+        mapping = self.mapping | {self.seeds[0]: seed}
         self._put([n for n in self.derived.body.nodes if n in self.swept_nodes], mapping)
-        return [mapping.get(id(r), r) for r in self.derived.results]
+        return [mapping.get(r, r) for r in self.derived.results]
 
-    def _put(self, nodes: Sequence[Node], mapping: dict[int, Value]) -> None:
+    def _put(self, nodes: Sequence[Node], mapping: dict[Value, Value]) -> None:
         for node in nodes:
             made = clone_node(node, mapping)
             self.builder.block.nodes.append(made)

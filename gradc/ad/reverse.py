@@ -65,7 +65,7 @@ def reverse(
     open_func, of_new = opened(func, wrt, outputs, reverse)
     made = without_marks(_reversed(open_func, wrt, keep_value, seeds, outputs, seen))
     if watched is not None:
-        watched.update((ct, of_new[id(v)]) for ct, v in seen.items() if id(v) in of_new)
+        watched.update((ct, of_new[v]) for ct, v in seen.items() if v in of_new)
     return made
 
 

@@ -84,10 +84,10 @@ class StraightAdjoints(Primals):
         )
         _prune(block, mark, [c for c in given if c is not None])
         self._settle_stand_ins(node, block, mark)
-        made = {id(r) for n in block.nodes[mark:] if n.op.kind != "view" for r in n.results}
+        made = {r for n in block.nodes[mark:] if n.op.kind != "view" for r in n.results}
         for operand, ct in zip(node.operands, given, strict=True):
             if ct is not None:
-                fresh = id(ct) in made and sum(c is ct for c in given) == 1
+                fresh = ct in made and sum(c is ct for c in given) == 1
                 self.cts.add(operand, ct, fresh)
 
     def _stand_in(self, value: Value) -> Value:
@@ -245,10 +245,10 @@ def _takes_broadcast(node: Node, wanted: list[bool]) -> bool:
 
 def _prune(block: Block, mark: int, wanted: list[Value]) -> None:
     """Drop the nodes from `mark` on that no wanted value depends on: rules build more than one call uses."""
-    live = {id(v) for v in wanted}
+    live = set(wanted)
     kept: list[Node] = []
     for node in reversed(block.nodes[mark:]):
-        if node.op.kind in ("write", "stack", "check", "control") or any(id(r) in live for r in node.results):
-            live.update(id(v) for v in used_values(node))
+        if node.op.kind in ("write", "stack", "check", "control") or any(r in live for r in node.results):
+            live.update(used_values(node))
             kept.append(node)
     block.nodes[mark:] = kept[::-1]

@@ -317,11 +317,11 @@ def _take_copies(block: Block) -> None:
 
 def _feeding(user: Node, between: list[Node]) -> list[Node]:
     """The nodes of `between` that `user` is computed from, in order."""
-    wanted = {id(v) for v in user.operands}
+    wanted = set(user.operands)
     found = []
     for node in reversed(between):
-        if any(id(r) in wanted for r in node.results):
-            wanted.update(id(v) for v in node.operands)
+        if any(r in wanted for r in node.results):
+            wanted.update(node.operands)
             found.append(node)
     return found[::-1]
 
@@ -346,15 +346,15 @@ def _name_copies(func: Func) -> None:
 
 def _broadcast_numbers(func: Func) -> None:
     """An array of one number that is only added or stored somewhere is that number."""
-    uses: dict[int, int] = {}
+    uses: dict[Value, int] = {}
     for block in walk_blocks(func.body):
         for value in (*block.yields, *(v for n in block.nodes for v in n.operands)):
-            uses[id(value)] = uses.get(id(value), 0) + 1
+            uses[value] = uses.get(value, 0) + 1
     for node in walk_nodes(func.body):
         if node.op.name not in ("accumulate", "store", "scatter", "scatter_add"):
             continue
         source = node.operands[1].node
-        if source is None or source.op.name != "broadcast_to" or uses.get(id(source.result)) != 1:
+        if source is None or source.op.name != "broadcast_to" or uses.get(source.result) != 1:
             continue
         if isinstance(source.operands[0].ty, Scalar) and not source.result.name:
             node.operands[1] = source.operands[0]
@@ -386,10 +386,10 @@ def _drop_last_copies(func: Func) -> None:
 
 def _count_elements(func: Func) -> None:
     """The product of all sizes of an array is its size: of a named one, by preference."""
-    uses: dict[int, int] = {}
+    uses: dict[Value, int] = {}
     for node in walk_nodes(func.body):
         for value in node.operands:
-            uses[id(value)] = uses.get(id(value), 0) + 1
+            uses[value] = uses.get(value, 0) + 1
     for node in walk_nodes(func.body):
         sizes = _factors(node)
         if len(sizes) < 2 or any(s.node is None or s.node.op.name != "dim" or s.name for s in sizes):
@@ -402,7 +402,7 @@ def _count_elements(func: Func) -> None:
             base.node is not None
             and not base.name
             and base.node.op.kind == "elementwise"
-            and uses[id(base)] < base.rank + 2
+            and uses[base] < base.rank + 2
         ):
             same = [v for v in base.node.operands if v.ty == base.ty]
             if not same:

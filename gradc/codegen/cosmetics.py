@@ -46,19 +46,19 @@ def prepare(func: Func) -> Func:
     return copy
 
 
-def drop_lets(func: Func, gone: set[int]) -> None:
-    """Replace the `let` and `alias` values with these ids by what they name."""
+def drop_lets(func: Func, gone: set[Value]) -> None:
+    """Replace the `let` and `alias` values in `gone` by what they name."""
     mapping = {
-        id(n.result): n.operands[0] for n in walk_nodes(func.body) if len(n.results) == 1 and id(n.result) in gone
+        n.result: n.operands[0] for n in walk_nodes(func.body) if len(n.results) == 1 and n.result in gone
     }
 
     def resolve(value: Value) -> Value:
-        while id(value) in mapping:
-            value = mapping[id(value)]
+        while value in mapping:
+            value = mapping[value]
         return value
 
     for block in walk_blocks(func.body):
-        block.nodes = [n for n in block.nodes if not (len(n.results) == 1 and id(n.result) in gone)]
+        block.nodes = [n for n in block.nodes if not (len(n.results) == 1 and n.result in gone)]
         for node in block.nodes:
             node.operands = [resolve(v) for v in node.operands]
         block.yields = [resolve(v) for v in block.yields]
@@ -66,13 +66,13 @@ def drop_lets(func: Func, gone: set[int]) -> None:
 
 def drop_nameless_lets(func: Func) -> None:
     """A `let` without a name is the value itself; one that is a result stands for a conversion at the end."""
-    results = {id(v) for v in func.results}
+    results = set(func.results)
     drop_lets(
         func,
         {
-            id(n.result)
+            n.result
             for n in walk_nodes(func.body)
-            if n.op is LET and not n.result.name and id(n.result) not in results
+            if n.op is LET and not n.result.name and n.result not in results
         },
     )
 
@@ -95,7 +95,7 @@ def _is_number(value: Value, number: int) -> bool:
 class _Scene:
     """What the rules know: how often values are used, and whether all inexact numbers are double."""
 
-    uses: dict[int, int]
+    uses: dict[Value, int]
     only_doubles: bool
     made: list[Node] = field(default_factory=list)
 
@@ -114,7 +114,7 @@ class _Scene:
 
     def is_single(self, value: Value) -> bool:
         """Whether an unnamed value is used once: it is printed inside what uses it."""
-        return not value.name and value.node is not None and self.uses.get(id(value)) == 1
+        return not value.name and value.node is not None and self.uses.get(value) == 1
 
 
 def _rewrite(block: Block, scene: _Scene, rules: Sequence[Rule]) -> None:
@@ -232,8 +232,8 @@ def _double(node: Node, scene: _Scene) -> bool:
     same = all(p is q for p, q in zip(a.operands, b.operands, strict=True))
     if (
         not same
-        or scene.uses.get(id(a.result)) != 1
-        or scene.uses.get(id(b.result)) != 1
+        or scene.uses.get(a.result) != 1
+        or scene.uses.get(b.result) != 1
         or b.result.name
         or node.result.ty != a.result.ty
     ):
@@ -311,7 +311,7 @@ def _subtract(node: Node, scene: _Scene) -> bool:
     opposite = TABLE["sub" if node.op.name == "add" else "add"]
     left, right = node.operands
     inner = right.node
-    if inner is not None and inner.op.name == "neg" and not right.name and scene.uses.get(id(right)) == 1:
+    if inner is not None and inner.op.name == "neg" and not right.name and scene.uses.get(right) == 1:
         node.op, node.operands = opposite, [left, inner.operands[0]]
         return True
     known = constant(right)
@@ -407,14 +407,14 @@ def _keep_exit_flags(func: Func) -> None:
             body.yields[0] = let.results[0]
 
 
-def _use_counts(func: Func) -> dict[int, int]:
-    counts: dict[int, int] = {}
+def _use_counts(func: Func) -> dict[Value, int]:
+    counts: dict[Value, int] = {}
     for block in walk_blocks(func.body):
         for value in block.yields:
-            counts[id(value)] = counts.get(id(value), 0) + 1
+            counts[value] = counts.get(value, 0) + 1
         for node in block.nodes:
             for value in node.operands:
-                counts[id(value)] = counts.get(id(value), 0) + 1
+                counts[value] = counts.get(value, 0) + 1
     return counts
 
 
@@ -430,7 +430,7 @@ def _drop_unused(func: Func) -> None:
             return
 
 
-def _is_needed(node: Node, counts: dict[int, int]) -> bool:
+def _is_needed(node: Node, counts: dict[Value, int]) -> bool:
     if node.op.name == "stack_new" or not has_effect(node):
-        return any(id(r) in counts for r in node.results)
+        return any(r in counts for r in node.results)
     return True

@@ -104,7 +104,7 @@ class Expressions:
 
     def text(self, value: Value, minimum: int = 0) -> str:
         """The text of a value: its variable, or the expression where it is folded; parenthesised below `minimum`."""
-        if id(value) not in self._folded:
+        if value not in self._folded:
             return self._variables[value]
         assert value.node is not None
         text, precedence = self.node(value.node)
@@ -117,7 +117,7 @@ class Expressions:
         return (f"{wrap}({text})", ATOM) if wrap else (text, precedence)
 
     def _node(self, node: Node) -> Text:
-        if node.op.name == "copy" and id(node.result) in self._read_at_once:
+        if node.op.name == "copy" and node.result in self._read_at_once:
             return self._side(node.operands[0])
         structural = _STRUCTURAL.get(node.op.name)
         if structural is not None:
@@ -287,7 +287,7 @@ class Expressions:
 
     def _let(self, node: Node) -> Text:
         (x,) = node.operands
-        if id(x) not in self._folded:
+        if x not in self._folded:
             return self._variables[x], ATOM
         assert x.node is not None
         return self.node(x.node)
@@ -303,7 +303,7 @@ class Expressions:
     def _mul(self, node: Node) -> Text | None:
         """A quotient times something stands in parentheses, though the order of evaluation does not need them."""
         a, b = node.operands
-        if a.node is not None and a.node.op.name == "div" and id(a) in self._folded:
+        if a.node is not None and a.node.op.name == "div" and a in self._folded:
             return f"({self.text(a)}) * {self.text(b, 11)}", 10
         return None
 
@@ -332,7 +332,7 @@ class Expressions:
         return f"{first} if {test} else {second}", 0
 
     def _side(self, value: Value) -> Text:
-        if id(value) in self._folded and value.node is not None:
+        if value in self._folded and value.node is not None:
             return self.node(value.node)
         return self.text(value), ATOM
 
@@ -349,7 +349,7 @@ class Expressions:
     def negation(self, value: Value) -> Text:
         """The opposite of a scalar boolean: the opposite comparison for integers, else `not`."""
         node = value.node
-        if node is not None and id(value) in self._folded:
+        if node is not None and value in self._folded:
             opposite = {"eq": "!=", "ne": "=="}
             if all(np.dtype(v.dtype).kind in "iub" for v in node.operands if isinstance(v.ty, Scalar)):
                 opposite |= {"lt": ">=", "le": ">", "gt": "<=", "ge": "<"}

@@ -26,49 +26,49 @@ _OWN_LENGTH = {"view": 3, "read": 2, "query": 9, "fresh": 12, "stack": 6}
 class Folding:
     """The folded values of a function. `repeats(node, k)`: how often the text of `node` shows operand k."""
 
-    def __init__(self, func: Func, repeats: Callable[[Node, int], int], named: dict[int, str]) -> None:
+    def __init__(self, func: Func, repeats: Callable[[Node, int], int], named: dict[Value, str]) -> None:
         self.func = func
-        self.folded: set[int] = set()
+        self.folded: set[Value] = set()
         self._repeats = repeats
         self._named = named
-        self._uses: dict[int, list[tuple[Block, int, Node | None, int]]] = {}
-        self._block_of: dict[int, Block] = {}
-        self._place: dict[int, int] = {}
+        self._uses: dict[Value, list[tuple[Block, int, Node | None, int]]] = {}
+        self._block_of: dict[Node, Block] = {}
+        self._place: dict[Node, int] = {}
         for block in walk_blocks(func.body):
             for position, node in enumerate(block.nodes):
-                self._block_of[id(node)] = block
-                self._place[id(node)] = position
+                self._block_of[node] = block
+                self._place[node] = position
                 for k, operand in enumerate(node.operands):
-                    self._uses.setdefault(id(operand), []).append((block, position, node, k))
+                    self._uses.setdefault(operand, []).append((block, position, node, k))
             for k, value in enumerate(block.yields):
-                self._uses.setdefault(id(value), []).append((block, len(block.nodes), None, k))
+                self._uses.setdefault(value, []).append((block, len(block.nodes), None, k))
         self._exits = {
-            id(b.yields[0]): (b.yields[0], b)
+            b.yields[0]: (b.yields[0], b)
             for n in walk_nodes(func.body)
             if n.attrs.get("exits")
             for b in n.blocks[-1:]
         }
         self._written = buffers_written(func.body)
         self._staged = any(n.loc.reverse for n in walk_nodes(func.body))
-        self._conditions = {id(n.blocks[0]) for n in walk_nodes(func.body) if n.op.name == "while"}
+        self._conditions = {n.blocks[0] for n in walk_nodes(func.body) if n.op.name == "while"}
         self._fold_block(func.body)
         self._fold_exits()
         self._split_long(func.body)
 
     def use_count(self, value: Value) -> int:
         """How many operands and yields a value is."""
-        return len(self._uses.get(id(value), ()))
+        return len(self._uses.get(value, ()))
 
     def leaves(self, value: Value) -> Iterator[Value]:
         """The variables that the text of a value reads."""
-        if id(value) not in self.folded:
+        if value not in self.folded:
             yield value
             return
         assert value.node is not None
         for operand in value.node.operands:
             yield from self.leaves(operand)
 
-    def read_at_once(self) -> set[int]:
+    def read_at_once(self) -> set[Value]:
         """Folded values that an operation reads as it is evaluated: a copy of an array need not be made for it."""
         return {
             key
@@ -82,7 +82,7 @@ class Folding:
 
     def is_private(self, value: Value) -> bool:
         """Whether only the variable of `value` names its buffer: nothing views it, keeps it or yields it."""
-        for _, _, user, _ in self._uses.get(id(value), ()):
+        for _, _, user, _ in self._uses.get(value, ()):
             if user is None or user.op.kind in ("view", "stack") or user.op.name == "let":
                 return False
         return True
@@ -90,20 +90,20 @@ class Folding:
     def fold_yield(self, value: Value) -> bool:
         """Print a value that a block yields in the assignment at the end of the block, if it can move there."""
         node = value.node
-        uses = self._uses.get(id(value), [])
-        if node is None or id(value) in self.folded or len(uses) != 1 or len(node.results) != 1:
+        uses = self._uses.get(value, [])
+        if node is None or value in self.folded or len(uses) != 1 or len(node.results) != 1:
             return False
         block, position, user, _ = uses[0]
         if (
             user is not None
-            or self._block_of[id(node)] is not block
+            or self._block_of[node] is not block
             or node.blocks
             or node.op.kind in ("stack", "view")
         ):
             return False
-        if id(value) in self._exits or not self._can_all_move(node, block, position):
+        if value in self._exits or not self._can_all_move(node, block, position):
             return False
-        self.folded.add(id(value))
+        self.folded.add(value)
         return True
 
     # ------------------------------------------------------------------------------------------------
@@ -114,30 +114,30 @@ class Folding:
             for inner in reversed(node.blocks):
                 self._fold_block(inner)
             if len(node.results) == 1 and self._is_folded(node, node.results[0], block):
-                self.folded.add(id(node.results[0]))
+                self.folded.add(node.results[0])
 
     def _fold_exits(self) -> None:
         """Exit flags are printed in the `if ...: break`, where they do not read what has just moved on."""
         for flag in self._exits.values():
             value, body = flag
             node = value.node
-            if node is None or node.blocks or self._named.get(id(value)) or self.use_count(value) != 1:
+            if node is None or node.blocks or self._named.get(value) or self.use_count(value) != 1:
                 continue
             if node not in body.nodes or node.op.kind == "stack" or not self._can_all_move(node, body, len(body.nodes)):
                 continue
-            self.folded.add(id(value))
-            carried = {id(p) for p in body.params}
-            if any(id(leaf) in carried for leaf in self.leaves(value)):
-                self.folded.discard(id(value))
+            self.folded.add(value)
+            carried = set(body.params)
+            if any(leaf in carried for leaf in self.leaves(value)):
+                self.folded.discard(value)
 
     def _is_folded(self, node: Node, value: Value, block: Block) -> bool:
         if node.op.name in ("const", "undef"):
-            return not self._named.get(id(value))
-        if node.blocks or isinstance(value.ty, Stack) or self._named.get(id(value)):
+            return not self._named.get(value)
+        if node.blocks or isinstance(value.ty, Stack) or self._named.get(value):
             return False
         if self._is_cheap(node):
             return True
-        uses = self._uses.get(id(value), [])
+        uses = self._uses.get(value, [])
         if len(uses) != 1:
             return False
         plain = not self._staged
@@ -149,7 +149,7 @@ class Folding:
                 return False
             if user.op.kind == "write" and k == 0 and node.op.kind != "view":
                 return False
-        elif id(block) not in self._conditions and not (block is self.func.body and (plain or node.op.name == "let")):
+        elif block not in self._conditions and not (block is self.func.body and (plain or node.op.name == "let")):
             # A yield shares the variable of what it becomes; it is folded only where that fails (`fold_yield`).
             return False
         return self._can_move(node, block, self._printed_at(user, position))
@@ -173,7 +173,7 @@ class Folding:
     def _is_plain(self, value: Value) -> bool:
         """Whether the text of a value is a name, a number, or cheap itself."""
         node = value.node
-        if node is None or self._named.get(id(value)) or node.op.name == "const" or node.blocks:
+        if node is None or self._named.get(value) or node.op.name == "const" or node.blocks:
             return True
         if self._is_cheap(node):
             return True
@@ -195,20 +195,20 @@ class Folding:
             node is not None
             and node.op.kind == "elementwise"
             and node.op.name != "const"
-            and not self._named.get(id(value))
+            and not self._named.get(value)
         )
 
     def _printed_at(self, user: Node | None, position: int) -> int:
         """Position of the statement that a node is printed in, inside its block."""
-        while user is not None and len(user.results) == 1 and id(user.results[0]) in self.folded:
-            _, position, user, _ = self._uses[id(user.results[0])][0]
+        while user is not None and len(user.results) == 1 and user.results[0] in self.folded:
+            _, position, user, _ = self._uses[user.results[0]][0]
         return position
 
     def _can_move(self, node: Node, block: Block, position: int) -> bool:
         """Whether the node may be evaluated at `position` of its block instead of where it stands."""
         read = frozenset(root for value in own_reads(node) for root in roots(value))
         stacks = [v for v in node.operands if isinstance(v.ty, Stack)]
-        for between in block.nodes[self._place[id(node)] + 1 : position]:
+        for between in block.nodes[self._place[node] + 1 : position]:
             for inner in _with_inner(between):
                 target = own_write(inner)
                 if target is not None and read & roots(target):
@@ -219,29 +219,29 @@ class Folding:
 
     def _can_all_move(self, node: Node, block: Block, position: int) -> bool:
         """`_can_move` for a node and everything that is folded into it."""
-        inner = [v.node for v in node.operands if id(v) in self.folded and v.node is not None]
-        own = self._block_of[id(node)] is not block or self._can_move(node, block, position)
+        inner = [v.node for v in node.operands if v in self.folded and v.node is not None]
+        own = self._block_of[node] is not block or self._can_move(node, block, position)
         return own and all(self._can_all_move(n, block, position) for n in inner)
 
     def _split_long(self, block: Block) -> None:
         """Take the largest parts out of expressions that are too long."""
-        lengths: dict[int, int] = {}
+        lengths: dict[Value, int] = {}
 
         def length(value: Value) -> int:
-            if id(value) not in self.folded or value.node is None:
-                return len(self._named.get(id(value), "t1"))
-            if id(value) not in lengths:
+            if value not in self.folded or value.node is None:
+                return len(self._named.get(value, "t1"))
+            if value not in lengths:
                 node = value.node
                 own = len(str(node.attrs["value"])) if node.op.name == "const" else _OWN_LENGTH.get(node.op.kind, 3)
                 if isinstance(node.op.emit, str):
                     own = len(re.sub(r"\{\w+\}", "", node.op.emit))
                 elif node.op.emit is not None:
                     own = len(node.op.name) + 5 + sum(len(str(k)) + 2 for k in node.attrs)
-                lengths[id(value)] = own + sum(length(v) for v in node.operands)
-            return lengths[id(value)]
+                lengths[value] = own + sum(length(v) for v in node.operands)
+            return lengths[value]
 
         for node in walk_nodes(block):
-            if len(node.results) == 1 and id(node.results[0]) in self.folded:
+            if len(node.results) == 1 and node.results[0] in self.folded:
                 continue
             while sum(length(v) for v in node.operands) > LONGEST:
                 part = max(node.operands, key=length)
@@ -252,14 +252,14 @@ class Folding:
                     part = heaviest
                 if not self._is_split(part):
                     break
-                self.folded.discard(id(part))
+                self.folded.discard(part)
                 lengths.clear()
 
     def _is_split(self, value: Value) -> bool:
         """Whether a folded value can become a statement of its own."""
         node = value.node
         return (
-            id(value) in self.folded
+            value in self.folded
             and node is not None
             and node.op.kind in ("elementwise", "reduce", "product", "fresh")
             and (node.op.name != "const" and self.use_count(value) == 1)

@@ -21,7 +21,7 @@ class Interference:
     """
 
     values: list[Value]
-    index: dict[int, int]
+    index: dict[Value, int]
     adjacent: list[int]
     same: list[list[Value]]
 
@@ -53,7 +53,7 @@ def trip_count(node: Node) -> Value | None:
     return node.results[-1] if has_count else None
 
 
-def find_interference(func: Func, folded: set[int], leaves: Callable[[Value], Iterable[Value]]) -> Interference:
+def find_interference(func: Func, folded: set[Value], leaves: Callable[[Value], Iterable[Value]]) -> Interference:
     """Interference of every value that needs a variable: not the folded ones. `leaves` of a value are the variables
     that its text reads: itself, or for a folded one those of its operands.
     """
@@ -65,13 +65,13 @@ def find_interference(func: Func, folded: set[int], leaves: Callable[[Value], It
 
 
 class _Walk:
-    def __init__(self, func: Func, folded: set[int], leaves: Callable[[Value], Iterable[Value]]) -> None:
+    def __init__(self, func: Func, folded: set[Value], leaves: Callable[[Value], Iterable[Value]]) -> None:
         self.values: list[Value] = []
-        self.index: dict[int, int] = {}
+        self.index: dict[Value, int] = {}
         self.same: list[list[Value]] = []
         self._leaves = leaves
         self._folded = folded
-        self._bit: dict[int, int] = {}
+        self._bit: dict[Value, int] = {}
         self._number(func.body)
         self.adjacent = [0] * len(self.values)
 
@@ -90,7 +90,7 @@ class _Walk:
                         group.append(node.blocks[0].params[k])
                     self.same.append(group)
                     for other in group[1:]:
-                        self._bit[id(other)] = self._bit[id(param)]
+                        self._bit[other] = self._bit[param]
             elif node.op.name == "if":
                 for result in node.results:
                     self._add(result)
@@ -100,21 +100,21 @@ class _Walk:
                 self._add(result)
 
     def _add(self, value: Value) -> None:
-        if id(value) in self._folded or id(value) in self.index:
+        if value in self._folded or value in self.index:
             return
-        self.index[id(value)] = len(self.values)
-        self._bit.setdefault(id(value), 1 << len(self.values))
+        self.index[value] = len(self.values)
+        self._bit.setdefault(value, 1 << len(self.values))
         self.values.append(value)
 
     def bit(self, value: Value) -> int:
-        return self._bit.get(id(value), 0)
+        return self._bit.get(value, 0)
 
     def uses(self, values: Iterable[Value]) -> int:
         """The set of variables that the text of these values reads."""
         found = 0
         for value in values:
             for leaf in self._leaves(value):
-                found |= self._bit[id(leaf)]
+                found |= self._bit[leaf]
         return found
 
     def define(self, value: Value, live: int, apart_from: int = 0) -> None:
@@ -146,7 +146,7 @@ class _Walk:
                 return self._branch(node, live)
             case "for" | "while":
                 return self._loop(node, live)
-        if node.results and all(id(r) in self._folded for r in node.results):
+        if node.results and all(r in self._folded for r in node.results):
             return live
         self.defined_together(node.results, live)
         for result in node.results:
@@ -158,7 +158,7 @@ class _Walk:
         pairs = [(t, s) for t, s in zip(targets, sources, strict=True) if self.bit(t) & live]
         for target, source in pairs:
             # A target may share a variable with its own source, which holds the same.
-            self.define(target, live, self.bit(source) if id(source) not in self._folded else 0)
+            self.define(target, live, self.bit(source) if source not in self._folded else 0)
         for target, _ in pairs:
             live &= ~self.bit(target)
         return live | self.uses(s for _, s in pairs)

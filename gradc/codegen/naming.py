@@ -35,20 +35,20 @@ def identifier(name: str, taken: Iterable[str] = ()) -> str:
 class Variables:
     """Classes of values that share a variable, and the name of each.
 
-    `wanted` maps id(value) to the name that the value should have; values without one are temporaries.
+    `wanted` maps a value to the name that the value should have; values without one are temporaries.
     """
 
-    def __init__(self, interference: Interference, wanted: dict[int, str]) -> None:
+    def __init__(self, interference: Interference, wanted: dict[Value, str]) -> None:
         self._values = interference.values
         self._index = interference.index
         self._adjacent = list(interference.adjacent)
         self._members = [1 << k for k in range(len(self._values))]
         self._parent = list(range(len(self._values)))
-        self._wanted: list[str] = [wanted.get(id(v), "") for v in self._values]
+        self._wanted: list[str] = [wanted.get(v, "") for v in self._values]
         self._names: dict[int, str] = {}
         for group in interference.same:
             for other in group[1:]:
-                self._join(self._find(self._index[id(group[0])]), self._find(self._index[id(other)]))
+                self._join(self._find(self._index[group[0]]), self._find(self._index[other]))
 
     # ------------------------------------------------------------------------------------------ classes
 
@@ -74,9 +74,9 @@ class Variables:
 
     def merge(self, a: Value, b: Value) -> bool:
         """Make two values share a variable if they agree on its name and are never needed at the same time."""
-        if id(a) not in self._index or id(b) not in self._index:
+        if a not in self._index or b not in self._index:
             return False
-        i, j = self._find(self._index[id(a)]), self._find(self._index[id(b)])
+        i, j = self._find(self._index[a]), self._find(self._index[b])
         if i == j:
             return True
         if (self._wanted[i] and self._wanted[j] and self._wanted[i] != self._wanted[j]) or not self._free(i, j):
@@ -105,9 +105,9 @@ class Variables:
         """Whether two values share a variable."""
         if a is b:
             return True
-        if id(a) not in self._index or id(b) not in self._index:
+        if a not in self._index or b not in self._index:
             return False
-        return self._find(self._index[id(a)]) == self._find(self._index[id(b)])
+        return self._find(self._index[a]) == self._find(self._index[b])
 
     # -------------------------------------------------------------------------------------------- names
 
@@ -118,7 +118,7 @@ class Variables:
         """
         used = set(taken)
         for value, name in fixed:
-            self._names[self._find(self._index[id(value)])] = name
+            self._names[self._find(self._index[value])] = name
             used.add(name)
         roots: list[int] = []
         for k in range(len(self._values)):
@@ -157,10 +157,10 @@ class Variables:
         return set(self._names.values())
 
     def __contains__(self, value: Value) -> bool:
-        return id(value) in self._index
+        return value in self._index
 
     def __getitem__(self, value: Value) -> str:
-        return self._names[self._find(self._index[id(value)])]
+        return self._names[self._find(self._index[value])]
 
 
 def _numbered(stem: str, used: set[str], first: int) -> str:

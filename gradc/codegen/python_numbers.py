@@ -40,18 +40,18 @@ class NumberKinds:
 
     def __init__(self, func: Func) -> None:
         self._func = func
-        self._may: set[int] = set()
-        self._always: set[int] = set()
+        self._may: set[Value] = set()
+        self._always: set[Value] = set()
         self.converted: list[Value] = []
         self.only_doubles = has_only_doubles(func)
-        self._pushed: dict[int, list[Value]] = {}
+        self._pushed: dict[Value, list[Value]] = {}
         for node in walk_nodes(func.body):
             if node.op.name == "push":
-                self._pushed.setdefault(id(node.operands[0]), []).append(node.operands[1])
+                self._pushed.setdefault(node.operands[0], []).append(node.operands[1])
         self._solve()
         if self.only_doubles:
             feeding = self._feeding([n for n in walk_nodes(func.body) if self.needs_numpy(n)])
-            self.converted = [p for p in func.params if id(p) in feeding and _is_weak_float(p)]
+            self.converted = [p for p in func.params if p in feeding and _is_weak_float(p)]
             if self.converted:
                 self._may.clear()
                 self._always.clear()
@@ -59,11 +59,11 @@ class NumberKinds:
 
     def may_be_python(self, value: Value) -> bool:
         """Whether the text of a value may give a Python number."""
-        return id(value) in self._may
+        return value in self._may
 
     def is_python(self, value: Value) -> bool:
         """Whether the text of a value always gives a Python number."""
-        return id(value) in self._always
+        return value in self._always
 
     def needs_numpy(self, node: Node) -> bool:
         """Whether Python would raise where NumPy gives inf or nan."""
@@ -73,7 +73,7 @@ class NumberKinds:
             return False
         if not node.results or not isinstance(node.result.ty, Scalar) or np.dtype(node.result.dtype).kind not in "fc":
             return False
-        if not all(id(v) in self._may for v in node.operands):
+        if not all(v in self._may for v in node.operands):
             return False
         last = node.operands[-1]
         known = last.node.attrs["value"] if last.node is not None and last.node.op.name == "const" else None
@@ -90,7 +90,7 @@ class NumberKinds:
         if (
             not isinstance(ty, Scalar)
             or not ty.weak
-            or (id(node.result) in self._always and not self.needs_numpy(node))
+            or (node.result in self._always and not self.needs_numpy(node))
         ):
             return ""
         if node.op.name in ("cast", "const", "undef", "let"):
@@ -103,7 +103,7 @@ class NumberKinds:
         """`may` grows from nothing and `always` shrinks from everything, until nothing changes."""
         everything = [v for n in walk_nodes(self._func.body) for b in n.blocks for v in b.params]
         everything += [r for n in walk_nodes(self._func.body) for r in n.results] + self._func.params
-        self._always = {id(v) for v in everything if isinstance(v.ty, Scalar)}
+        self._always = {v for v in everything if isinstance(v.ty, Scalar)}
         for param in self._func.params:
             weak = isinstance(param.ty, Scalar) and param.ty.weak and param not in self.converted
             self._set(param, weak, weak)
@@ -116,12 +116,12 @@ class NumberKinds:
 
     def _set(self, value: Value, may: bool, always: bool) -> None:
         if may:
-            self._may.add(id(value))
+            self._may.add(value)
         if not always:
-            self._always.discard(id(value))
+            self._always.discard(value)
 
     def _merge(self, value: Value, sources: list[Value]) -> None:
-        self._set(value, any(id(s) in self._may for s in sources), all(id(s) in self._always for s in sources))
+        self._set(value, any(s in self._may for s in sources), all(s in self._always for s in sources))
 
     def _visit(self, node: Node) -> None:
         name = node.op.name
@@ -155,34 +155,34 @@ class NumberKinds:
         elif name == "cast":
             self._set(result, ty.weak, ty.weak)
         elif name in _NATIVE and not any(isinstance(v.ty, Array) for v in node.operands):
-            may = all(id(v) in self._may for v in node.operands) and not self.needs_numpy(node)
-            self._set(result, may, may and all(id(v) in self._always for v in node.operands))
+            may = all(v in self._may for v in node.operands) and not self.needs_numpy(node)
+            self._set(result, may, may and all(v in self._always for v in node.operands))
         elif name == "pop":
-            self._merge(result, self._pushed.get(id(node.operands[0]), []))
+            self._merge(result, self._pushed.get(node.operands[0], []))
         else:
             self._set(result, False, False)
 
-    def _feeding(self, nodes: list[Node]) -> set[int]:
-        """Ids of all values that the operands of `nodes` are computed from."""
-        sources: dict[int, list[Value]] = {}
+    def _feeding(self, nodes: list[Node]) -> set[Value]:
+        """All values that the operands of `nodes` are computed from."""
+        sources: dict[Value, list[Value]] = {}
         for node in walk_nodes(self._func.body):
             for result in node.results:
                 found = list(node.operands)
                 for block in node.blocks:
                     found += block.yields
-                sources.setdefault(id(result), []).extend(found)
+                sources.setdefault(result, []).extend(found)
             if node.op.name in ("for", "while"):
                 for k, param in enumerate(carried_params(node)):
                     twins = [param] + ([node.blocks[0].params[k]] if node.op.name == "while" else [])
                     for twin in twins:
-                        sources.setdefault(id(twin), []).extend([carried_inputs(node)[k], carried_yields(node)[k]])
-        seen: set[int] = set()
+                        sources.setdefault(twin, []).extend([carried_inputs(node)[k], carried_yields(node)[k]])
+        seen: set[Value] = set()
         work = [v for n in nodes for v in n.operands]
         while work:
             value = work.pop()
-            if id(value) not in seen:
-                seen.add(id(value))
-                work.extend(sources.get(id(value), ()))
+            if value not in seen:
+                seen.add(value)
+                work.extend(sources.get(value, ()))
         return seen
 
 

@@ -80,7 +80,7 @@ def source(
         variables = _assign_variables(func, folding, wanted)
         variables.name_all(fixed, reserved)
         misnamed = {
-            id(n.result)
+            n.result
             for n in walk_nodes(func.body)
             if n.op.name in ("let", "alias") and _is_misnamed(n, variables, wanted)
         }
@@ -96,15 +96,15 @@ def source(
     Statements(folding, variables, expressions, used).block(func.body, scope)
     returned = Results([_result_text(v, expressions, kinds) for v in func.results], trees)
     answer = returned.lines(result, INDENT, "return ", WIDTH)
-    needed = {id(v) for v in func.params if id(v) in used}
-    head = unpack_lines(leaves, trees, lambda k: id(func.params[k]) in needed)
+    needed = {v for v in func.params if v in used}
+    head = unpack_lines(leaves, trees, lambda k: func.params[k] in needed)
     if kinds.converted:
         names = [variables[p] for p in kinds.converted]
         head += [f"{n} = np.float64({n})" if len(names) == 1 else "" for n in names[:1]]
         if len(names) > 1:
             head[-1] = f"{', '.join(names)} = {', '.join(f'np.float64({n})' for n in names)}"
         head[-1] += "  # division by zero gives inf, as in NumPy"
-    shown = [v for v in func.params if id(v) in needed]
+    shown = [v for v in func.params if v in needed]
     shapes = ShapeComments(func, leaves.names, shown, variables.names() | set(trees))
     head[:0] = shapes.heading(WIDTH - len(INDENT))
     body = [INDENT + line for line in head]
@@ -172,10 +172,10 @@ def _result_text(value: Value, expressions: Expressions, kinds: NumberKinds) -> 
 # ------------------------------------------------------------------------------------------------- names
 
 
-def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
+def _wanted_names(func: Func, leaves: Leaves) -> dict[Value, str]:
     """The name that each value should have. A parameter `params_W` that is printed as W makes `dparams_W` dW."""
     renamed = {p.name: leaves.names[k] for k, p in enumerate(func.params) if p.name and p.name != leaves.names[k]}
-    wanted: dict[int, str] = {}
+    wanted: dict[Value, str] = {}
 
     def adapt(name: str) -> str:
         for old, new in renamed.items():
@@ -190,7 +190,7 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
     users |= {r.name for n in walk_nodes(func.body) if not n.loc.reverse and n.loc != func.loc for r in n.results}
 
     arrays = {  # tapes of arrays
-        id(n.operands[0] if n.op.name == "push" else view_base(n.operands[0]))
+        n.operands[0] if n.op.name == "push" else view_base(n.operands[0])
         for n in walk_nodes(func.body)
         if n.op.name in ("push", "store") and isinstance(n.operands[1].ty, Array)
     }
@@ -199,19 +199,19 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
         if reverse and value.name in users and value.name[:1] == "d" and value.name[1:] in users:
             # The user has an x and a dx: the cotangent of x is called x_ct, whatever dx is.
             restored = value.node is not None and is_tape_read(value.node)
-            wanted[id(value)] = value.name if restored else f"{value.name[1:]}_ct"
+            wanted[value] = value.name if restored else f"{value.name[1:]}_ct"
         elif value.name == "value_tape" and isinstance(value.ty, Stack | Array):
             held = value.ty.item if isinstance(value.ty, Stack) else value.ty
-            stem = "mask" if id(value) in arrays else "test"
-            wanted[id(value)] = f"{stem}_tape" if held.dtype == "bool" else "t_tape"
+            stem = "mask" if value in arrays else "test"
+            wanted[value] = f"{stem}_tape" if held.dtype == "bool" else "t_tape"
         elif value.name:
-            wanted[id(value)] = adapt(value.name)
+            wanted[value] = adapt(value.name)
 
     for node in walk_nodes(func.body):
         for value in (*node.results, *(p for block in node.blocks for p in block.params)):
             note(value, node.loc.reverse)
     for k, param in enumerate(func.params):
-        wanted[id(param)] = leaves.names[k]
+        wanted[param] = leaves.names[k]
     depth = _loop_depths(func)
     staged = any(n.loc.reverse for n in walk_nodes(func.body))
     for result in func.results:
@@ -221,72 +221,72 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[int, str]:
         if made is None or value.name or made.loc.reverse or made.op.name in ("const", "let"):
             continue
         if staged or made.blocks:
-            wanted[id(value)] = "value" if staged else "result"
+            wanted[value] = "value" if staged else "result"
     for node in walk_nodes(func.body):
         if node.op.name == "for" and not node.blocks[0].params[0].name:
-            wanted[id(node.blocks[0].params[0])] = "ijklpq"[min(depth.get(id(node), 0), 5)]
+            wanted[node.blocks[0].params[0]] = "ijklpq"[min(depth.get(node, 0), 5)]
         count = trip_count(node) if node.op.name in ("for", "while") else None
         if count is not None and not count.name:
-            wanted[id(count)] = "trips"
+            wanted[count] = "trips"
     _name_tapes(func, wanted)
     return wanted
 
 
-def _loop_depths(func: Func) -> dict[int, int]:
+def _loop_depths(func: Func) -> dict[Node, int]:
     """How many loops are around each control node, by id."""
-    found: dict[int, int] = {}
+    found: dict[Node, int] = {}
     for node in walk_nodes(func.body):  # owners come before what they own
         for inner in (n for block in node.blocks for n in block.nodes if n.blocks):
-            found[id(inner)] = found.get(id(node), 0) + (node.op.name != "if")
+            found[inner] = found.get(node, 0) + (node.op.name != "if")
     return found
 
 
-def _is_misnamed(let: Node, variables: Variables, wanted: dict[int, str]) -> bool:
+def _is_misnamed(let: Node, variables: Variables, wanted: dict[Value, str]) -> bool:
     """Whether a `let` could not have the name that it is there for."""
-    return let.result in variables and id(let.result) in wanted and variables[let.result] != wanted[id(let.result)]
+    return let.result in variables and let.result in wanted and variables[let.result] != wanted[let.result]
 
 
-def _spare_names(func: Func, folding: Folding, variables: Variables, wanted: dict[int, str]) -> list[int]:
+def _spare_names(func: Func, folding: Folding, variables: Variables, wanted: dict[Value, str]) -> list[Value]:
     """Values of the reverse sweep that go without a name: used once, and the name would have got a number."""
     return [
-        id(r)
+        r
         for n in walk_nodes(func.body)
         for r in n.results
-        if n.loc.reverse and not n.blocks and r in variables and id(r) in wanted and n.op.name != "let"
-        if folding.use_count(r) == 1 and variables[r] != wanted[id(r)] and r not in func.results
+        if n.loc.reverse and not n.blocks and r in variables and r in wanted and n.op.name != "let"
+        if folding.use_count(r) == 1 and variables[r] != wanted[r] and r not in func.results
     ]  # fmt: skip
 
 
-def _name_tapes(func: Func, wanted: dict[int, str]) -> None:
+def _name_tapes(func: Func, wanted: dict[Value, str]) -> None:
     """A stack is called after what is pushed on it, and what is popped is called that."""
-    counts: dict[int, int] = {}
+    counts: dict[Value, int] = {}
     for node in walk_nodes(func.body):
         for operand in node.operands:
-            counts[id(operand)] = counts.get(id(operand), 0) + 1
+            counts[operand] = counts.get(operand, 0) + 1
     for node in walk_nodes(func.body):
         # Regions that are saved before they are overwritten go to the tape and back without a variable.
         held = node.operands[1] if node.op.name == "push" else node.result if node.op.name == "pop" else None
-        if held is not None and held.name.endswith("_old") and counts.get(id(held)) == 1 and held.node is not None:
-            wanted.pop(id(held), None)
+        if held is not None and held.name.endswith("_old") and counts.get(held) == 1 and held.node is not None:
+            wanted.pop(held, None)
         if node.op.name != "push":
             continue
         stack, value = node.operands
-        if counts.get(id(value)) == 1 and not wanted.get(id(value)):
+        if counts.get(value) == 1 and not wanted.get(value):
             continue
-        name = wanted.get(id(value), "")
-        tape = wanted.get(id(stack), "")
+        name = wanted.get(value, "")
+        tape = wanted.get(stack, "")
         if not name and tape.endswith("_tape") and value.node is not None and value.node.op.name != "const":
-            name = wanted[id(value)] = tape.removesuffix("_tape")
-        if name and not wanted.get(id(stack)):
-            wanted[id(stack)] = f"{name}_tape"
+            name = wanted[value] = tape.removesuffix("_tape")
+        if name and not wanted.get(stack):
+            wanted[stack] = f"{name}_tape"
     for node in walk_nodes(func.body):
-        if node.op.name == "pop" and not wanted.get(id(node.result)) and counts.get(id(node.result), 0) > 1:
-            tape = wanted.get(id(node.operands[0]), "")
+        if node.op.name == "pop" and not wanted.get(node.result) and counts.get(node.result, 0) > 1:
+            tape = wanted.get(node.operands[0], "")
             if tape.endswith("_tape"):
-                wanted[id(node.result)] = tape.removesuffix("_tape")
+                wanted[node.result] = tape.removesuffix("_tape")
 
 
-def _assign_variables(func: Func, folding: Folding, wanted: dict[int, str]) -> Variables:
+def _assign_variables(func: Func, folding: Folding, wanted: dict[Value, str]) -> Variables:
     """Values to variables. Where a carried value cannot be updated in place, its update moves to the body's end."""
     while True:
         variables = Variables(find_interference(func, folding.folded, folding.leaves), wanted)
@@ -295,7 +295,7 @@ def _assign_variables(func: Func, folding: Folding, wanted: dict[int, str]) -> V
             for target, source, is_yield in _flows(node):
                 if variables.merge(target, source) or not is_yield:
                     continue
-                same_name = wanted.get(id(source), "") in ("", wanted.get(id(target), ""))
+                same_name = wanted.get(source, "") in ("", wanted.get(target, ""))
                 again = (same_name and folding.fold_yield(source)) or again
         if not again:
             variables.merge_namesakes()
@@ -313,28 +313,28 @@ def _flows(node: Node) -> list[tuple[Value, Value, bool]]:
     return found + [(p, i, False) for p, i in zip(params, carried_inputs(node), strict=True)]
 
 
-def _used_values(func: Func) -> set[int]:
-    """Ids of values that are read, also through variables that a loop carries."""
-    used = {id(v) for v in func.results}
+def _used_values(func: Func) -> set[Value]:
+    """Values that are read, also through variables that a loop carries."""
+    used = set(func.results)
     changed = True
     while changed:
         before = len(used)
         for node in walk_nodes(func.body):
             if node.op.name == "if":
                 for k, result in enumerate(node.results):
-                    if id(result) in used:
-                        used.update(id(b.yields[k]) for b in node.blocks)
-                used.add(id(node.operands[0]))
+                    if result in used:
+                        used.update(b.yields[k] for b in node.blocks)
+                used.add(node.operands[0])
             elif node.op.name in ("for", "while"):
                 params = carried_params(node)
                 for k, param in enumerate(params):
                     twins = [param, node.results[k]] + ([node.blocks[0].params[k]] if node.op.name == "while" else [])
-                    if any(id(v) in used for v in twins):
-                        used.update(id(v) for v in (*twins, carried_inputs(node)[k], carried_yields(node)[k]))
-                used.update(id(v) for v in (node.operands[:3] if node.op.name == "for" else node.blocks[0].yields))
-                used.update(id(v) for v in (loop_body(node).yields[:1] if node.attrs.get("exits") else []))
+                    if any(v in used for v in twins):
+                        used.update((*twins, carried_inputs(node)[k], carried_yields(node)[k]))
+                used.update(node.operands[:3] if node.op.name == "for" else node.blocks[0].yields)
+                used.update(loop_body(node).yields[:1] if node.attrs.get("exits") else [])
             else:
-                used.update(id(v) for v in node.operands)
+                used.update(node.operands)
         changed = len(used) != before
     return used
 

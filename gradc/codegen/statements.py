@@ -49,9 +49,9 @@ class Scope:
 
 
 class Statements:
-    """Writes the blocks of one function. `used` are the ids of values that some text reads."""
+    """Writes the blocks of one function. `used` are the values that some text reads."""
 
-    def __init__(self, folding: Folding, variables: Variables, expressions: Expressions, used: set[int]) -> None:
+    def __init__(self, folding: Folding, variables: Variables, expressions: Expressions, used: set[Value]) -> None:
         self._folding = folding
         self._variables = variables
         self._text = expressions
@@ -86,19 +86,19 @@ class Statements:
 
     def _assignment(self, node: Node, scope: Scope) -> None:
         result = node.result
-        if id(result) in self._folding.folded:
+        if result in self._folding.folded:
             return
-        if id(result) not in self._used and node.op.name != "pop":
+        if result not in self._used and node.op.name != "pop":
             return
         if node.op.name == "undef":
             return
         if (
             node.op.emit == "{x}"
-            and id(node.operands[0]) not in self._folding.folded
+            and node.operands[0] not in self._folding.folded
             and self._variables.same(result, node.operands[0])
         ):
             return
-        name = self._variables[result] if id(result) in self._used else ""
+        name = self._variables[result] if result in self._used else ""
         augmented = self._augmented(node, name)
         text = self._text.node(node)[0]
         if isinstance(result.ty, Array) and node.op.emit == "{x}" and node.op.kind != "view":
@@ -107,12 +107,12 @@ class Statements:
 
     def _several(self, node: Node, scope: Scope) -> None:
         """An op with several results."""
-        targets = ", ".join(self._variables[r] if id(r) in self._used else "_" for r in node.results)
+        targets = ", ".join(self._variables[r] if r in self._used else "_" for r in node.results)
         scope.add(f"{targets} = {self._text.node(node)[0]}", node)
 
     def _augmented(self, node: Node, name: str) -> str:
         """`x += c` for `x = x + c`, where that changes no array that somebody else sees."""
-        if node.op.name == "let" and id(node.operands[0]) in self._folding.folded and node.operands[0].node is not None:
+        if node.op.name == "let" and node.operands[0] in self._folding.folded and node.operands[0].node is not None:
             return self._augmented_by(node.operands[0].node, node.result, name)
         return self._augmented_by(node, node.result, name)
 
@@ -124,7 +124,7 @@ class Statements:
         if node.op.name in ("add", "mul"):
             sides.append((second, first))
         for base, other in sides:
-            if id(base) in self._folding.folded or not self._variables.same(base, result):
+            if base in self._folding.folded or not self._variables.same(base, result):
                 continue
             if isinstance(node.result.ty, Array) and not self._is_own_buffer(base, node):
                 continue
@@ -151,14 +151,14 @@ class Statements:
         stack, x = node.operands
         text = self._text.text(x)
         if isinstance(x.ty, Array):
-            made_here = id(x) in self._folding.folded and x.node is not None and x.node.op.kind not in ("view", "query")
+            made_here = x in self._folding.folded and x.node is not None and x.node.op.kind not in ("view", "query")
             text = text if made_here else self._text.text(x, ATOM) + ".copy()"
         scope.add(f"{self._text.text(stack)}.append({text})", node)
 
     def target(self, x: Value, in_place: bool) -> str:
         """An array as the left side of an assignment; `in_place`: of an augmented one, for which a name will do."""
         node = x.node
-        is_name = id(x) not in self._folding.folded
+        is_name = x not in self._folding.folded
         if not is_name and node is not None and node.op.name == "index":
             return self._text.node(node)[0]
         base = self._text.text(x, ATOM)
@@ -196,7 +196,7 @@ class Statements:
     def _signed(self, place: str, text: str, value: Value) -> str:
         """`place += text`, or `-=` where the value is a negation."""
         node = value.node
-        if node is not None and node.op.name == "neg" and id(value) in self._folding.folded:
+        if node is not None and node.op.name == "neg" and value in self._folding.folded:
             return f"{place} -= {self._text.text(node.operands[0], 10)}"
         return f"{place} += {text}"
 
@@ -204,7 +204,7 @@ class Statements:
         """`place = value`, or `place += other` where the value is that place with something done to it."""
         source = value.node
         into = node.operands[0]
-        is_update = source is not None and source.op.name in _AUGMENTED and id(value) in self._folding.folded
+        is_update = source is not None and source.op.name in _AUGMENTED and value in self._folding.folded
         if updated and is_update and value.dtype == into.dtype:
             assert source is not None
             first, second = source.operands
@@ -246,11 +246,11 @@ class Statements:
         """What really has to be assigned."""
         found = []
         for target, source in zip(targets, sources, strict=True):
-            if id(target) not in self._used:
+            if target not in self._used:
                 continue
-            if source.node is not None and source.node.op.name == "undef" and id(source) in self._folding.folded:
+            if source.node is not None and source.node.op.name == "undef" and source in self._folding.folded:
                 continue
-            if id(source) in self._folding.folded:
+            if source in self._folding.folded:
                 if self._text.text(source) != self._variables[target]:
                     found.append((target, source))
             elif not self._variables.same(target, source):
@@ -278,11 +278,11 @@ class Statements:
 
     def _copy_text(self, name: str, source: Value) -> str:
         node = source.node
-        if id(source) in self._folding.folded and node is not None and node.op.name in _AUGMENTED:
+        if source in self._folding.folded and node is not None and node.op.name in _AUGMENTED:
             first, second = node.operands
             if (
                 isinstance(source.ty, Scalar)
-                and id(first) not in self._folding.folded
+                and first not in self._folding.folded
                 and self._variables[first] == name
             ):
                 return f"{name} {_AUGMENTED[node.op.name]} {self._text.text(second)}"
@@ -328,7 +328,7 @@ class Statements:
         """`y = a if c else b` where each side only assigns the one result and both are short."""
         if len(then.lines) != 1 or len(other.lines) != 1:
             return False
-        results = [r for r in node.results if id(r) in self._used]
+        results = [r for r in node.results if r in self._used]
         if len(results) != 1 or not is_simple(then.lines[0].text) or not is_simple(other.lines[0].text):
             return False
         name = self._variables[results[0]]
@@ -361,13 +361,13 @@ class Statements:
         index = body.params[0]
         inner = self._inner(scope)
         self._loop_body(node, body, inner, scope)
-        name = self._variables[index] if id(index) in self._used or index.name else "_"
+        name = self._variables[index] if index in self._used or index.name else "_"
         scope.add(f"for {name} in {self._range(node)}:", node)
         scope.lines += inner.lines or [Line(inner.depth, "pass", node.loc, node)]
 
     def _loop_body(self, node: Node, body: Block, inner: Scope, outer: Scope) -> None:
         count = trip_count(node)
-        if count is not None and id(count) in self._used:
+        if count is not None and count in self._used:
             outer.add(f"{self._variables[count]} = 0", node)
             inner.add(f"{self._variables[count]} += 1", node)
         if node.attrs.get("exits"):

@@ -62,7 +62,7 @@ class LocalFunction:
         outer = outer_values(block)
         inputs = [Value(v.ty, v.name, None, v.size) for v in outer]
         # A copy: the transform may change it, and the interpreter may look at its own values again.
-        body = clone_block(block, {id(v): p for v, p in zip(outer, inputs, strict=True)})
+        body = clone_block(block, dict(zip(outer, inputs, strict=True)))
         func = Func(self.__name__, body, loc)
         body.params += inputs
         if any(k >= len(params) for k in written_params(func)):
@@ -100,16 +100,16 @@ def _default(default: Any) -> Any:
 
 def outer_values(block: Block) -> list[Value]:
     """Values that a block uses and does not define, in order of use."""
-    local: set[int] = set()
+    local: set[Value] = set()
     for inner in walk_blocks(block):
-        local.update(id(p) for p in inner.params)
-        local.update(id(r) for node in inner.nodes for r in node.results)
-    found: dict[int, Value] = {}
+        local.update(inner.params)
+        local.update(r for node in inner.nodes for r in node.results)
+    found: dict[Value, Value] = {}
     for node in block.nodes:
         for value in used_values(node):
-            if id(value) not in local:
-                found.setdefault(id(value), value)
+            if value not in local:
+                found.setdefault(value, value)
     for value in block.yields:
-        if id(value) not in local:
-            found.setdefault(id(value), value)
+        if value not in local:
+            found.setdefault(value, value)
     return list(found.values())

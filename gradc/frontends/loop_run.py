@@ -61,7 +61,7 @@ class LoopRun:
         self.heads: dict[Path, Binding] = {}
         self.statics: dict[Path, Binding] = {}  # names first bound in the loop to something that is not carried
         self.written: frozenset[Value] = frozenset()
-        self.found: dict[int, Template] = {}  # views that the body leaves, by the value's id
+        self.found: dict[Value, Template] = {}  # views that the body leaves
         self.kept: list[Value] = []
         self.initial: dict[Path, Value] = {}
         self.pairs: list[tuple[Path, Path]] = []
@@ -547,7 +547,7 @@ class LoopRun:
         template = self.m.template(value)
         if template is None:
             return None
-        self.found[id(value)] = template
+        self.found[value] = template
         self.kept.append(value)
         return [template]
 
@@ -728,7 +728,7 @@ class LoopRun:
                 else:
                     merged[n] = positions
             return m.emit("where", condition, one, other), merged
-        template = self.found[id(value)]
+        template = self.found[value]
         k = group.find(template)
         assert k is not None
         return m.builder.const(bool(k) if two else k), {k: template.operands}

@@ -182,9 +182,9 @@ class Branches(Calls):
         value, rest = template.base, list(operands)
         for node in template.chain:
             count = len(node.operands) - 1
-            mapping = {id(old): new for old, new in zip(node.operands[1:], rest[:count], strict=True)}
+            mapping = dict(zip(node.operands[1:], rest[:count], strict=True))
             rest = rest[count:]
-            copy = self.builder.clone(node, {**mapping, id(node.operands[0]): value})
+            copy = self.builder.clone(node, {**mapping, node.operands[0]: value})
             copy.loc = self.builder.loc
             value = copy.result
             value.name = ""

@@ -40,7 +40,7 @@ class Detached:
     def as_func(self, outer: Sequence[Value], at: int, loc: Any) -> Func:
         """A function of its parameters, with `outer` put between the first `at` of them and the others."""
         inputs = [Value(v.ty, v.name, None, v.size) for v in outer]
-        body = clone_block(self.block, {id(v): p for v, p in zip(outer, inputs, strict=True)})
+        body = clone_block(self.block, dict(zip(outer, inputs, strict=True)))
         body.params[at:at] = inputs
         func = Func(self.name, body, loc)
         if written_params(func):
@@ -120,9 +120,9 @@ class RuledCalls:
                 parts["tangent"] = self._jvp(callee, rule, tree, result, types, names)
         finally:
             self.under_way.pop()
-        own = {id(p) for part in parts.values() for p in part.block.params}
+        own = {p for part in parts.values() for p in part.block.params}
         used = [v for part in parts.values() for v in outer_values(part.block)]
-        outer = list({id(v): v for v in used if id(v) not in own}.values())
+        outer = list(dict.fromkeys(v for v in used if v not in own))
         for node in rule.waiting:
             node.operands += outer
         rule.waiting.clear()
@@ -146,10 +146,10 @@ class RuledCalls:
 
     def _new_arrays(self, values: Sequence[Value], block: Block) -> list[Value]:
         """Values whose arrays are made in `block`, whole, and each its own."""
-        made = {id(r) for node in block.nodes if node.op.kind != "view" for r in node.results}
+        made = {r for node in block.nodes if node.op.kind != "view" for r in node.results}
         given: list[Value] = []
         for v in values:
-            if isinstance(v.ty, Array) and (id(v) not in made or v.ty.layout != "C" or any(v is g for g in given)):
+            if isinstance(v.ty, Array) and (v not in made or v.ty.layout != "C" or any(v is g for g in given)):
                 v = copy(v)
             given.append(v)
         return given

@@ -167,7 +167,7 @@ def _observe_backward(found: Observation, call: Call, seeded: list[int]) -> None
     results = run(derived, _copies(call.leaves), see)
     for snapshot, primal in watched.items():
         record = found.cotangents.get(primal)
-        if record is not None and id(snapshot) in backwards:
+        if record is not None and snapshot in backwards:
             record.first, record.last = record.last, record.first
             record.norms.reverse()
     gradients = results[len(func.results) :]
@@ -191,12 +191,12 @@ def _copies(leaves: Sequence[Any]) -> list[Any]:
     return [np.array(x, order="K") if isinstance(x, np.ndarray) else x for x in leaves]
 
 
-def _backwards(block: Block, inside: bool = False) -> set[int]:
-    """Ids of the values that are made in loops which run in the reverse order."""
-    found: set[int] = set()
+def _backwards(block: Block, inside: bool = False) -> set[Value]:
+    """The values that are made in loops which run in the reverse order."""
+    found: set[Value] = set()
     for node in block.nodes:
         if inside:
-            found.update(id(r) for r in node.results)
+            found.update(node.results)
         deeper = inside or (node.op.name == "for" and bool(node.attrs.get("reversed")))
         for inner in node.blocks:
             found |= _backwards(inner, deeper)

@@ -263,7 +263,7 @@ class Builder:
     def adopt(self, values: Sequence[Value]) -> None:
         """Results of nodes that were put at the end of the block by other means."""
 
-    def clone(self, node: Node, mapping: dict[int, Value]) -> Node:
+    def clone(self, node: Node, mapping: dict[Value, Value]) -> Node:
         """Append a copy of `node` with operands replaced through `mapping`, types as they are."""
         copy = clone_node(node, mapping)
         self.block.nodes.append(copy)

@@ -110,7 +110,7 @@ def put_in_place(func: Func, operands: Sequence[Value], builder: Builder) -> lis
     Sizes of the parameters become those of the operands, other sizes get new names. In a reverse sweep all of it counts
     as a part of that.
     """
-    mapping: dict[int, Value] = {id(p): v for p, v in zip(func.params, operands, strict=True)}
+    mapping: dict[Value, Value] = dict(zip(func.params, operands, strict=True))
     sizes: dict[str, Size] = {}
     for p, v in zip(func.params, operands, strict=True):
         if isinstance(p.ty, Array) and isinstance(v.ty, Array):
@@ -141,7 +141,7 @@ def put_in_place(func: Func, operands: Sequence[Value], builder: Builder) -> lis
                 result.ty = rename(result.ty)
                 result.size = None
         builder.adopt(made.results)
-    return [mapping.get(id(r), r) for r in func.results]
+    return [mapping.get(r, r) for r in func.results]
 
 
 def calls_in_place(func: Func, wanted: Callable[[Node], bool] = lambda _: True) -> Func:
@@ -157,13 +157,13 @@ def calls_in_place(func: Func, wanted: Callable[[Node], bool] = lambda _: True) 
 
 
 def _calls_in_place(
-    block: Block, builder: Builder, wanted: Callable[[Node], bool], replaced: dict[int, Value]
+    block: Block, builder: Builder, wanted: Callable[[Node], bool], replaced: dict[Value, Value]
 ) -> None:
     waiting, block.nodes = block.nodes[::-1], []
     with builder.into(block):
         while waiting:
             node = waiting.pop()
-            node.operands = [replaced.get(id(v), v) for v in node.operands]
+            node.operands = [replaced.get(v, v) for v in node.operands]
             if not (is_custom(node) and wanted(node)):
                 block.nodes.append(node)
                 for inner in node.blocks:
@@ -176,10 +176,10 @@ def _calls_in_place(
             for old, new in zip(node.results, results, strict=True):
                 if new.node is not None and new.node.op.name != "const":
                     new.name = old.name or new.name
-                replaced[id(old)] = new
+                replaced[old] = new
             waiting += block.nodes[start:][::-1]  # the function may call others
             del block.nodes[start:]
-    block.yields = [replaced.get(id(v), v) for v in block.yields]
+    block.yields = [replaced.get(v, v) for v in block.yields]
 
 
 def _learn(inner: Size, outer: Size, sizes: dict[str, Size]) -> None:

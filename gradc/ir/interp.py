@@ -21,8 +21,8 @@ from gradc.ir.types import Array, Scalar, Stack, Type
 Observer: TypeAlias = Callable[[Node, Sequence[Any], Sequence[Any]], None]
 
 
-class _Environment(dict[int, Any]):
-    """Values by the id of what they are values of."""
+class _Environment(dict[Value, Any]):
+    """What each value of the IR is."""
 
     observe: Observer | None = None
 
@@ -42,7 +42,7 @@ def run(func: Func, args: Sequence[Any], observe: Observer | None = None) -> tup
     env = _Environment()
     env.observe = observe
     for param, arg in zip(func.params, args, strict=True):
-        env[id(param)] = _argument(param, arg)
+        env[param] = _argument(param, arg)
     with np.errstate(all="ignore"):
         return tuple(_run_block(func.body, env))
 
@@ -96,7 +96,7 @@ def _scalar(ty: Type, value: Any, what: object = "") -> Any:
 def _run_block(block: Block, env: _Environment) -> list[Any]:
     for node in block.nodes:
         _run_node(node, env)
-    return [env[id(v)] for v in block.yields]
+    return [env[v] for v in block.yields]
 
 
 def _run_node(node: Node, env: _Environment) -> None:
@@ -105,11 +105,11 @@ def _run_node(node: Node, env: _Environment) -> None:
     if special is not None:
         special(node, env)
         if env.observe is not None and node.blocks:
-            env.observe(node, [env[id(v)] for v in node.operands], [env[id(r)] for r in node.results])
+            env.observe(node, [env[v] for v in node.operands], [env[r] for r in node.results])
         return
     if node.op.run is None:
         raise InternalError(f"op {name} has no interpreter", node.loc)
-    operands = [env[id(v)] for v in node.operands]
+    operands = [env[v] for v in node.operands]
     result = run_op(node, operands)
     if not node.results:
         if env.observe is not None:
@@ -119,9 +119,9 @@ def _run_node(node: Node, env: _Environment) -> None:
     if len(made) != len(node.results):
         raise InternalError(f"op {name} gave {len(made)} results, not {len(node.results)}", node.loc)
     for value, given in zip(node.results, made, strict=True):
-        env[id(value)] = _result(node, value, given, operands)
+        env[value] = _result(node, value, given, operands)
     if env.observe is not None:
-        env.observe(node, operands, [env[id(value)] for value in node.results])
+        env.observe(node, operands, [env[value] for value in node.results])
 
 
 def run_op(node: Node, operands: list[Any]) -> Any:
@@ -172,22 +172,22 @@ def _refuse_zero_divisor(node: Node, operands: list[Any]) -> None:
 
 
 def _run_const(node: Node, env: _Environment) -> None:
-    env[id(node.result)] = _scalar(node.result.ty, node.attrs["value"], node)
+    env[node.result] = _scalar(node.result.ty, node.attrs["value"], node)
 
 
 def _run_if(node: Node, env: _Environment) -> None:
-    yields = _run_block(node.blocks[0 if env[id(node.operands[0])] else 1], env)
+    yields = _run_block(node.blocks[0 if env[node.operands[0]] else 1], env)
     for result, value in zip(node.results, yields, strict=True):
-        env[id(result)] = _scalar(result.ty, value, node)
+        env[result] = _scalar(result.ty, value, node)
 
 
 def _bind(params: Sequence[Value], values: Sequence[Any], env: _Environment, node: Node) -> None:
     for param, value in zip(params, values, strict=True):
-        env[id(param)] = _scalar(param.ty, value, node)
+        env[param] = _scalar(param.ty, value, node)
 
 
 def _run_for(node: Node, env: _Environment) -> None:
-    start, stop, step, *carried = (env[id(v)] for v in node.operands)
+    start, stop, step, *carried = (env[v] for v in node.operands)
     if step == 0:
         raise InternalError("a loop has step 0", node.loc)
     indices = range(int(start), int(stop), int(step))
@@ -204,7 +204,7 @@ def _run_for(node: Node, env: _Environment) -> None:
 
 
 def _run_while(node: Node, env: _Environment) -> None:
-    carried = [env[id(v)] for v in node.operands]
+    carried = [env[v] for v in node.operands]
     cond, body = node.blocks
     exits = bool(node.attrs.get("exits"))
     trips = 0
@@ -222,13 +222,13 @@ def _run_while(node: Node, env: _Environment) -> None:
 
 
 def _run_check(node: Node, env: _Environment) -> None:
-    cond, *values = (env[id(v)] for v in node.operands)
+    cond, *values = (env[v] for v in node.operands)
     if not cond:
         raise_check(node.attrs["error"], node.attrs.get("message", ""), values, node.loc)
 
 
 def _run_check_indices(node: Node, env: _Environment) -> None:
-    indices, x = (env[id(v)] for v in node.operands)
+    indices, x = (env[v] for v in node.operands)
     size = x.shape[node.attrs["axis"]]
     indices = np.asarray(indices)
     if np.any((indices < -size) | (indices >= size)):

@@ -3,7 +3,7 @@
 A function is a block of nodes. `if`, `for` and `while` nodes own blocks; what a block yields is its
 terminator. Scalars are SSA. A value of array type names a buffer: views name a part of their base's
 buffer, and `store`, `accumulate` and their like write into the buffer of their first operand.
-Values compare by identity.
+Values and nodes compare by identity, and are themselves the keys of maps: the `id` of one that was dropped goes to another.
 """
 
 from __future__ import annotations
@@ -206,42 +206,42 @@ def used_values(node: Node) -> Iterator[Value]:
 
 def captured_values(node: Node) -> list[Value]:
     """Operands of the node, and values from outside that its blocks use; each once, in order of use."""
-    local: set[int] = set()
+    local: set[Value] = set()
     for block in node.blocks:
         for inner_block in walk_blocks(block):
-            local.update(id(p) for p in inner_block.params)
-            local.update(id(r) for n in inner_block.nodes for r in n.results)
-    seen: dict[int, Value] = {}
+            local.update(inner_block.params)
+            local.update(r for n in inner_block.nodes for r in n.results)
+    seen: dict[Value, Value] = {}
     for value in used_values(node):
-        if id(value) not in local:
-            seen.setdefault(id(value), value)
+        if value not in local:
+            seen.setdefault(value, value)
     return list(seen.values())
 
 
-def clone_node(node: Node, mapping: dict[int, Value]) -> Node:
+def clone_node(node: Node, mapping: dict[Value, Value]) -> Node:
     """A copy of `node` (blocks included) with operands replaced through `mapping`, which gains the new results.
 
-    `mapping` goes from the id of an old value to the new value; values that it lacks stay as they are.
+    `mapping` goes from an old value to the new one; values that it lacks stay as they are.
     """
-    copy = Node(node.op, [mapping.get(id(v), v) for v in node.operands], [], dict(node.attrs), [], node.loc)
+    copy = Node(node.op, [mapping.get(v, v) for v in node.operands], [], dict(node.attrs), [], node.loc)
     for block in node.blocks:
         copy.blocks.append(clone_block(block, mapping))
     for old in node.results:
         new = Value(old.ty, old.name, copy, old.size)
-        mapping[id(old)] = new
+        mapping[old] = new
         copy.results.append(new)
     return copy
 
 
-def clone_block(block: Block, mapping: dict[int, Value]) -> Block:
+def clone_block(block: Block, mapping: dict[Value, Value]) -> Block:
     """A copy of `block`; `mapping` gains its parameters and results."""
     copy = Block()
     for old in block.params:
         new = Value(old.ty, old.name, None, old.size)
-        mapping[id(old)] = new
+        mapping[old] = new
         copy.params.append(new)
     copy.nodes = [clone_node(n, mapping) for n in block.nodes]
-    copy.yields = [mapping.get(id(v), v) for v in block.yields]
+    copy.yields = [mapping.get(v, v) for v in block.yields]
     return copy
 
 

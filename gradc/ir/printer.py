@@ -36,8 +36,8 @@ class Printer:
 
     def __init__(self, func: Func) -> None:
         self.lines: list[str] = []
-        self.line_of: dict[int, int] = {}
-        self._names: dict[int, str] = {}
+        self.line_of: dict[Node, int] = {}
+        self._names: dict[Value, str] = {}
         self._used: dict[str, int] = {}
         self._files: dict[tuple[str, str, str], int] = {}
         params = ", ".join(self._define(p) for p in func.params)
@@ -50,14 +50,14 @@ class Printer:
 
     def excerpt(self, node: Node | None, around: int = 10) -> str:
         """The lines around `node`, which is marked."""
-        at = self.line_of.get(id(node), 0)
+        at = self.line_of.get(node, 0) if node else 0
         first = max(0, at - around)
         shown = self.lines[first : at + around + 1]
         return "\n".join(("> " if first + k == at else "  ") + line for k, line in enumerate(shown))
 
     def node_text(self, node: Node) -> str:
         """The line of `node`, without its place."""
-        return self.lines[self.line_of[id(node)]].strip()
+        return self.lines[self.line_of[node]].strip()
 
     def _body(self, block: Block, indent: str, end: str) -> None:
         for node in block.nodes:
@@ -69,7 +69,7 @@ class Printer:
         attrs = ", ".join(f"{k}={format_attr(v)}" for k, v in sorted(node.attrs.items()))
         line = f"{node.op.name}({operands})" + (f" {{{attrs}}}" if attrs else "") + self._loc(node.loc)
         at = len(self.lines)
-        self.line_of[id(node)] = at
+        self.line_of[node] = at
         self.lines.append("")
         for block in node.blocks:
             params = ", ".join(self._define(p) for p in block.params)
@@ -86,14 +86,14 @@ class Printer:
         count = self._used.get(base, 0)
         self._used[base] = count + 1
         text = f"%{base}" + (f".{count}" if base and count else str(count) if not base else "")
-        self._names[id(value)] = text
+        self._names[value] = text
         if value.name and not plain:
             text += f" {json.dumps(value.name)}"
         text += f": {format_type(value.ty)}"
         return text if value.size is None else f"{text} ({format_size(value.size)})"
 
     def _use(self, value: Value) -> str:
-        return self._names.get(id(value)) or f"%?{value.name}"
+        return self._names.get(value) or f"%?{value.name}"
 
     def _loc(self, loc: Loc) -> str:
         if loc == NOWHERE:

@@ -50,8 +50,7 @@ class Facts:
     def __init__(self, func: Func) -> None:
         self.facts: list[tuple[Size, dict[Monomial, int]]] = []
         self._disjunctions: list[tuple[Value, Value]] = []
-        self._polynomials: dict[int, Size] = {}
-        self._held: dict[int, Value] = {}
+        self._polynomials: dict[Value, Size] = {}
         self._unknowns = 0
         self._budget = 0
         self._distrusted, claimed = _claims(func)
@@ -80,19 +79,18 @@ class Facts:
         """An integer scalar as a polynomial."""
         known = self._polynomials
         waiting = [value]
-        while id(value) not in known:
+        while value not in known:
             current = waiting[-1]
             # Operands first, without recursion: chains of additions may be long.
             maker = current.node
-            missing = [v for v in maker.operands if id(v) not in known] if maker and _is_arithmetic(current) else []
+            missing = [v for v in maker.operands if v not in known] if maker and _is_arithmetic(current) else []
             if missing:
                 waiting += missing
                 continue
             waiting.pop()
-            if id(current) not in known:
-                known[id(current)] = self._derive(current)
-                self._held[id(current)] = current
-        return known[id(value)]
+            if current not in known:
+                known[current] = self._derive(current)
+        return known[value]
 
     def _derive(self, value: Value) -> Size:
         if value.size is not None and not (isinstance(value.size, Dim) and self._mentions_distrusted(value.size)):
@@ -264,8 +262,7 @@ class Facts:
         else:
             for outer, inner in zip(node.blocks[0].params, body.params, strict=True):
                 if is_signed(inner):
-                    self._polynomials[id(inner)] = self.polynomial(outer)
-                    self._held[id(inner)] = inner
+                    self._polynomials[inner] = self.polynomial(outer)
         self._use_disjunctions()
         for k, start_value in enumerate(initial):
             param, after = body.params[first + k], body.yields[exits + k]
@@ -413,7 +410,7 @@ def _is_atom(size: Dim) -> bool:
 
 def _claims(func: Func) -> tuple[set[str], set[str]]:
     """Size variables that unrelated scalars share, which no proof may use; and all that scalars stand for."""
-    owners: dict[str, set[int]] = {}
+    owners: dict[str, set[Value]] = {}
     values = (v for b in walk_blocks(func.body) for v in (*b.params, *(r for n in b.nodes for r in n.results)))
     for value in values:
         size = value.size
@@ -421,7 +418,7 @@ def _claims(func: Func) -> tuple[set[str], set[str]]:
             continue
         derived = value.node is not None and value.node.op.name in ("dim", "cast", "let", "add", "sub", "mul")
         if not derived:
-            owners.setdefault(size.terms[0][0][0].name, set()).add(id(value))
+            owners.setdefault(size.terms[0][0][0].name, set()).add(value)
     return {name for name, who in owners.items() if len(who) > 1}, set(owners)
 
 
@@ -448,17 +445,17 @@ def _always_raises(block: Block) -> bool:
     )
 
 
-def nonnegative_positions(func: Func) -> set[tuple[int, int]]:
-    """Pairs (id of a node with a region, id of an index operand) where the position is known not to be negative."""
+def nonnegative_positions(func: Func) -> set[tuple[Node, Value]]:
+    """Pairs (node with a region, index operand) where the position is known not to be negative."""
     facts = Facts(func)
-    found: set[tuple[int, int]] = set()
+    found: set[tuple[Node, Value]] = set()
 
     def walk(block: Block) -> None:
         for node in block.nodes:
             if "region" in node.attrs:
                 for value in node.operands[1:]:
                     if is_signed(value) and facts.is_nonnegative(value):
-                        found.add((id(node), id(value)))
+                        found.add((node, value))
             walk_inner(node, facts, walk)
             facts.note_node(node)
 

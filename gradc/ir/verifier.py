@@ -32,12 +32,12 @@ class _Verifier:
     def __init__(self, func: Func, last_pass: str) -> None:
         self.func = func
         self.last_pass = last_pass
-        self.defined: set[int] = set()
+        self.defined: set[Value] = set()
 
     def fail(self, problem: str, node: Node | None = None) -> InternalError:
         printer = Printer(self.func)
         loc: Loc = node.loc if node is not None else self.func.loc
-        where = f", at `{printer.node_text(node)}`" if node is not None and id(node) in printer.line_of else ""
+        where = f", at `{printer.node_text(node)}`" if node is not None and node in printer.line_of else ""
         after = f" after pass {self.last_pass}" if self.last_pass else ""
         return InternalError(
             f"the IR of {self.func.name} is broken{after}: {problem}{where}",
@@ -54,7 +54,7 @@ class _Verifier:
             if isinstance(value.ty, Stack):
                 raise self.fail("a stack is a result")
 
-    def _block(self, block: Block, outer: frozenset[int], owner: Node | None) -> None:
+    def _block(self, block: Block, outer: frozenset[Value], owner: Node | None) -> None:
         visible = set(outer)
         for param in block.params:
             if param.node is not None:
@@ -65,22 +65,22 @@ class _Verifier:
         for node in block.nodes:
             self._node(node, visible)
         for value in block.yields:
-            if id(value) not in visible:
+            if value not in visible:
                 raise self.fail(f"the block yields {value!r}, which is not in scope", owner)
             if owner is not None and not isinstance(value.ty, Scalar):
                 raise self.fail(f"the block yields {value!r}, not a scalar", owner)
 
-    def _define(self, value: Value, visible: set[int], node: Node | None) -> None:
-        if id(value) in self.defined:
+    def _define(self, value: Value, visible: set[Value], node: Node | None) -> None:
+        if value in self.defined:
             raise self.fail(f"{value!r} is defined twice", node)
-        self.defined.add(id(value))
-        visible.add(id(value))
+        self.defined.add(value)
+        visible.add(value)
 
-    def _node(self, node: Node, visible: set[int]) -> None:
+    def _node(self, node: Node, visible: set[Value]) -> None:
         if TABLE.get(node.op.name) is not node.op:
             raise self.fail(f"op {node.op.name} is not in the table", node)
         for k, value in enumerate(node.operands):
-            if id(value) not in visible:
+            if value not in visible:
                 raise self.fail(f"operand {k}, {value!r}, is not in scope", node)
         if node.op.kind == "control":
             self._control(node)

@@ -28,12 +28,12 @@ from gradc.lower.units import READ, Axis, Touch, Unit, names_in
 
 
 class Base:
-    """Makes units of the nodes of a block. `env` maps the id of a value to its expression, its Ref, or its tape."""
+    """Makes units of the nodes of a block. `env` maps a value to its expression, its Ref, or its tape."""
 
     def __init__(self, names: Names, scopes: Scopes) -> None:
         self.names = names
         self.scopes = scopes
-        self.env: dict[int, Any] = {}
+        self.env: dict[Value, Any] = {}
         self.units: list[Unit] = []
         self.local: set[Buffer] = set()
         self.escaping: set[Buffer] = set()
@@ -42,14 +42,14 @@ class Base:
         self.results: list[Expr | Buffer] = []
         self.last_use: dict[Value, int] = {}
         self.position_in_block = 0
-        self.sums: set[int] = set()
-        self.products: dict[int, Any] = {}
-        self.use_count: dict[int, int] = {}
+        self.sums: set[Node] = set()
+        self.products: dict[Value, Any] = {}
+        self.use_count: dict[Value, int] = {}
         self.extra_values: list[Value] = []  # keeps stand-ins alive, since `env` goes by id
 
     def scalar(self, value: Value) -> Expr:
         """The expression of a scalar value (or of a rank-0 array's element)."""
-        held = self.env[id(value)]
+        held = self.env[value]
         return held.at(()) if isinstance(held, Ref) else held
 
     def integer(self, value: Value) -> Lin:
@@ -63,25 +63,25 @@ class Base:
 
     def ref(self, value: Value) -> Ref:
         """What an array value names."""
-        held = self.env[id(value)]
+        held = self.env[value]
         if not isinstance(held, Ref):
             raise InternalError(f"{value!r} has no memory")
         return held
 
     def element(self, value: Value, rank: int) -> Expr:
         """The element of a value that position (@0, ..., @rank-1) sees, by broadcasting."""
-        held = self.env[id(value)]
+        held = self.env[value]
         return held.broadcast(value.shape, rank) if isinstance(held, Ref) else held
 
     def bind_scalar(self, value: Value, variable: Var) -> None:
         """A scalar value is held by a variable that is set in this scope."""
         self.scopes.define(variable.name)
         if variable.dtype == "int64":
-            self.env[id(value)] = Int(var(variable.name))
+            self.env[value] = Int(var(variable.name))
             if value.size is not None:
                 self.scopes.learn(value.size, var(variable.name))
         else:
-            self.env[id(value)] = variable
+            self.env[value] = variable
 
     def add(self, **fields: Any) -> Unit:
         """Append a unit; what its body reads is worked out here."""

@@ -113,11 +113,11 @@ class _Schedule:
 
     def __init__(self) -> None:
         self.groups: list[Group] = []
-        self.group_of: dict[int, Group] = {}
+        self.group_of: dict[Unit, Group] = {}
         self.by_root: dict[Buffer, list[Unit]] = {}
         self.by_name: dict[str, list[Unit]] = {}
         self.checks: list[Unit] = []
-        self.lasting_writes: dict[int, Unit] = {}
+        self.lasting_writes: dict[Unit, None] = {}
 
     def place(self, unit: Unit) -> None:
         lowest, same = self._lowest(unit)
@@ -139,7 +139,7 @@ class _Schedule:
             for k in range(at, len(self.groups)):
                 self.groups[k].position = k
         chosen.members.append(unit)
-        self.group_of[id(unit)] = chosen
+        self.group_of[unit] = chosen
         self._enter(unit)
 
     def _enter(self, unit: Unit) -> None:
@@ -149,7 +149,7 @@ class _Schedule:
                 if not units or units[-1] is not unit:
                     units.append(unit)
                 if touch.mode != READ and root.param:
-                    self.lasting_writes[id(unit)] = unit
+                    self.lasting_writes[unit] = None
         for name in unit.makes | unit.needs:
             self.by_name.setdefault(name, []).append(unit)
         if unit.raises:
@@ -159,34 +159,34 @@ class _Schedule:
         """The first group that the unit may join or precede, and groups with which it shares an iteration."""
         lowest = 0
         same: list[Group] = []
-        related: dict[int, Unit] = {}
+        related: dict[Unit, None] = {}
         for touch in unit.touches():
             for root in touch.buffer.roots:
                 for other in self.by_root.get(root, ()):
-                    related[id(other)] = other
+                    related[other] = None
         for name in unit.needs:
             for other in self.by_name.get(name, ()):
                 if name in other.makes:
-                    related[id(other)] = other
+                    related[other] = None
         for name in unit.makes:
             for other in self.by_name.get(name, ()):
-                related[id(other)] = other
-        for other in related.values():
+                related[other] = None
+        for other in related:
             found = relate(other, unit)
             if found == FREE:
                 continue
-            group = self.group_of[id(other)]
+            group = self.group_of[other]
             joinable = found == SAME and bool(unit.axes) == bool(other.axes)
             lowest = max(lowest, group.position + (0 if joinable else 1))
             if joinable:
                 same.append(group)
         ordered: list[Unit] = []
         if unit.raises:
-            ordered = [*self.checks, *self.lasting_writes.values()]
+            ordered = [*self.checks, *self.lasting_writes]
         elif unit.guarded:
             ordered = self.checks
         for other in ordered:
-            group = self.group_of[id(other)]
+            group = self.group_of[other]
             lowest = max(lowest, group.position + (0 if not unit.axes and not other.axes else 1))
         return lowest, same
 
@@ -196,7 +196,7 @@ class _Schedule:
 
     def start(self, unit: Unit, update: Unit) -> None:
         """Place what starts accumulators right before the loop that adds to them."""
-        group = self.group_of[id(update)]
+        group = self.group_of[update]
         at = group.position
         size = unit.axes[0].size if unit.axes else None
         before = self.groups[at - 1] if at else None
@@ -227,10 +227,10 @@ class _Schedule:
         users = [u for u in self.by_root.get(made, ()) if u is not unit]
         if not users or any(made in r.buffer.roots and r.mode != READ for u in users for r in u.touches()):
             return
-        targets = {id(self.group_of[id(u)]): self.group_of[id(u)] for u in users}
+        targets = dict.fromkeys(self.group_of[u] for u in users)
         if len(targets) != 1:
             return
-        (target,) = targets.values()
+        (target,) = targets
         if target is group or target.size != group.size or target.position < group.position:
             return
         if any(relate(unit, u) == APART for u in users):
@@ -246,7 +246,7 @@ class _Schedule:
                     return
         group.members.remove(unit)
         target.members.append(unit)
-        self.group_of[id(unit)] = target
+        self.group_of[unit] = target
 
 
 class Fuser:
@@ -261,8 +261,8 @@ class Fuser:
         if not any(u.axes for u in units):
             return self._straight(sorted(units, key=lambda u: u.order), path)
         schedule = _Schedule()
-        here = {id(u) for u in units}
-        starts = [u for u in units if u.starts is not None and id(u.starts) in here]
+        here = set(units)
+        starts = [u for u in units if u.starts is not None and u.starts in here]
         for unit in units:
             if unit not in starts:
                 schedule.place(unit)

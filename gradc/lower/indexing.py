@@ -55,7 +55,7 @@ class IndexLowering(ViewLowering):
 
     def source(self, value: Value, target: Ref, same_place: bool = True) -> Expr | Ref:
         """What a write reads; copied first where it may overlap the target elsewhere than at the same element."""
-        held = self.env[id(value)]
+        held = self.env[value]
         if not isinstance(held, Ref):
             return held  # type: ignore[no-any-return]
         if held.buffer.roots.isdisjoint(target.buffer.roots):
@@ -145,7 +145,7 @@ class IndexLowering(ViewLowering):
             self.scopes.learn(size, extent)
         buffer = self.new_buffer(result, result.dtype, sizes)
         self.fill(buffer, result.shape, Load(ref.buffer, index))
-        self.env[id(result)] = whole(buffer)
+        self.env[result] = whole(buffer)
 
     def _op_scatter(self, node: Node, add: bool = False) -> None:
         x, value = node.operands[:2]
@@ -155,7 +155,7 @@ class IndexLowering(ViewLowering):
             if isinstance(operand.ty, Array) and not self.ref(operand).buffer.roots.isdisjoint(target.buffer.roots):
                 copied = self.copied(operand, self.ref(operand))
                 fresh = Value(operand.ty)
-                self.env[id(fresh)] = copied
+                self.env[fresh] = copied
                 self.extra_values.append(fresh)
                 operands = [*node.operands[:k], fresh, *node.operands[k + 1 :]]
                 node = Node(node.op, operands, [], node.attrs, [], node.loc)
@@ -205,7 +205,7 @@ class IndexLowering(ViewLowering):
         self.scopes.learn(result.shape[0], var(size))
         buffer = self.new_buffer(result, result.dtype, (var(size), *ref.extents[mask.rank :]))
         self.escaping.add(buffer)
-        self.env[id(result)] = whole(buffer)
+        self.env[result] = whole(buffer)
         place = self.names.take("place")
         put = Put(buffer, (), Lit(0, buffer.dtype))
         names, copying = self._masked(ref, mask, x.rank, [put], place)
@@ -220,7 +220,7 @@ class IndexLowering(ViewLowering):
         target = self.ref(x)
         source = self.source(value, target, same_place=False)
         if not self.ref(mask).buffer.roots.isdisjoint(target.buffer.roots):
-            self.env[id(mask)] = self.copied(mask, self.ref(mask))
+            self.env[mask] = self.copied(mask, self.ref(mask))
         held = self.ref(mask)
         place = self.names.take("place")
         put = Put(target.buffer, (), Lit(0, x.dtype), add)
@@ -251,7 +251,7 @@ class IndexLowering(ViewLowering):
         base = self.ref(x)
         owner = self.new_buffer(None, "int64", base.extents, "owner")
         fake = Value(Array("int64", x.shape))
-        self.env[id(fake)] = whole(owner)
+        self.env[fake] = whole(owner)
         self.extra_values.append(fake)
         moved = Node(node.op, [fake, *node.operands[1:]], [], node.attrs, [], node.loc)
         index, sizes, shape = self.gathered(moved, 1)
@@ -266,14 +266,14 @@ class IndexLowering(ViewLowering):
         buffer = self.new_buffer(result, "bool", sizes)
         is_last = Text("{a} == {b}", {"a": Load(owner, index), "b": number}, "bool", "int64")
         self.fill(buffer, result.shape, is_last)
-        self.env[id(result)] = whole(buffer)
+        self.env[result] = whole(buffer)
 
     def _op_check_indices(self, node: Node) -> None:
         indices, x = node.operands
         size = self.ref(x).extents[node.attrs["axis"]]
         message = node.attrs.get("message") or "an index is out of bounds"
         stmt = Raise("IndexError", message, node.loc)
-        held = self.env[id(indices)]
+        held = self.env[indices]
         effects: list[Touch] = []
         names = [self.names.take("i") for _ in range(indices.rank)]
         if isinstance(held, Ref):

@@ -155,19 +155,18 @@ class _List:
     def __init__(self, counts: dict[str, int], writes: dict[str, int]) -> None:
         self.counts = counts
         self.writes = writes
-        self.reads: dict[int, tuple[dict[str, int], int]] = {}  # by id of the statement
-        self.dropped: list[Stmt] = []  # held, so that no other statement gets their ids
+        self.reads: dict[Stmt, tuple[dict[str, int], int]] = {}
 
     def _reads(self, stmt: Stmt) -> tuple[dict[str, int], int]:
         """How often a statement itself uses each name, and how many nodes its expressions have."""
-        found = self.reads.get(id(stmt))
+        found = self.reads.get(stmt)
         if found is None:
             used: dict[str, int] = {}
             size = 0
             for expr in _exprs(stmt):
                 _count(expr, used)
                 size += sum(1 for _ in walk(expr))
-            found = self.reads[id(stmt)] = used, size
+            found = self.reads[stmt] = used, size
         return found
 
     def run(self, body: list[Stmt]) -> None:
@@ -185,8 +184,8 @@ class _List:
                     assert isinstance(stmt, Assign | Put)
                     dtype = stmt.dtype if isinstance(stmt, Assign) else stmt.buffer.dtype
                     _substitute(body[target], name, stmt.expr, dtype)
-                    self.reads.pop(id(body[target]), None)
-                    self.dropped.append(body.pop(k))
+                    self.reads.pop(body[target], None)
+                    del body[k]
                     continue
             k += 1
 

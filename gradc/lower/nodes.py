@@ -65,12 +65,12 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
         ty = node.result.ty
         assert isinstance(ty, Scalar)
         plain = value.item() if isinstance(value, np.generic) else value
-        self.env[id(node.result)] = Int(Lin(plain)) if ty.dtype == "int64" else Lit(plain, ty.dtype)
+        self.env[node.result] = Int(Lin(plain)) if ty.dtype == "int64" else Lit(plain, ty.dtype)
 
     def _op_undef(self, node: Node) -> None:
         ty = node.result.ty
         assert isinstance(ty, Scalar)
-        self.env[id(node.result)] = Int(Lin()) if ty.dtype == "int64" else Lit(zero_of(ty.dtype), ty.dtype)
+        self.env[node.result] = Int(Lin()) if ty.dtype == "int64" else Lit(zero_of(ty.dtype), ty.dtype)
 
     def _elementwise(self, node: Node) -> None:
         result = node.result
@@ -78,10 +78,10 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
             operands = [self.scalar(v) for v in node.operands]
             lin = _affine(node, operands)
             if lin is not None:
-                self.env[id(result)] = Int(lin)
+                self.env[result] = Int(lin)
                 return
             expr = self.apply(node, operands)
-            if id(node) in self.sums:
+            if node in self.sums:
                 args = dict(zip(node.op.operands, operands, strict=True))
                 expr = Text(node.op.reassociable, args, result.dtype, result.dtype)
             guarded = any(np.dtype(v.dtype).kind in "iu" for v in node.operands) or any(
@@ -95,7 +95,7 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
         operands = [self.element(v, result.rank) for v in node.operands]
         buffer = self.new_buffer(result, result.dtype, self.extents_of(result, node))
         self.fill(buffer, result.shape, self.apply(node, operands))
-        self.env[id(result)] = whole(buffer)
+        self.env[result] = whole(buffer)
 
     def apply(self, node: Node, operands: Sequence[Expr]) -> Expr:
         """An elementwise op on elements, and the dtype that it computes in (`ops/rules.py`)."""
@@ -123,7 +123,7 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
                 args[name] = Int(Lin(attr)) if isinstance(attr, int) else Lit(attr, result.dtype)
         used = {k: v for k, v in args.items() if f"{{{k}}}" in cells.text}
         self.fill(buffer, result.shape, Text(cells.text, used, result.dtype, ""))
-        self.env[id(result)] = whole(buffer)
+        self.env[result] = whole(buffer)
 
     def _fold(self, node: Node, fold: Fold) -> None:
         (x,) = node.operands
@@ -146,7 +146,7 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
             )
             buffer = self.new_buffer(result, result.dtype, self.extents_of(result, node))
             folding = Folding(fold, operand, buffer, tuple(index), "", result.dtype)
-            self.env[id(result)] = whole(buffer)
+            self.env[result] = whole(buffer)
         else:
             buffer = None
             name = self.names.take(result.name or "t")
@@ -180,19 +180,19 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
 
     def _op_accumulate(self, node: Node) -> None:
         x, value = node.operands
-        if id(value) not in self.products or not self.accumulated(x, value):
+        if value not in self.products or not self.accumulated(x, value):
             self._op_store(node, add=True)
 
     def _op_zeros(self, node: Node) -> None:
         result = node.result
         buffer = self.new_buffer(result, result.dtype, self.extents_of(result, node))
         self.fill(buffer, result.shape, Lit(zero_of(result.dtype), result.dtype))
-        self.env[id(result)] = whole(buffer)
+        self.env[result] = whole(buffer)
 
     def _op_empty(self, node: Node) -> None:
         result = node.result
         buffer = self.new_buffer(result, result.dtype, self.extents_of(result, node))
-        self.env[id(result)] = whole(buffer)
+        self.env[result] = whole(buffer)
 
     def _op_copy(self, node: Node) -> None:
         (x,) = node.operands
@@ -201,7 +201,7 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
             # Nobody looks at x after this: the copy may have its memory.
             unused = self.last_use.get(x) == self.position_in_block and ref.buffer in self.local
             taken = unused and ref.whole and not ref.buffer.of
-            self.env[id(node.result)] = ref if taken else self.copied(node.result, ref)
+            self.env[node.result] = ref if taken else self.copied(node.result, ref)
         else:
             self._op_broadcast_to(node)
 
@@ -212,7 +212,7 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
         if expr.dtype != result.dtype:
             expr = Text("{x}", {"x": expr}, result.dtype, result.dtype)
         self.fill(buffer, result.shape, expr)
-        self.env[id(result)] = whole(buffer)
+        self.env[result] = whole(buffer)
 
     def _op_check(self, node: Node) -> None:
         cond = self.scalar(node.operands[0])

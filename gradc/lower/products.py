@@ -72,7 +72,7 @@ class ProductLowering(Base):
             self.escaping |= ref.buffer.roots
         buffer = self.new_buffer(result, result.dtype, tuple(extents[c][0] for c in sc))
         self.escaping.add(buffer)
-        self.env[id(result)] = whole(buffer)
+        self.env[result] = whole(buffer)
         row, column, inner = (v[-1] if v else "" for v in (rows, columns, summed))
         # Axes before the rows that memory runs through in the same step are more rows; others are loops.
         count = extents[row][0] if row else Lin(1)
@@ -101,7 +101,7 @@ class ProductLowering(Base):
         product.unit = self.add(emit=lambda: [nest], effects=effects, needs=needs, made=buffer)
         product.stmt = stmt
         product.merged = bool(merged)
-        self.products[id(result)] = product
+        self.products[result] = product
 
     def _letters(self, node: Node, subscripts: tuple[str, str, str]) -> dict[str, tuple[Lin, Size]]:
         """The size of each letter, at run time and as a dimension."""
@@ -115,8 +115,8 @@ class ProductLowering(Base):
 
     def accumulated(self, x: Value, value: Value) -> bool:
         """Let a product that is only added to `x` add to it by itself; whether it can."""
-        product = self.products.get(id(value))
-        if product is None or self.use_count.get(id(value)) != 1 or product.unit not in self.units or product.merged:
+        product = self.products.get(value)
+        if product is None or self.use_count.get(value) != 1 or product.unit not in self.units or product.merged:
             return False
         target = self.ref(x)
         if x.dtype != value.dtype or x.shape != value.shape or not _is_matrix(target):
@@ -157,7 +157,7 @@ class ProductLowering(Base):
         name = ""
         if isinstance(result.ty, Array):
             buffer = self.new_buffer(result, result.dtype, tuple(extents[c][0] for c in subscripts[2]))
-            self.env[id(result)] = whole(buffer)
+            self.env[result] = whole(buffer)
         else:
             name = self.names.take(result.name or "t")
         folding = Folding(fold, term, buffer, index, name, result.dtype)

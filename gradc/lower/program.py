@@ -48,7 +48,7 @@ def lower(func: Func) -> Kernel:
 
 
 class _Lowering(NodeLowering):
-    """One function being lowered. `env` maps the id of a value to its expression, its Ref, or its stack."""
+    """One function being lowered. `env` maps a value to its expression, its Ref, or its stack."""
 
     def __init__(self, func: Func) -> None:
         names = Names()
@@ -58,9 +58,9 @@ class _Lowering(NodeLowering):
         self.block_nodes: list[Node] = []
         for node in walk_nodes(func.body):
             for value in (*node.operands, *(v for block in node.blocks for v in block.yields)):
-                self.use_count[id(value)] = self.use_count.get(id(value), 0) + 1
+                self.use_count[value] = self.use_count.get(value, 0) + 1
         for value in func.results:
-            self.use_count[id(value)] = self.use_count.get(id(value), 0) + 1
+            self.use_count[value] = self.use_count.get(value, 0) + 1
 
     def run(self) -> Kernel:
         params = [self._param(p) for p in self.func.params]
@@ -77,10 +77,10 @@ class _Lowering(NodeLowering):
                 raise UnsupportedError("float16 arrays cannot be compiled", hint="convert them to float32")
             buffer = Buffer(name, ty.dtype, (), ty.layout, param=True)
             buffer.extents = tuple(self.scopes.learn_param(s, buffer, k) for k, s in enumerate(ty.shape))
-            self.env[id(param)] = whole(buffer)
+            self.env[param] = whole(buffer)
         else:
             assert isinstance(ty, Scalar)
-            self.env[id(param)] = Int(var(name)) if ty.dtype == "int64" else Var(name, ty.dtype)
+            self.env[param] = Int(var(name)) if ty.dtype == "int64" else Var(name, ty.dtype)
             self.scopes.define(name)
             self.scopes.top_names.add(name)
             if param.size is not None:
@@ -101,7 +101,7 @@ class _Lowering(NodeLowering):
         self.block_nodes = outer_nodes
         if results:
             self.results = self._results(block.yields)
-        live = names_in([self.env[id(v)] for v in block.yields if not isinstance(v.ty, Array)])
+        live = names_in([self.env[v] for v in block.yields if not isinstance(v.ty, Array)])
         units = self._alive(self.units, live)
         local = self.local
         self.units, self.local, self.last_use = outer, outer_local, outer_uses
@@ -116,7 +116,7 @@ class _Lowering(NodeLowering):
     def _results(self, values: Sequence[Value]) -> list[Expr | Buffer]:
         found: list[Expr | Buffer] = []
         for value in values:
-            held = self.env[id(value)]
+            held = self.env[value]
             if not isinstance(held, Ref):
                 found.append(held)
                 continue
@@ -221,7 +221,7 @@ class _Lowering(NodeLowering):
         inner = [n for block in node.blocks for n in walk_nodes(block)]
         unit.raises = any(n.op.kind == "check" or n.op.name == "while" for n in inner) or node.op.name == "while"
         for value in captured_values(node):
-            held = self.env[id(value)]
+            held = self.env[value]
             if isinstance(held, Ref):
                 self.escaping |= held.buffer.roots
                 unit.needs |= self.ref_names(held)
@@ -231,13 +231,13 @@ class _Lowering(NodeLowering):
         written = {r for block in node.blocks for r in buffers_written(block)}
         for values, mode in ((read, READ), (written, WRITE)):
             for value in values:
-                held = self.env.get(id(value))
+                held = self.env.get(value)
                 if isinstance(held, Ref):
                     unit.effects.append(Touch(held.buffer, None, mode))
                     self.escaping |= held.buffer.roots
         for n in inner:
             if n.op.kind == "stack":
-                stack = self.env.get(id(n.operands[0])) if n.operands else None
+                stack = self.env.get(n.operands[0]) if n.operands else None
                 if isinstance(stack, Tape):
                     unit.effects.append(Touch(stack.data, None, WRITE))
                     unit.keep = True
@@ -263,7 +263,7 @@ class _Lowering(NodeLowering):
 
     def _assignments(self, targets: Sequence[Var], values: Sequence[Value]) -> list[Stmt]:
         """Parallel assignment of what a block yields."""
-        pairs = [(t, self.env[id(v)]) for t, v in zip(targets, values, strict=True)]
+        pairs = [(t, self.env[v]) for t, v in zip(targets, values, strict=True)]
         pairs = [(t, e) for t, e in pairs if not _is_variable(e, t.name)]
         if not pairs:
             return []
@@ -291,7 +291,7 @@ class _Lowering(NodeLowering):
         yields = block.yields[1:] if exits else block.yields
         leave: Expr | None = None
         if exits:
-            leave = self.env[id(block.yields[0])]
+            leave = self.env[block.yields[0]]
             if names_in([leave]) & {v.name for v in carried}:
                 held = Var(self.names.take("leave"), "bool")
                 out.append(Assign(held.name, leave, "bool"))
@@ -308,23 +308,23 @@ class _Lowering(NodeLowering):
 
         Such additions may be made in any order, so LLVM can vectorise the loop.
         """
-        inside = {id(n) for n in body.nodes}
+        inside = set(body.nodes)
         for param, value in zip(carried, yields, strict=True):
             if not is_inexact(param.ty):
                 continue
             chain: list[Node] = []
             while value is not param:
                 node = value.node
-                single = self.use_count.get(id(value)) == 1
-                if node is None or id(node) not in inside or not single or not node.op.reassociable:
+                single = self.use_count.get(value) == 1
+                if node is None or node not in inside or not single or not node.op.reassociable:
                     break
                 if not chain or {node.op.name, chain[0].op.name} <= {"add", "sub"} or node.op is chain[0].op:
                     chain.append(node)
                     value = node.operands[0]
                     continue
                 break
-            if value is param and chain and self.use_count.get(id(param)) == 1:
-                self.sums.update(id(n) for n in chain)
+            if value is param and chain and self.use_count.get(param) == 1:
+                self.sums.update(chain)
 
     def _enter_params(self, params: Sequence[Value], carried: Sequence[Var]) -> None:
         for param, variable in zip(params, carried, strict=True):
@@ -357,7 +357,7 @@ class _Lowering(NodeLowering):
                 forward = Text("{a} + {k} * {s}", {**parts, "k": Int(var(counter))}, "int64", "int64")
                 prefix.append(Assign(index, forward, "int64"))
         self.scopes.define(index)
-        self.env[id(body.params[0])] = Int(var(index))
+        self.env[body.params[0]] = Int(var(index))
         if body.params[0].size is not None:
             self.scopes.learn(body.params[0].size, var(index))
         if start.is_const and start.const >= 0 and step.is_const and step.const > 0:
@@ -378,7 +378,7 @@ class _Lowering(NodeLowering):
         scope = self.scopes.enter(loop=True)
         self._enter_params(cond.params, carried)
         loop = While(self.block(cond))
-        go_on = self.env[id(cond.yields[0])]
+        go_on = self.env[cond.yields[0]]
         loop.body.append(If(Text("not {c}", {"c": go_on}, "bool"), [Break()]))
         self._enter_params(body.params, carried)
         self._note_sums(body, body.params, body.yields[bool(node.attrs.get("exits")) :])
@@ -404,8 +404,8 @@ def _last_uses(block: Block) -> dict[Value, int]:
     for value in block.yields:
         for root in roots(value):
             last[root] = len(block.nodes)
-    made = {id(r) for n in block.nodes for r in n.results}
-    return {root: k for root, k in last.items() if id(root) in made}
+    made = {r for n in block.nodes for r in n.results}
+    return {root: k for root, k in last.items() if root in made}
 
 
 def _is_variable(expr: Expr, name: str) -> bool:

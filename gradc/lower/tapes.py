@@ -55,13 +55,13 @@ class TapeLowering(Base):
             start.append(Assign(sizes_length, Lit(0, "int64"), "int64"))
             touched.append(Touch(sizes, None, WRITE))
         made = Tape(data, length, sizes, sizes_length, fixed if sizes is None else None)
-        self.env[id(node.result)] = made
+        self.env[node.result] = made
         self.add(emit=lambda: start, effects=touched, needs=needs, keep=True)
 
     def _op_push(self, node: Node) -> None:
-        tape: Tape = self.env[id(node.operands[0])]
+        tape: Tape = self.env[node.operands[0]]
         x = node.operands[1]
-        held = self.env[id(x)]
+        held = self.env[x]
         length = tape.length
         if not isinstance(held, Ref) or x.rank == 0:
             expr = self.scalar(x)
@@ -96,7 +96,7 @@ class TapeLowering(Base):
         self.fill(slot, x.shape, held.broadcast(x.shape, x.rank))
 
     def _op_pop(self, node: Node) -> None:
-        tape: Tape = self.env[id(node.operands[0])]
+        tape: Tape = self.env[node.operands[0]]
         result = node.result
         length = tape.length
         if not isinstance(result.ty, Array):
@@ -142,9 +142,9 @@ class TapeLowering(Base):
         if self.pushed_again(node):
             buffer = self.new_buffer(result, result.dtype, extents)
             self.fill(buffer, result.shape, Load(slot, tuple(axis(k) for k in range(result.rank))))
-            self.env[id(result)] = whole(buffer)
+            self.env[result] = whole(buffer)
         else:
-            self.env[id(result)] = whole(slot)
+            self.env[result] = whole(slot)
 
     def pushed_again(self, pop: Node) -> bool:
         """Whether what is popped may be overwritten by a push while it is in use."""

@@ -28,15 +28,15 @@ class ViewLowering(Base):
     """Views of arrays."""
 
     def _op_dim(self, node: Node) -> None:
-        self.env[id(node.result)] = Int(self.ref(node.operands[0]).extents[node.attrs["axis"]])
+        self.env[node.result] = Int(self.ref(node.operands[0]).extents[node.attrs["axis"]])
 
     def _op_alias(self, node: Node) -> None:
-        self.env[id(node.result)] = self.env[id(node.operands[0])]
+        self.env[node.result] = self.env[node.operands[0]]
 
     def _op_transpose(self, node: Node) -> None:
         ref, perm = self.ref(node.operands[0]), node.attrs["perm"]
         moved = ref.at([axis(perm.index(k)) for k in range(len(perm))])
-        self.env[id(node.result)] = Ref(ref.buffer, moved.index, tuple(ref.extents[k] for k in perm))
+        self.env[node.result] = Ref(ref.buffer, moved.index, tuple(ref.extents[k] for k in perm))
 
     def _op_index(self, node: Node) -> None:
         ref = self.ref(node.operands[0])
@@ -44,9 +44,9 @@ class ViewLowering(Base):
         position: list[Index] = index
         if all(isinstance(p, Lin) for p in position):
             load = ref.at([p for p in position if isinstance(p, Lin)])
-            self.env[id(node.result)] = Ref(ref.buffer, load.index, extents)
+            self.env[node.result] = Ref(ref.buffer, load.index, extents)
         else:
-            self.env[id(node.result)] = Ref(ref.buffer, composed(ref.index, position), extents)
+            self.env[node.result] = Ref(ref.buffer, composed(ref.index, position), extents)
 
     def region(
         self, node: Node, sizes: Sequence[Lin], shape: Shape, first: int, result: Value | None
@@ -82,15 +82,15 @@ class ViewLowering(Base):
             return Lin(entry.position) if entry.position >= 0 else size + entry.position
         value = node.operands[first + entry.position.k]
         lin = self.integer(value)
-        if (id(node), id(value)) in self.from_front or self.is_natural(lin):
+        if (node, value) in self.from_front or self.is_natural(lin):
             return lin
         if lin.is_const:
             return size + lin.const
         wrapped = Text("{k} if {k} >= 0 else {k} + {n}", {"k": Int(lin), "n": Int(size)}, "int64", "int64")
         return self.set_integer("k", wrapped)
 
-    # Ids of nodes with those of positions that are known not to be negative there.
-    from_front: frozenset[tuple[int, int]] = frozenset()
+    # Nodes with positions that are known not to be negative there.
+    from_front: frozenset[tuple[Node, Value]] = frozenset()
 
     def is_natural(self, lin: Lin) -> bool:
         """Whether an affine integer is known not to be negative."""
@@ -177,7 +177,7 @@ class ViewLowering(Base):
             at = [Lin()] * x.rank
             for p, q in zip(old, new, strict=True):
                 at[p] = axis(q)
-            self.env[id(result)] = Ref(ref.buffer, ref.at(at).index, extents)
+            self.env[result] = Ref(ref.buffer, ref.at(at).index, extents)
             return
         source = ref.strided()
         if source is None:
@@ -200,7 +200,7 @@ class ViewLowering(Base):
                 # The choice or view reads no content, but must come after the memory is there.
                 effects.append(Touch(source.buffer, None, READ))
         self.add(emit=lambda: [stmt], needs=needs, effects=effects, guarded=True, makes={token(buffer)})
-        self.env[id(value)] = Ref(buffer, tuple(axis(k) for k in range(len(extents))), extents)
+        self.env[value] = Ref(buffer, tuple(axis(k) for k in range(len(extents))), extents)
 
     def _op_select_ref(self, node: Node) -> None:
         cond, a, b = node.operands

@@ -39,19 +39,19 @@ class _Merger:
     def __init__(self, func: Func) -> None:
         self.func = func
         self.changed = False
-        self._replaced: dict[int, tuple[Value, Value]] = {}
-        self._versions: dict[int, int] = {}
+        self._replaced: dict[Value, Value] = {}
+        self._versions: dict[Value, int] = {}
         self._next_version = 0
         self._scopes: list[dict[Hashable, Node]] = []
         self._written = buffers_written(func.body)
-        self._results = {id(r) for v in func.results for r in roots(v)}
+        self._results = {r for v in func.results for r in roots(v)}
 
     def run(self) -> None:
         self._block(self.func.body)
 
     def _resolve(self, value: Value) -> Value:
-        while id(value) in self._replaced:
-            value = self._replaced[id(value)][1]
+        while value in self._replaced:
+            value = self._replaced[value]
         return value
 
     def _block(self, block: Block) -> None:
@@ -78,13 +78,13 @@ class _Merger:
         self._scopes.pop()
 
     def _merge(self, old: Value, new: Value) -> None:
-        self._replaced[id(old)] = (old, new)
+        self._replaced[old] = new
         if old.name and not new.name:
             new.name = old.name
         if new.size is None:
             new.size = old.size
-        if id(old) in self._results:
-            self._results.add(id(new))
+        if old in self._results:
+            self._results.add(new)
 
     def _control(self, node: Node) -> None:
         changed = frozenset(r for block in node.blocks for r in buffers_written(block))
@@ -101,7 +101,7 @@ class _Merger:
     def _write(self, buffers: Iterable[Value]) -> None:
         for buffer in buffers:
             self._next_version += 1
-            self._versions[id(buffer)] = self._next_version
+            self._versions[buffer] = self._next_version
 
     def _earlier(self, node: Node) -> Node | None:
         """The node that has computed this before, or None, and then it is remembered."""
@@ -124,7 +124,7 @@ class _Merger:
 
     def _both_results(self, node: Node, found: Node) -> bool:
         return any(
-            isinstance(a.ty, Array) and id(a) in self._results and id(b) in self._results
+            isinstance(a.ty, Array) and a in self._results and b in self._results
             for a, b in zip(node.results, found.results, strict=True)
         )
 
@@ -132,14 +132,14 @@ class _Merger:
         if node.op.name == "dim":
             size = node.operands[0].shape[node.attrs["axis"]]
             return ("dim", size, node.result.ty)
-        operands = [id(v) for v in node.operands]
+        operands = list(node.operands)
         if node.op.commutative:
-            operands.sort()
-        content = sorted({(id(r), self._versions.get(id(r), 0)) for v in own_reads(node) for r in roots(v)})
+            operands.sort(key=id)
+        content = frozenset((r, self._versions.get(r, 0)) for v in own_reads(node) for r in roots(v))
         # The message of a check does not matter: the earlier one has raised if it fails.
         attrs = {k: v for k, v in node.attrs.items() if k != "message"} if node.op.kind == "check" else node.attrs
         types = tuple(v.ty for v in node.results)
-        return (node.op.name, tuple(operands), freeze(attrs), tuple(content), types)
+        return (node.op.name, tuple(operands), freeze(attrs), content, types)
 
 
 def freeze(value: Any) -> Hashable:

@@ -29,10 +29,10 @@ class _Liveness:
     """Which values and nodes are needed; `live` sets of buffers flow backward."""
 
     def __init__(self, func: Func) -> None:
-        self.values: set[int] = set()
-        self.nodes: set[int] = set()
-        self._stacks: set[int] = set()
-        self._loops: dict[int, frozenset[Value]] = {}
+        self.values: set[Value] = set()
+        self.nodes: set[Node] = set()
+        self._stacks: set[Value] = set()
+        self._loops: dict[Node, frozenset[Value]] = {}
         self._changed = True
         at_end = frozenset(func.params).union(*(roots(v) for v in func.results))
         while self._changed:
@@ -42,23 +42,23 @@ class _Liveness:
             self._block(func.body, at_end)
 
     def _need(self, value: Value) -> None:
-        if id(value) not in self.values:
-            self.values.add(id(value))
+        if value not in self.values:
+            self.values.add(value)
             self._changed = True
 
     def _keep(self, node: Node) -> None:
-        if id(node) not in self.nodes:
-            self.nodes.add(id(node))
+        if node not in self.nodes:
+            self.nodes.add(node)
             self._changed = True
         if node.op.kind != "control":
             for value in node.operands:
                 self._need(value)
 
     def is_needed(self, value: Value) -> bool:
-        return id(value) in self.values
+        return value in self.values
 
     def is_kept(self, node: Node) -> bool:
-        return id(node) in self.nodes
+        return node in self.nodes
 
     def _block(self, block: Block, live: frozenset[Value]) -> frozenset[Value]:
         for node in reversed(block.nodes):
@@ -80,7 +80,7 @@ class _Liveness:
             if _overwrites(node, target):
                 live = live - roots(target)
         elif node.op.kind == "stack" and node.operands:
-            stack = id(node.operands[0])
+            stack = node.operands[0]
             if any(self.is_needed(v) for v in node.results) and stack not in self._stacks:
                 self._stacks.add(stack)
                 self._changed = True
@@ -108,7 +108,7 @@ class _Liveness:
     def _loop(self, node: Node, initial: list[Value], first: int, live: frozenset[Value]) -> frozenset[Value]:
         exits = int(bool(node.attrs.get("exits")))
         body = node.blocks[-1]
-        live |= self._loops.get(id(node), frozenset())
+        live |= self._loops.get(node, frozenset())
         for k, start in enumerate(initial):
             params = [b.params[k + (first if b is body else 0)] for b in node.blocks]
             if self.is_needed(node.results[k]) or any(self.is_needed(p) for p in params):
@@ -130,8 +130,8 @@ class _Liveness:
         for block in reversed(node.blocks):
             at_start = self._block(block, at_start)
         before = live | at_start
-        if before != self._loops.get(id(node)):
-            self._loops[id(node)] = before
+        if before != self._loops.get(node):
+            self._loops[node] = before
             self._changed = True
         return before
 
@@ -172,18 +172,18 @@ class _Copy:
 
     def __init__(self, func: Func, live: _Liveness) -> None:
         self.live = live
-        self.mapping: dict[int, Value] = {}
+        self.mapping: dict[Value, Value] = {}
         self.func = Func(func.name, self._block(func.body, func.params, func.results), func.loc, dict(func.notes))
 
     def _value(self, old: Value, node: Node | None) -> Value:
         new = Value(old.ty, old.name, node, old.size)
-        self.mapping[id(old)] = new
+        self.mapping[old] = new
         return new
 
     def _block(self, block: Block, params: list[Value], yields: list[Value]) -> Block:
         copy = Block([self._value(p, None) for p in params])
         copy.nodes = [self._node(n) for n in block.nodes if self.live.is_kept(n)]
-        copy.yields = [self.mapping[id(v)] for v in yields]
+        copy.yields = [self.mapping[v] for v in yields]
         return copy
 
     def _node(self, node: Node) -> Node:
@@ -204,7 +204,7 @@ class _Copy:
                 params = _pick(block.params, [True] * first + carried) if node.op.name != "if" else []
                 yields = block.yields if is_cond else _pick(block.yields, [True] * exits + carried)
                 copy.blocks.append(self._block(block, params, yields))
-        copy.operands = [self.mapping[id(v)] for v in operands]
+        copy.operands = [self.mapping[v] for v in operands]
         copy.results = [self._value(v, copy) for v in results]
         return copy
 

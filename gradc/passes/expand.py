@@ -22,11 +22,11 @@ def expand(func: Func) -> Func:
     return copy
 
 
-def _expand_block(block: Block, builder: Builder, replaced: dict[int, Value]) -> None:
+def _expand_block(block: Block, builder: Builder, replaced: dict[Value, Value]) -> None:
     nodes, block.nodes = block.nodes, []
     with builder.into(block):
         for node in nodes:
-            node.operands = [replaced.get(id(v), v) for v in node.operands]
+            node.operands = [replaced.get(v, v) for v in node.operands]
             if node.op.expand is None:
                 for inner in node.blocks:
                     _expand_block(inner, builder, replaced)
@@ -38,12 +38,12 @@ def _expand_block(block: Block, builder: Builder, replaced: dict[int, Value]) ->
             results = made if isinstance(made, tuple) else (made,)
             for old, new in zip(node.results, results, strict=True):
                 new.name = new.name or old.name
-                replaced[id(old)] = new
+                replaced[old] = new
             _expand_again(block, start, builder, replaced)
-    block.yields = [replaced.get(id(v), v) for v in block.yields]
+    block.yields = [replaced.get(v, v) for v in block.yields]
 
 
-def _expand_again(block: Block, start: int, builder: Builder, replaced: dict[int, Value]) -> None:
+def _expand_again(block: Block, start: int, builder: Builder, replaced: dict[Value, Value]) -> None:
     """Expand what an expansion added."""
     added = block.nodes[start:]
     if any(n.op.expand is not None for node in added for n in (node, *(m for b in node.blocks for m in walk_nodes(b)))):

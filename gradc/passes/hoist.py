@@ -57,33 +57,33 @@ class _Mover:
 
     def _take_invariant(self, loop: Node) -> list[Node]:
         """Remove from the loop's blocks, and give, the nodes that can run before it."""
-        changing = {id(p) for block in loop.blocks for p in block.params}
-        changing.update(id(v) for block in loop.blocks for n in walk_nodes(block) for v in n.results)
+        changing = {p for block in loop.blocks for p in block.params}
+        changing.update(v for block in loop.blocks for n in walk_nodes(block) for v in n.results)
         written = frozenset(r for block in loop.blocks for r in buffers_written(block))
         sizes_known = not any(n.op.kind == "check" for block in loop.blocks for n in walk_nodes(block))
-        free: dict[int, Node] = {}
+        free: dict[Value, Node] = {}
         for block in loop.blocks:
             for node in block.nodes:
-                if any(id(v) in changing for v in node.operands) or not self._is_harmless(node, written, sizes_known):
+                if any(v in changing for v in node.operands) or not self._is_harmless(node, written, sizes_known):
                     continue
                 for value in node.results:
-                    changing.discard(id(value))
-                    free[id(value)] = node
-        wanted: set[int] = set()
+                    changing.discard(value)
+                    free[value] = node
+        wanted: set[Node] = set()
 
         def want(node: Node) -> None:
-            if id(node) not in wanted:
-                wanted.add(id(node))
+            if node not in wanted:
+                wanted.add(node)
                 for value in node.operands:
-                    if id(value) in free:
-                        want(free[id(value)])
+                    if value in free:
+                        want(free[value])
 
         for node in free.values():
             if _is_worth_it(node):
                 want(node)
-        moved = [n for block in loop.blocks for n in block.nodes if id(n) in wanted]
+        moved = [n for block in loop.blocks for n in block.nodes if n in wanted]
         for block in loop.blocks:
-            block.nodes = [n for n in block.nodes if id(n) not in wanted]
+            block.nodes = [n for n in block.nodes if n not in wanted]
         return moved
 
     def _is_harmless(self, node: Node, written: frozenset[Value], sizes_known: bool) -> bool:

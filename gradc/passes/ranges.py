@@ -124,8 +124,8 @@ class _Remover:
             for check in moved:
                 with self.builder.at(check.loc):
                     self._check_ends(check, loop, step, shape)
-        gone = {id(n) for n in moved}
-        body.nodes = [n for n in body.nodes if id(n) not in gone]
+        gone = set(moved)
+        body.nodes = [n for n in body.nodes if n not in gone]
         return made.nodes
 
     def _check_ends(self, check: Node, loop: Node, step: int, shape: _Shape) -> None:
@@ -182,9 +182,9 @@ class _Shape:
         self.index = body.params[0]
         self._facts = facts
         self._sources = sources
-        self._inner = {id(v): node for node in body.nodes for v in node.results}
-        self._params = {id(p) for p in body.params[1:]}
-        self._degrees: dict[int, int | None] = {id(self.index): 1}
+        self._inner = {v: node for node in body.nodes for v in node.results}
+        self._params = set(body.params[1:])
+        self._degrees: dict[Value, int | None] = {self.index: 1}
         atom = facts.polynomial(self.index)
         self._atom = atom.terms[0][0][0] if isinstance(atom, Dim) else None
 
@@ -193,19 +193,19 @@ class _Shape:
 
         None: it cannot be made from the index and from what is there before.
         """
-        if id(value) not in self._degrees:
-            self._degrees[id(value)] = self._find_degree(value)
-        return self._degrees[id(value)]
+        if value not in self._degrees:
+            self._degrees[value] = self._find_degree(value)
+        return self._degrees[value]
 
     def _find_degree(self, value: Value) -> int | None:
-        if id(value) in self._params:
+        if value in self._params:
             return None
-        node = self._inner.get(id(value))
+        node = self._inner.get(value)
         if node is None:
             return 0
         if node.op.name == "dim":
             x = node.operands[0]
-            return 0 if id(x) not in self._inner or self._can_make(x.shape[node.attrs["axis"]]) else None
+            return 0 if x not in self._inner or self._can_make(x.shape[node.attrs["axis"]]) else None
         if node.op.kind != "elementwise" or isinstance(value.ty, Array) or node.op.guard is not None:
             return None
         degrees = [self.degree(v) for v in node.operands]
@@ -223,9 +223,9 @@ class _Shape:
 
     def is_convex(self, cond: Value) -> bool:
         """Whether a condition holds on an interval of the index, or does not depend on it."""
-        node = self._inner.get(id(cond))
+        node = self._inner.get(cond)
         if node is None:
-            return id(cond) not in self._params
+            return cond not in self._params
         if node.op.name == "logical_and":
             return all(self.is_convex(v) for v in node.operands)
         if node.op.name == "logical_or":
@@ -239,9 +239,9 @@ class _Shape:
 
     def direction(self, cond: Value) -> int | None:
         """See `_Part`."""
-        node = self._inner.get(id(cond))
+        node = self._inner.get(cond)
         if node is None:
-            return None if id(cond) in self._params else 0
+            return None if cond in self._params else 0
         if node.op.name in ("logical_and", "logical_or"):
             found = {self.direction(v) for v in node.operands} - {0}
             return found.pop() if len(found) == 1 else None if found else 0
@@ -267,7 +267,7 @@ class _Shape:
     def parts(self, cond: Value) -> list[_Part]:
         """A convex condition as parts that all hold, each unless one of its guards does, which do not change."""
         direction = self.direction(cond)
-        node = self._inner.get(id(cond))
+        node = self._inner.get(cond)
         if node is None or direction == 0:
             return [_Part(cond, 0)]
         if node.op.name == "logical_and":
@@ -307,20 +307,20 @@ class _Shape:
 
     def instance(self, cond: Value, guards: tuple[Value, ...], index: Value) -> Value:
         """A guarded condition for one index, made with the current builder."""
-        made: dict[int, Value] = {id(self.index): index}
+        made: dict[Value, Value] = {self.index: index}
         builder = current_builder()
 
         def build(v: Value) -> Value:
-            node = self._inner.get(id(v))
-            if id(v) in made or node is None:
-                return made.get(id(v), v)
+            node = self._inner.get(v)
+            if v in made or node is None:
+                return made.get(v, v)
             if node.op.name == "const":
-                made[id(v)] = builder.const(node.attrs["value"])
-            elif node.op.name == "dim" and id(node.operands[0]) in self._inner:
-                made[id(v)] = self._make(node.operands[0].shape[node.attrs["axis"]])
+                made[v] = builder.const(node.attrs["value"])
+            elif node.op.name == "dim" and node.operands[0] in self._inner:
+                made[v] = self._make(node.operands[0].shape[node.attrs["axis"]])
             else:
-                made[id(v)] = builder.add(node.op, [build(o) for o in node.operands], dict(node.attrs))
-            return made[id(v)]
+                made[v] = builder.add(node.op, [build(o) for o in node.operands], dict(node.attrs))
+            return made[v]
 
         result = build(cond)
         for guard in reversed(guards):

@@ -44,10 +44,10 @@ class Rewriter:
         self.rule = rule
         self.changed = False
         self.builder = Builder(self.func, checks=False)
-        self._replaced: dict[int, tuple[Value, Value]] = {}
+        self._replaced: dict[Value, Value] = {}
         self._round_changed = False
-        self._uses: dict[int, int] | None = None
-        self._home: dict[int, int] = {}
+        self._uses: dict[Value, int] | None = None
+        self._home: dict[Node, Block] = {}
         self.written: frozenset[Value] = frozenset()
         self.results: frozenset[Value] = frozenset()
 
@@ -73,16 +73,16 @@ class Rewriter:
         """Whether nothing but the node at hand uses `value`."""
         if self._uses is None:
             self._uses = _count_uses(self.func.body)
-        return self._uses.get(id(value), 0) <= 1
+        return self._uses.get(value, 0) <= 1
 
     def same_block(self, *nodes: Node) -> bool:
         """Whether nodes run equally often: a rewrite does not bring work from outside into a loop."""
-        return len({self._home.get(id(node)) for node in nodes}) == 1
+        return len({self._home.get(node) for node in nodes}) == 1
 
     def resolve(self, value: Value) -> Value:
         """What stands for `value` by now."""
-        while id(value) in self._replaced:
-            value = self._replaced[id(value)][1]
+        while value in self._replaced:
+            value = self._replaced[value]
         return value
 
     def replace(self, old: Value, new: Value) -> None:
@@ -98,7 +98,7 @@ class Rewriter:
         if old in self.results:
             self.results |= roots(new)
         # The old value is kept alive, so that its id is not used again.
-        self._replaced[id(old)] = (old, new)
+        self._replaced[old] = new
         self._round_changed = True
 
     def inline(self, block: Block, params: Sequence[Value]) -> list[Value]:
@@ -110,7 +110,7 @@ class Rewriter:
 
     def _block(self, block: Block) -> None:
         queue = deque(block.nodes)
-        self._home.update((id(node), id(block)) for node in queue)
+        self._home.update((node, block) for node in queue)
         done: list[Node] = []
         while queue:
             node = queue.popleft()
@@ -130,7 +130,7 @@ class Rewriter:
                 self.replace(old, new)
             self._round_changed = True
             queue.extendleft(reversed(made.nodes))
-            self._home.update((id(made_node), id(block)) for made_node in made.nodes)
+            self._home.update((made_node, block) for made_node in made.nodes)
         block.nodes = done
         block.yields = [self.resolve(v) for v in block.yields]
 
@@ -165,11 +165,11 @@ class Rewriter:
         return False
 
 
-def _count_uses(block: Block) -> dict[int, int]:
-    counts: dict[int, int] = {}
+def _count_uses(block: Block) -> dict[Value, int]:
+    counts: dict[Value, int] = {}
     for inner in walk_blocks(block):
         for value in (*inner.yields, *(v for node in inner.nodes for v in node.operands)):
-            counts[id(value)] = counts.get(id(value), 0) + 1
+            counts[value] = counts.get(value, 0) + 1
     return counts
 
 

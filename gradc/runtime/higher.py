@@ -182,19 +182,19 @@ def _with_call_parameters(
             own = params[source.k]
             params[source.k] = Value(own.ty if own.ty == WEAK_INT else param.ty, param.name, None, param.size)
     new = Func(func.name.removesuffix("_vjp_jvp"), Block(params=[*params, *rest]), func.loc, dict(func.notes))
-    mapping: dict[int, Value] = {}
+    mapping: dict[Value, Value] = {}
     with Builder(new) as builder:
         builder.avoid_sizes_of(func)
         for source, param in zip(sources, inner, strict=True):
             value = params[source.k] if isinstance(source, Slot) else builder.const(source)
             if isinstance(param.ty, Scalar) and isinstance(value.ty, Scalar):
                 value = convert(value, param.ty.dtype, param.ty.weak)
-            mapping[id(param)] = value
+            mapping[param] = value
         for k, leaf, tangent in zip(wrt, vector, func.params[len(func.params) - len(vector) :], strict=True):
-            mapping[id(tangent)] = _as_tangent(params[leaf], mapping[id(inner[k])])
+            mapping[tangent] = _as_tangent(params[leaf], mapping[inner[k]])
         for node in func.body.nodes:
             builder.clone(node, mapping)
-    new.body.yields = [mapping.get(id(r), r) for r in func.results]
+    new.body.yields = [mapping.get(r, r) for r in func.results]
     return new
 
 

@@ -26,18 +26,18 @@ class Slot:
     k: int
 
 
-def substitute(func: Func, replacements: dict[int, Value], start: int = 0) -> None:
-    """Replace uses of values, by id, in the nodes of the body from position `start` on, and in the results."""
+def substitute(func: Func, replacements: dict[Value, Value], start: int = 0) -> None:
+    """Replace uses of values in the nodes of the body from position `start` on, and in the results."""
     if not replacements:
         return
     for node in func.body.nodes[start:]:
-        node.operands = [replacements.get(id(v), v) for v in node.operands]
+        node.operands = [replacements.get(v, v) for v in node.operands]
         for inner in node.blocks:
             for block in walk_blocks(inner):
-                block.yields = [replacements.get(id(v), v) for v in block.yields]
+                block.yields = [replacements.get(v, v) for v in block.yields]
                 for n in block.nodes:
-                    n.operands = [replacements.get(id(v), v) for v in n.operands]
-    func.body.yields = [replacements.get(id(v), v) for v in func.body.yields]
+                    n.operands = [replacements.get(v, v) for v in n.operands]
+    func.body.yields = [replacements.get(v, v) for v in func.body.yields]
 
 
 def merge_aliases(func: Func, pairs: Sequence[tuple[int, int]]) -> Func:
@@ -45,7 +45,7 @@ def merge_aliases(func: Func, pairs: Sequence[tuple[int, int]]) -> Func:
     if not pairs:
         return func
     func = clone_func(func)
-    substitute(func, {id(func.params[k]): func.params[first] for k, first in pairs})
+    substitute(func, {func.params[k]: func.params[first] for k, first in pairs})
     return func
 
 
@@ -56,11 +56,11 @@ def copy_on_entry(func: Func) -> Func:
         return func
     func = clone_func(func)
     builder = Builder(func, checks=False)
-    replacements: dict[int, Value] = {}
+    replacements: dict[Value, Value] = {}
     with builder, builder.into(Block()) as top:
         for k in written:
             param = func.params[k]
-            replacements[id(param)] = _copy(builder, param)
+            replacements[param] = _copy(builder, param)
     func.body.nodes[:0] = top.nodes
     substitute(func, replacements, len(top.nodes))
     return func
@@ -72,12 +72,12 @@ def accept_ints(func: Func, positions: Sequence[int]) -> Func:
         return func
     func = clone_func(func)
     builder = Builder(func, checks=False)
-    replacements: dict[int, Value] = {}
+    replacements: dict[Value, Value] = {}
     with builder, builder.into(Block()) as top:
         for k in positions:
             old = func.params[k]
             func.params[k] = Value(WEAK_INT, old.name)
-            replacements[id(old)] = builder.emit("cast", (func.params[k],), dtype="float64", weak=True)
+            replacements[old] = builder.emit("cast", (func.params[k],), dtype="float64", weak=True)
     func.body.nodes[:0] = top.nodes
     substitute(func, replacements, len(top.nodes))
     return func
@@ -92,7 +92,7 @@ def take_arguments(func: Func, sources: Sequence[Slot | Any]) -> Func:
         return func
     func = clone_func(func)
     builder = Builder(func, checks=False)
-    replacements: dict[int, Value] = {}
+    replacements: dict[Value, Value] = {}
     given: dict[int, Value] = {}
     with builder, builder.into(Block()) as top:
         for param, source in zip(func.params, sources, strict=False):
@@ -101,7 +101,7 @@ def take_arguments(func: Func, sources: Sequence[Slot | Any]) -> Func:
             elif isinstance(source, np.ndarray):
                 raise UnsupportedError(f"the default of `{param.name}` is an array", hint="pass it as an argument.")
             else:
-                replacements[id(param)] = builder.const(source)
+                replacements[param] = builder.const(source)
     func.body.params = [given[k] for k in sorted(given)] + func.params[len(sources) :]
     func.body.nodes[:0] = top.nodes
     substitute(func, replacements, len(top.nodes))
