@@ -62,7 +62,7 @@ MAY_USE_IDS = {"ir/tree.py", "passes/cse.py", "codegen/native/body.py"}
 
 
 def test_nothing_is_kept_by_the_id_of_a_value() -> None:
-    """The id of a dropped value goes to a new one, which was then taken for it: a wrong derivative in one run of ten."""
+    """The id of a dropped value goes to a new one, which was then taken for it: wrong in one run of ten."""
     for part in ("ir", "passes", "ad", "lower", "codegen"):
         for path in sorted((ROOT / part).rglob("*.py")):
             if str(path.relative_to(ROOT)) in MAY_USE_IDS:

@@ -3,7 +3,7 @@
 A function is a block of nodes. `if`, `for` and `while` nodes own blocks; what a block yields is its
 terminator. Scalars are SSA. A value of array type names a buffer: views name a part of their base's
 buffer, and `store`, `accumulate` and their like write into the buffer of their first operand.
-Values and nodes compare by identity, and are themselves the keys of maps: the `id` of one that was dropped goes to another.
+Values and nodes compare by identity, and are themselves the keys of maps: the `id` of a dropped one goes to another.
 """
 
 from __future__ import annotations
