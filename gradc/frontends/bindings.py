@@ -416,3 +416,8 @@ def describe(b: Binding) -> str:
     if callable(b):
         return f"the function {getattr(b, '__name__', type(b).__name__)}"
     return f"an object of type {type(b).__name__}"
+
+
+def bare(b: Binding) -> Binding:
+    """A binding without the doubt whether its name is bound."""
+    return b.inner if isinstance(b, MaybeUnbound) else b

@@ -21,6 +21,7 @@ from gradc.frontends.bindings import (
     MaybeUnbound,
     PathEnds,
     Poison,
+    bare,
     carried_values,
     content_of,
     describe,
@@ -289,7 +290,7 @@ class _Merger:
         partial = any(b is MISSING or isinstance(b, MaybeUnbound) for b in (t, e))
         if not partial or self.name.startswith("$"):
             return self._merge_bound(t, e)
-        inner = self._merge_bound(_inner(t), _inner(e))
+        inner = self._merge_bound(bare(t), bare(e))
         flag = self._flag(t, e)
 
         def finish() -> Binding:
@@ -392,7 +393,7 @@ class _Merger:
 
     def _merge_item(self, t: Binding, e: Binding) -> Thunk:
         """An item of a structure; where the structure is missing on one side, its flag says so for all items."""
-        return self._merge_bound(_inner(t), _inner(e)) if t is MISSING or e is MISSING else self.merge(t, e)
+        return self._merge_bound(bare(t), bare(e)) if t is MISSING or e is MISSING else self.merge(t, e)
 
     def _merge_content(self, container: Any, t: Any, e: Any) -> Thunk | None:
         """New content of a structure that existed before the branch; None where it did not change."""
@@ -550,10 +551,6 @@ def _once(thunk: Thunk) -> Thunk:
         return made[0]
 
     return run
-
-
-def _inner(b: Binding) -> Binding:
-    return b.inner if isinstance(b, MaybeUnbound) else b
 
 
 def _propagate(b: Binding) -> Binding:
