@@ -16,7 +16,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
-from gradc.codegen import intrinsics
+from gradc.codegen import product_intrinsic
 from gradc.codegen.native.body import Native, Result, translate
 from gradc.codegen.native.calls import Helper
 from gradc.codegen.native.kinds import ArrayKind, NotTranslated, kind_of, numba_scalar
@@ -244,7 +244,7 @@ def _product_code(symbol: str) -> bytes:
     module = ir.Module(symbol)
     module.triple, module.data_layout = llvm.get_process_triple(), cpu_target.target_context.codegen()._data_layout
     dtype = numba_scalar(symbol.rpartition("_")[2])
-    intrinsics.product_function(cpu_target.target_context, module, dtype, symbol, "linkonce_odr")
+    product_intrinsic.product_function(cpu_target.target_context, module, dtype, symbol, "linkonce_odr")
     lines: list[str] = []
     notes: list[str] = []
     seen: set[str] = set()
