@@ -8,6 +8,9 @@ y = add(x1, x2)        contributions(ct): [ct, ct];                   reads noth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from gradc.errors import NonDifferentiableError
 from gradc.ir.builder import Builder, new_func
@@ -15,6 +18,7 @@ from gradc.ir.effects import own_write, roots
 from gradc.ir.nodes import Node, Value, used_values
 from gradc.ir.opdef import TABLE
 from gradc.ir.types import Array, Type
+from gradc.ops.rules import constant_of
 
 
 def has_rule(node: Node) -> bool:
@@ -50,20 +54,28 @@ def contributions(
         return [c if w else None for c, w in zip(given, wanted, strict=True)]
     assert isinstance(ct, Value) and op.partials is not None
     partials = op.partials(results[0], *operands, **node.attrs)
-    made: list[Value | None] = []
-    for partial, want in zip(partials, wanted, strict=True):
-        if not want or partial is None or (isinstance(partial, int | float) and partial == 0):
-            made.append(None)
-        elif isinstance(partial, int | float):
-            made.append(ct if partial == 1 else -ct if partial == -1 else ct * partial)
-        elif partial.dtype == "bool":
-            # A choice, not a factor: an infinite cotangent on the side not taken is 0 too.
-            made.append(builder.emit("where", (partial, ct, 0.0)))
-        elif guarded or op.is_singular(operands):
-            made.append(builder.emit("strong_mul", (ct, partial)))
-        else:
-            made.append(ct * partial)
-    return made
+    strong = guarded or op.is_singular(operands)
+    return [times(ct, p, strong, builder) if w else None for p, w in zip(partials, wanted, strict=True)]
+
+
+def times(derivative: Value, partial: Any, strong: bool, builder: Builder) -> Value | None:
+    """A tangent or cotangent times a partial: None where that is 0.
+
+    `strong`: a derivative that is exactly 0 stays 0 whatever the partial is.
+    """
+    if partial is None or (isinstance(partial, int | float) and partial == 0):
+        return None
+    if isinstance(partial, int | float):
+        scaled: Value = derivative if partial == 1 else -derivative if partial == -1 else derivative * partial
+        return scaled
+    if partial.dtype == "bool":
+        # A choice, not a factor: an infinite derivative on the side not taken is 0 too.
+        return builder.emit("where", (partial, derivative, 0.0))  # type: ignore[no-any-return]
+    number = constant_of(partial)
+    if strong and (number is None or not np.isfinite(number)):
+        return builder.emit("strong_mul", (derivative, partial))  # type: ignore[no-any-return]
+    product: Value = derivative * partial
+    return product
 
 
 def read_by_rule(node: Node, wanted: Sequence[bool], guarded: bool) -> tuple[frozenset[int], frozenset[int]]:

@@ -27,7 +27,7 @@ from gradc.ad.activity import (
     carried_yields,
     check_inputs,
 )
-from gradc.ad.apply import cast_like
+from gradc.ad.apply import cast_like, times
 from gradc.ad.cotangents import new_like
 from gradc.ad.custom import outer_error
 from gradc.ad.reverse import guarded_nodes
@@ -281,17 +281,11 @@ class Forward:
             return op.jvp(tuple(tangents), y, *operands, **node.attrs)
         if op.partials is not None:
             total: Value | None = None
+            strong = op.is_singular(operands) or node in self.guarded
             for partial, tangent in zip(op.partials(y, *operands, **node.attrs), tangents, strict=True):
-                if tangent is None or partial is None or (isinstance(partial, int | float) and partial == 0):
+                term = None if tangent is None else times(tangent, partial, strong, self.builder)
+                if term is None:
                     continue
-                if isinstance(partial, int | float):
-                    term = tangent if partial == 1 else -tangent if partial == -1 else tangent * partial
-                elif partial.dtype == "bool":
-                    term = self.builder.emit("where", (partial, tangent, 0.0))
-                elif op.singular or node in self.guarded:
-                    term = self.builder.emit("strong_mul", (tangent, partial))
-                else:
-                    term = tangent * partial
                 total = term if total is None else total + term
             return total
         if op.linear:

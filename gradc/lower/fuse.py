@@ -28,11 +28,17 @@ FREE, SAME, APART = 0, 1, 2
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """Units that share a loop (`size` is its length), or straight code (`size` None)."""
+    """Units that share a loop (`size` is its length, `extent` that at run time), or straight code (`size` None)."""
 
     size: Size | None
+    extent: Lin
     members: list[Unit] = field(default_factory=list)
     position: int = 0
+
+
+def _group_of(unit: Unit) -> Group:
+    """An empty group that the unit may join."""
+    return Group(unit.axes[0].size, unit.axes[0].extent) if unit.axes else Group(None, Lin())
 
 
 # --------------------------------------------------------------------------------------------- dependence
@@ -133,7 +139,7 @@ class _Schedule:
                 chosen = group
                 break
         if chosen is None:
-            chosen = Group(unit.axes[0].size if loop else None)
+            chosen = _group_of(unit)
             at = len(self.groups) if loop or (unit.emit is not None and not unit.early) else lowest
             self.groups.insert(at, chosen)
             for k in range(at, len(self.groups)):
@@ -207,12 +213,16 @@ class _Schedule:
         ):
             before.members.append(unit)
             return
-        self.groups.insert(at, Group(size, [unit]))
+        self.groups.insert(at, _group_of(unit))
+        self.groups[at].members.append(unit)
         for k in range(at, len(self.groups)):
             self.groups[k].position = k
 
     def sink(self) -> None:
-        """Move a unit whose value one later group alone reads into that group, where it is computed in passing."""
+        """Move a unit whose value one later group alone reads into that group, where it is computed in passing.
+
+        The group may run over less than the unit would: what nobody reads need not be computed.
+        """
         for group in reversed(self.groups):
             for unit in sorted(group.members, key=lambda u: u.order, reverse=True):
                 if unit.axes and unit.made is not None and not unit.keep:
@@ -231,7 +241,7 @@ class _Schedule:
         if len(targets) != 1:
             return
         (target,) = targets
-        if target is group or target.size != group.size or target.position < group.position:
+        if target is group or target.size is None or target.position < group.position:
             return
         if any(relate(unit, u) == APART for u in users):
             return
@@ -277,11 +287,10 @@ class Fuser:
                 out.extend(self._straight(members, path))
                 continue
             name = self.new_name("ijklpq"[depth] if depth < 6 else f"i{depth}")
-            extent = members[0].axes[0].extent
             for unit in members:
                 unit.bind({f"@{unit.axes[0].k}": var(name)})
                 unit.axes = unit.axes[1:]
-            loop = For(name, Lin(), extent, Lin(1))
+            loop = For(name, Lin(), group.extent, Lin(1))
             inner = self.level(members, depth + 1, (*path, name))
             loop.body = [s for s in inner if not isinstance(s, Unit)]  # units with code of their own have no loops
             out.append(loop)
