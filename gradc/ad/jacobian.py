@@ -1,33 +1,36 @@
-"""Whole Jacobians: a loop over seeds around one derivative of the function.
+"""Whole Jacobians: a loop over blocks of seeds around one derivative of the function.
 
     def f(x): ...                   def f_jacobian(x):
         return y                        what of the jvp does not depend on x_t
-                                        x_t = zeros(n); J = empty((m, n))
-                                        for i in range(n):
-                                            x_t[i] = 1
-                                            J[:, i] = the rest of the jvp of f along x_t
-                                            x_t[i] = 0
+                                        x_t = zeros(n); x_t_1 = zeros(n); J = empty((m, n))
+                                        for k in range(0, n, 2):
+                                            i, i_1 = k, min(k + 1, n - 1)
+                                            x_t[i] = x_t_1[i_1] = 1
+                                            J[:, i], J[:, i_1] = the rest of the jvp of f along x_t and x_t_1
+                                            x_t[i] = x_t_1[i_1] = 0
                                         return J
 
-Forward mode has a sweep for every entry of the inputs, reverse mode one for every entry of the outputs.
-(Griewank, Walther, Evaluating Derivatives (2008), sec. 3.2 and 7.1.)
+Forward mode has a seed for every entry of the inputs, reverse mode one for every entry of the outputs. The seeds of a
+block share one sweep (`ad/lanes.py`); lanes of the last one that are left over repeat its last seed, which
+writes the same again. (Griewank, Walther, Evaluating Derivatives (2008), sec. 3.2 and 7.1.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial, reduce
 from typing import Any, Literal
 
 import numpy as np
 
 from gradc.ad.forward import jvp
+from gradc.ad.lanes import Lanes, Spread
 from gradc.ad.reverse import reverse
 from gradc.errors import DTypeError
 from gradc.ir.builder import Builder, new_func
 from gradc.ir.custom import is_custom
 from gradc.ir.effects import own_write, roots
-from gradc.ir.nodes import Block, Func, Node, Value, clone_node, used_values, walk_nodes
+from gradc.ir.nodes import Block, Func, Node, Value, used_values, walk_nodes
 from gradc.ir.region import FULL, Arg, At, Region
 from gradc.ir.types import (
     WEAK_INT,
@@ -50,6 +53,9 @@ from gradc.ops.rules import convert
 
 Mode = Literal["fwd", "rev"]
 _UNKNOWN_SIZE = 64  # what a size counts as that is not known where the mode is chosen
+LANES = 8  # most seeds that share a sweep
+_FEW = 2
+_MOST_NODES = 4000  # of all lanes together
 
 
 def cheaper_mode(func: Func, wrt: Sequence[int], sizes: Mapping[str, int]) -> Mode:
@@ -67,20 +73,37 @@ def cheaper_mode(func: Func, wrt: Sequence[int], sizes: Mapping[str, int]) -> Mo
 
 
 def _count(types: Sequence[Type], sizes: Mapping[str, int]) -> int:
-    total = 0
-    for ty in types:
-        assert isinstance(ty, Scalar | Array)
-        entries = product_of_sizes(ty.shape)
-        known = {name: sizes.get(name, _UNKNOWN_SIZE) for name in size_variables(entries)}
-        total += evaluate_size(entries, known)
-    return total
+    return sum(_entries(ty, sizes) for ty in types)
 
 
-def jacobian(func: Func, wrt: Sequence[int], mode: Mode) -> Func:
+def _entries(ty: Type, sizes: Mapping[str, int]) -> int:
+    assert isinstance(ty, Scalar | Array)
+    entries = product_of_sizes(ty.shape)
+    known = {name: sizes.get(name, _UNKNOWN_SIZE) for name in size_variables(entries)}
+    return evaluate_size(entries, known)
+
+
+def lanes_for(seeds: int, part: _Part) -> int:
+    """How many seeds share a sweep: so many that blocks of about equal size take all, and the code stays small.
+
+    One where nothing would be shared: what straight code could share stands before the sweep already; or where the
+    course depends on the seed. Few where lanes would be small arrays inside a loop (measured, see docs/design.md).
+    """
+    if not part.uniform or not part.shares:
+        return 1
+    most = max(1, min(_FEW if part.has_small_arrays else LANES, _MOST_NODES // part.repeated_nodes, seeds))
+    blocks = -(-seeds // most)
+    return -(-seeds // blocks) if blocks else 1
+
+
+def jacobian(
+    func: Func, wrt: Sequence[int], mode: Mode, sizes: Mapping[str, int] | None = None, lanes: int | None = None
+) -> Func:
     """The function with one Jacobian per floating-point result and entry of `wrt`, those of one result together.
 
     A Jacobian has the axes of the result, then those of the parameter; it is a scalar where both are. `func` does not
-    write into its parameters.
+    write into its parameters. sizes: those of size variables that are known, by which `lanes`, the number of seeds that
+    share a sweep, is chosen where it is not given. The result holds for all sizes.
 
     Raises: DTypeError for complex parameters, and for complex results in reverse mode.
     """
@@ -92,15 +115,17 @@ def jacobian(func: Func, wrt: Sequence[int], mode: Mode) -> Func:
                 "a function of complex numbers has derivatives in their real and imaginary parts.",
                 "take the real and imaginary parts as two arguments.",
             )
-    return _Jacobian(func, list(wrt)).run(mode)
+    return _Jacobian(func, list(wrt), sizes or {}, lanes).run(mode)
 
 
 class _Jacobian:
     """The function under construction."""
 
-    def __init__(self, func: Func, wrt: list[int]) -> None:
+    def __init__(self, func: Func, wrt: list[int], sizes: Mapping[str, int], lanes: int | None) -> None:
         self.func = func
         self.wrt = wrt
+        self.sizes = sizes
+        self.lanes = lanes
         self.outputs = [k for k, r in enumerate(func.results) if is_inexact(r.ty)]
         params = [(p.name, p.ty) for p in func.params]
         self.new = new_func(f"{func.name}_jacobian", params, func.loc)
@@ -128,12 +153,11 @@ class _Jacobian:
             part = self._part(jvp(self.func, [k], keep_value=False))
             self.made |= {(o, k): self._space(o, k) for o in self.outputs}
             shape = memory.shape_values(x) if x.rank else []
-            self._for_each_seed(x.ty, f"{x.name}_t", shape, partial(self._columns, k, part))
+            self._for_each_seed(part, x.ty, f"{x.name}_t", shape, partial(self._columns, k))
 
-    def _columns(self, k: int, part: _Part, seed: Value, place: list[Value]) -> None:
-        positions = tuple(At(Arg(i)) for i in range(len(place)))
-        for o, tangent in zip(self.outputs, part.swept(seed), strict=True):
-            self._put(o, k, (*(FULL,) * self.func.results[o].rank, *positions), place, tangent)
+    def _columns(self, k: int, place: Value | None, tangents: list[Value]) -> None:
+        for o, tangent in zip(self.outputs, tangents, strict=True):
+            self._put(o, k, (*(FULL,) * self.func.results[o].rank, *_at(place)), place, tangent)
 
     def _reverse(self) -> None:
         for o in self.outputs:
@@ -147,12 +171,11 @@ class _Jacobian:
             part = self._part(reverse(self.func, self.wrt, keep_value=False, seeds="params", outputs=[o]))
             self.made |= {(o, k): self._space(o, k) for k in self.wrt}
             shape = self._result_shape(o) if y.rank else []
-            self._for_each_seed(y.ty, f"d{y.name or 'out'}", shape, partial(self._rows, o, part))
+            self._for_each_seed(part, y.ty, f"d{y.name or 'out'}", shape, partial(self._rows, o))
 
-    def _rows(self, o: int, part: _Part, seed: Value, place: list[Value]) -> None:
-        positions = tuple(At(Arg(i)) for i in range(len(place)))
-        for k, gradient in zip(self.wrt, part.swept(seed), strict=True):
-            self._put(o, k, (*positions, *(FULL,) * self.func.params[k].rank), place, gradient)
+    def _rows(self, o: int, place: Value | None, gradients: list[Value]) -> None:
+        for k, gradient in zip(self.wrt, gradients, strict=True):
+            self._put(o, k, (*_at(place), *(FULL,) * self.func.params[k].rank), place, gradient)
 
     # --------------------------------------------------------------------------------------------- parts
 
@@ -168,45 +191,58 @@ class _Jacobian:
         made.name = f"d{y.name or 'out'}_d{x.name}"
         return made
 
-    def _put(self, output: int, wrt: int, region: Region, place: list[Value], value: Value) -> None:
-        """Write a part of a Jacobian; a scalar one is that value."""
+    def _put(self, output: int, wrt: int, region: Region, place: Value | None, value: Value) -> None:
+        """Write a part of a Jacobian, whose axes of the seed count as one; a scalar one is that value."""
         target = self.made[output, wrt]
         if isinstance(target.ty, Scalar):
             self.made[output, wrt] = convert(value, target.ty.dtype, target.ty.weak)
-        elif region and all(isinstance(entry, At) for entry in region):
+            return
+        places = () if place is None else (place,)
+        if len(region) != target.rank:
+            first = next((k for k, entry in enumerate(region) if isinstance(entry, At)), len(region))
+            target = _with_axes_joined(target, first, target.rank - len(region) + len(places))
+        if region and all(isinstance(entry, At) for entry in region):
             number = memory.load(value, region=()) if isinstance(value.ty, Array) else value
-            memory.store_at(target, number, *place, region=region)
+            memory.store_at(target, number, *places, region=region)
         else:
-            memory.store(memory.make_index(target, region, *place) if place else target, value)
+            memory.store(memory.make_index(target, region, *places) if places else target, value)
 
     def _for_each_seed(
-        self, ty: Type, name: str, shape: Sequence[int | Value], sweep: Callable[[Value, list[Value]], None]
+        self,
+        part: _Part,
+        ty: Type,
+        name: str,
+        shape: Sequence[int | Value],
+        put: Callable[[Value | None, list[Value]], None],
     ) -> None:
-        """Run `sweep(seed, position)` for every unit vector of a type."""
+        """Sweep over every unit vector of a type: `put(position, results)`; the position is in C order."""
         if isinstance(ty, Scalar):
-            sweep(self.builder.const(1.0 if ty.weak else np.dtype(ty.dtype).type(1)), [])
+            put(None, part.swept([self.builder.const(1.0 if ty.weak else np.dtype(ty.dtype).type(1))])[0])
             return
         assert isinstance(ty, Array)
-        seed = memory.make_zeros(shape, ty.dtype)
-        seed.name = name
         if not shape:
+            seed = memory.make_zeros(shape, ty.dtype)
+            seed.name = name
             memory.store(seed, 1.0)
-            sweep(seed, [])
+            put(None, part.swept([seed])[0])
             return
-        entry = tuple(At(Arg(i)) for i in range(len(shape)))
-
-        def nest(place: list[Value]) -> None:
-            if len(place) == len(shape):
-                memory.store_at(seed, 1.0, *place, region=entry)
-                sweep(seed, place)
-                memory.store_at(seed, 0.0, *place, region=entry)
-                return
-            index = Value(WEAK_INT, "ijklmnpq"[len(place)] if len(place) < 8 else f"i{len(place)}")
-            with self.builder.into(Block(params=[index])) as body:
-                nest([*place, index])
-            self.builder.control("for", (0, shape[len(place)], 1), (body,), (), reversed=False, exits=False)
-
-        nest([])
+        lanes = self.lanes if self.lanes and part.uniform else lanes_for(_entries(ty, self.sizes), part)
+        seeds = [memory.make_zeros(shape, ty.dtype) for _ in range(lanes)]
+        flat = [_with_axes_joined(seed, 0, len(shape)) for seed in seeds]
+        for seed in seeds:
+            seed.name = name
+        count = self.builder.value(reduce(lambda a, b: a * b, shape))
+        index = Value(WEAK_INT, "i")
+        entry = (At(Arg(0)),)
+        with self.builder.into(Block(params=[index])) as body:
+            places = [index, *(self.builder.emit("minimum", (index + k, count - 1)) for k in range(1, lanes))]
+            for seed, place in zip(flat, places, strict=True):
+                memory.store_at(seed, 1.0, place, region=entry)
+            for place, results in zip(places, part.swept(seeds), strict=True):
+                put(place, results)
+            for seed, place in zip(flat, places, strict=True):
+                memory.store_at(seed, 0.0, place, region=entry)
+        self.builder.control("for", (0, count, lanes), (body,), (), reversed=False, exits=False)
 
     # --------------------------------------------------------------------------------------------- sizes
 
@@ -265,31 +301,79 @@ class _Part:
         self.renamed = renamed
         self.mapping = dict(params.items())
         self.seeds = derived.params[len(params) :]
+        self.spread = Spread(derived, self.seeds)
         self.swept_nodes = _dependent_nodes(derived, self.seeds)
+
+    @property
+    def repeated_nodes(self) -> int:
+        """How many nodes every lane has for itself."""
+        return 1 + sum(self.spread.repeats(node) for node in walk_nodes(self.derived.body) if not node.blocks)
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all seeds take the same course."""
+        return self.spread.uniform
+
+    @property
+    def shares(self) -> bool:
+        """Whether there is something that seeds would share: loops and branches that do not only work for the seed."""
+        own = common = 0
+        for node in self._inner_nodes():
+            if self.spread.repeats(node):
+                own += node.op.cost
+            elif node.op.kind not in ("view", "query", "check", "control") and node.op.name != "const":
+                common += node.op.cost
+        return 4 * common > own
+
+    @property
+    def has_small_arrays(self) -> bool:
+        """Whether arrays of known size that the lanes have for themselves are made inside loops or branches."""
+        return any(
+            isinstance(r.ty, Array) and n.op.kind != "view" and all(isinstance(size, int) for size in r.shape)
+            for n in self._inner_nodes()
+            if self.spread.repeats(n)
+            for r in n.results
+        )
+
+    def _inner_nodes(self) -> Iterator[Node]:
+        """Nodes inside the control nodes that are swept."""
+        return (n for node in self.swept_nodes for block in node.blocks for n in walk_nodes(block))
 
     def start(self) -> None:
         """Put what does not depend on the seed here."""
-        self._put([n for n in self.derived.body.nodes if n not in self.swept_nodes], self.mapping)
+        before = [n for n in self.derived.body.nodes if n not in self.swept_nodes]
+        self._put(before, Lanes(self.spread, self.mapping, [{}]))
 
     def results(self) -> list[Value]:
         """The results of a function without seeds."""
         return [self.mapping.get(r, r) for r in self.derived.results]
 
-    def swept(self, seed: Value) -> list[Value]:
-        """Put the rest here, for one seed; the results."""
-        mapping = self.mapping | {self.seeds[0]: seed}
-        self._put([n for n in self.derived.body.nodes if n in self.swept_nodes], mapping)
-        return [mapping.get(r, r) for r in self.derived.results]
+    def swept(self, seeds: Sequence[Value]) -> list[list[Value]]:
+        """Put the rest here, for several seeds; the results for each of them."""
+        lanes = Lanes(self.spread, dict(self.mapping), [{self.seeds[0]: seed} for seed in seeds])
+        self._put([n for n in self.derived.body.nodes if n in self.swept_nodes], lanes)
+        return [[lanes.of(r, lane) for r in self.derived.results] for lane in range(len(seeds))]
 
-    def _put(self, nodes: Sequence[Node], mapping: dict[Value, Value]) -> None:
-        for node in nodes:
-            made = clone_node(node, mapping)
-            self.builder.block.nodes.append(made)
-            if self.renamed:
-                for block in made.blocks:
-                    for inner in walk_nodes(block):
-                        _rename_sizes(inner, self.renamed)
-                _rename_sizes(made, self.renamed)
+    def _put(self, nodes: Sequence[Node], lanes: Lanes) -> None:
+        made = lanes.put(nodes)
+        self.builder.block.nodes += made
+        if self.renamed:
+            for node in made:
+                for inner in (node, *(n for block in node.blocks for n in walk_nodes(block))):
+                    _rename_sizes(inner, self.renamed)
+
+
+def _at(place: Value | None) -> Region:
+    return () if place is None else (At(Arg(0)),)
+
+
+def _with_axes_joined(array: Value, first: int, count: int) -> Value:
+    """A new C-contiguous array with `count` of its axes as one: a view."""
+    if count == 1:
+        return array
+    sizes = memory.shape_values(array)
+    joined = reduce(lambda a, b: a * b, sizes[first : first + count])
+    return memory.make_reshape(array, [*sizes[:first], joined, *sizes[first + count :]])
 
 
 def _dependent_nodes(func: Func, seeds: Sequence[Value]) -> set[Node]:

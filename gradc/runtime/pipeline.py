@@ -211,7 +211,7 @@ def differentiate(func: Func, program: Program, request: Request, stages: Stages
         return derived, Branch(tuple, (0, 1), (values, _tangents(values, func)))
     if request.kind in JACOBIANS:
         mode = JACOBIANS[request.kind] or cheaper_mode(func, wrt, dict(request.sizes))
-        derived = stages.run("jacobian", func, lambda f: jacobian(f, wrt, mode))
+        derived = stages.run("jacobian", func, lambda f: jacobian(f, wrt, mode, dict(request.sizes)))
         return derived, _jacobians(values, func, request)
     values, scalar = _scalar_result(func, program.result, request)
     keep = request.kind == "value_and_grad" or request.has_aux
