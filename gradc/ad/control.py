@@ -30,9 +30,12 @@ class ControlAdjoints(StraightAdjoints):
     # ------------------------------------------------------------------------------------ reverse sweep
 
     def _reverse_block(self, block: Block) -> None:
+        around = self.reversing
         for node in reversed(block.nodes):
+            self.reversing = node
             with self.builder.at(replace(node.loc, reverse=True)):
                 self._reverse_node(node)
+        self.reversing = around
 
     def _reverse_node(self, node: Node) -> None:
         kind = node.op.kind
@@ -122,6 +125,7 @@ class ControlAdjoints(StraightAdjoints):
         after: list[dict[Value, Value]] = []
         for original in node.blocks:
             block = Block()
+            outs: list[Value] = []
             self.cts.scalars = dict(start)
             with self.builder.into(block):
                 frame = self._enter(original, block)
@@ -129,7 +133,6 @@ class ControlAdjoints(StraightAdjoints):
                     self._run_together(node, original, frame)
                     kept = self._kept_carried(node, frame.sweep.live)
                     outs = original.yields if kept is None else [original.yields[k] for k in kept]
-                    forward.append([self._forward_value(v, frame.sweep) for v in outs])
                 elif node in self.plan.joint:
                     self._run_again(node, original, frame)
                 self._open_stacks(original)
@@ -137,6 +140,7 @@ class ControlAdjoints(StraightAdjoints):
                     if ct is not None and can_vary(value) and self.activity.is_varied(value):
                         self.cts.add(value, ct)
                 self._reverse_block(original)
+                forward.append([self._forward_value(v, frame.sweep) for v in outs])
                 self._leave(frame)
             after.append(self.cts.scalars)
             blocks.append(block)
@@ -214,12 +218,13 @@ class ControlAdjoints(StraightAdjoints):
             self._reverse_block(body)
             block.yields = [self.cts.take(params[k]) or self._zero(params[k]) for k in active]
             block.yields += [self.cts.scalars[v] for v in outer]
+            forward_yields = [self._forward_value(out, frame.sweep) for _, out, _ in forward]
             self._leave(frame)
         self.cts.scalars = saved_scalars
         initial = _drop_passed_through(block, initial)
         kept = list(block.params[1:])
         block.params[1:1] = [p for p, _, _ in forward]
-        block.yields[:0] = [y for _, y, _ in forward]
+        block.yields[:0] = forward_yields
         made = self.builder.control(
             "for",
             [start, stop, step, *(init for _, _, init in forward), *initial],
@@ -290,7 +295,10 @@ class ControlAdjoints(StraightAdjoints):
         )
 
     def _run_together(self, node: Node, body: Block, frame: Frame) -> list[tuple[Value, Value, Value]]:
-        """Put the forward part at the start of the reverse block; (parameter, yield, start) of what is carried."""
+        """Put the forward part at the start of the reverse block; (parameter, yield, start) of what is carried.
+
+        The yield is that of the original: the reverse of the block may replace the node that computes its copy.
+        """
         outer = frame.parent
         assert outer is not None
         live = outer.sweep.live
@@ -309,7 +317,7 @@ class ControlAdjoints(StraightAdjoints):
         self.frame = outer
         starts = [self._forward_value(inits[k], outer.sweep) for k in kept]
         self.frame = frame
-        return [(values[params[k]], self._forward_value(yields[k], frame.sweep), starts[i]) for i, k in enumerate(kept)]
+        return [(values[params[k]], yields[k], starts[i]) for i, k in enumerate(kept)]
 
     def _replace_forward(self, node: Node, results: list[Value], split: Dependents) -> None:
         """Take the forward node out: its results come from the merged one, and what depends on them moves behind it."""

@@ -17,7 +17,7 @@ from gradc.ad.structure import Structure
 from gradc.ad.tapes import Sizes, Tape, iteration_number, trip_count, values_before
 from gradc.errors import InternalError
 from gradc.ir.builder import Builder
-from gradc.ir.effects import roots
+from gradc.ir.effects import own_reads, roots
 from gradc.ir.nodes import Block, Func, Node, Value
 from gradc.ir.opdef import TABLE
 from gradc.ir.region import Region
@@ -55,6 +55,7 @@ class Primals:
     """What the reverse sweep knows of the forward sweep; `new` is the function under construction."""
 
     frame: Frame
+    reversing: Node | None = None  # whose reverse is being built
 
     def __init__(self, func: Func, new: Func, builder: Builder, structure: Structure, plan: Plan) -> None:
         self.func = func
@@ -180,6 +181,9 @@ class Primals:
             return made
         if node is None or (provision != "recompute" and node.op.kind not in ("view", "query")):
             raise InternalError(f"nothing provides {value!r} in the reverse sweep", self.builder.loc)
+        planned = self.reversing is None or self.reversing in self.plan.needed.get(value, ())
+        if not planned and self._reads_written(node):  # what it reads need not be back yet
+            raise InternalError(f"{value!r} is computed anew where that was not planned", self.builder.loc)
         if frame is self.frame:
             made = self._recompute(node, value)
         else:
@@ -240,18 +244,28 @@ class Primals:
         return False
 
     def _can_place(self, value: Value) -> bool:
-        """Whether the value is at hand, or is a view that can be made again of what is."""
+        """Whether the value is at hand, or can be made again at any place: from what nothing writes into."""
         if self._at_hand(value):
             return True
         node = value.node
+        if node is not None and node.op.name == "const":
+            return True
         if node is None or node.op.kind != "view":
-            return node is not None and node.op.name == "const" or value in self.plan.provision
+            provision = self.plan.provision.get(value)
+            if node is None or provision != "recompute":
+                return provision is not None
+            # The sweep may not have put back yet what the value was computed from.
+            return not self._reads_written(node) and all(self._can_place(v) for v in node.operands)
         return all(
             self._can_place(v)
             if not isinstance(v.ty, Array) or v.node is not None and v.node.op.kind == "view"
             else self._at_hand(v)
             for v in node.operands
         )
+
+    def _reads_written(self, node: Node) -> bool:
+        """Whether a node reads a buffer that the function writes into."""
+        return any(root in self.structure.writes_to for array in own_reads(node) for root in roots(array))
 
     def _scope(self) -> list[Value]:
         """Values of the new function that are in scope now and have sizes."""

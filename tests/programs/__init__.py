@@ -1,6 +1,8 @@
 """Small plain functions of every kind that the front end and reverse mode meet, with inputs."""
 
-from tests.programs import aliasing, control, indexing, mixed, numerics, structures, viewing
+from tests.programs import aliasing, blind, control, indexing, mixed, numerics, structures, viewing
 from tests.programs.entry import PROGRAMS, Program
 
-__all__ = ["PROGRAMS", "Program", "aliasing", "control", "indexing", "mixed", "numerics", "structures", "viewing"]
+__all__ = [
+    "PROGRAMS", "Program", "aliasing", "blind", "control", "indexing", "mixed", "numerics", "structures", "viewing",
+]  # fmt: skip
