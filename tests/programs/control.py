@@ -542,3 +542,17 @@ def new_array_in_one_branch(A, c, s):
     if A.shape[0] > 1:
         c = np.tanh(d * s * d[-1])
     return np.sum(np.sin(c))
+
+
+@program((signed(5), 0.1), (signed(5), -0.1))
+def sums_carried_through_inner_loops(x, limit):
+    # The outer loop is run with its reverse, and so is then the inner one, which gives the outer one its sum.
+    e = 0.0
+    for i in range(x.size):
+        if x[i] > limit:
+            for j in range(i + 1, x.size):
+                e += x[i] * np.sin(x[j])
+        for j in range(i):
+            d = x[i] - x[j]
+            e += 1.0 / np.sqrt(d * d + 0.1)
+    return e
