@@ -106,7 +106,7 @@ def _start_again_with_first_contribution(block: Block) -> None:
             continue
         target = clear.operands[0]
         for node in block.nodes[block.nodes.index(clear) + 1 :]:
-            if node.op.name == pairs[clear.op.name] and node.operands[0] is target and _same_place(clear, node):
+            if node.op.name == pairs[clear.op.name] and _same(node.operands[0], target) and _same_place(clear, node):
                 if not roots(node.operands[1]) & roots(target):
                     node.op = clear.op
                     block.nodes.remove(clear)
@@ -155,7 +155,7 @@ def _drop_idle_stores(block: Block) -> None:
         target = node.operands[0]
         between = block.nodes[block.nodes.index(source) + 1 : block.nodes.index(node)]
         written = any((roots(target) | {node.operands[1]}) & buffers_written(Block(nodes=[n])) for n in between)
-        if source.operands[0] is target and not written:
+        if _same(source.operands[0], target) and not written:
             block.nodes.remove(node)
 
 

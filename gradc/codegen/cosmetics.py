@@ -17,9 +17,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gradc.codegen import array_cosmetics
+from gradc.codegen import array_cosmetics, idioms
 from gradc.codegen.checks import drop_checks
 from gradc.codegen.python_numbers import has_only_doubles
+from gradc.codegen.rebinding import save_first
 from gradc.ir.effects import has_effect
 from gradc.ir.nodes import Block, Func, Node, Value, clone_func, walk_blocks, walk_nodes
 from gradc.ir.region import FULL, Arg, At, NewAxis, Region, Span
@@ -40,7 +41,15 @@ def prepare(func: Func) -> Func:
         drop_nameless_lets(copy)
     _drop_unused(copy)
     array_cosmetics.prepare(copy)
+    idioms.prepare(copy, replace)
+    save_first(copy)
     _merge_views(copy)
+    for block in walk_blocks(copy.body):
+        scene = _Scene(_use_counts(copy), only_doubles)
+        _rewrite(block, scene, (_fold_constants, _signs, _two_first))
+        _rewrite(block, scene, (_subtract_product,))
+        _subtract_in_place(block, scene)
+    drop_nameless_lets(copy)
     _keep_exit_flags(copy)
     _drop_unused(copy)
     return copy
@@ -48,9 +57,11 @@ def prepare(func: Func) -> Func:
 
 def drop_lets(func: Func, gone: set[Value]) -> None:
     """Replace the `let` and `alias` values in `gone` by what they name."""
-    mapping = {
-        n.result: n.operands[0] for n in walk_nodes(func.body) if len(n.results) == 1 and n.result in gone
-    }
+    replace(func, {n.result: n.operands[0] for n in walk_nodes(func.body) if len(n.results) == 1 and n.result in gone})
+
+
+def replace(func: Func, mapping: dict[Value, Value]) -> None:
+    """Use other values in the place of some, and drop the nodes that made those, if they do nothing else."""
 
     def resolve(value: Value) -> Value:
         while value in mapping:
@@ -58,7 +69,7 @@ def drop_lets(func: Func, gone: set[Value]) -> None:
         return value
 
     for block in walk_blocks(func.body):
-        block.nodes = [n for n in block.nodes if not (len(n.results) == 1 and n.result in gone)]
+        block.nodes = [n for n in block.nodes if n.blocks or not (len(n.results) == 1 and n.result in mapping)]
         for node in block.nodes:
             node.operands = [resolve(v) for v in node.operands]
         block.yields = [resolve(v) for v in block.yields]
@@ -249,6 +260,9 @@ def _partial_first(node: Node, scene: _Scene) -> bool:
     if node.op.name != "mul" or not node.loc.reverse:
         return False
     ct, partial = node.operands
+    if constant(partial) is not None and constant(ct) is None:
+        node.operands = [partial, ct]
+        return True
     ranks_differ = isinstance(ct.ty, Scalar) and not isinstance(partial.ty, Scalar)
     is_partial = _is_partial(partial, scene) and (ranks_differ or not _is_partial(ct, scene))
     if constant(ct) is None and (is_partial or (_is_cotangent(ct) and not _is_cotangent(partial))):
@@ -280,7 +294,14 @@ def _is_partial(value: Value, scene: _Scene) -> bool:
 
 
 def _signs(node: Node, scene: _Scene) -> bool:
-    """-(-a / b * c) is a / b * c: a sign is a bit of its own."""
+    """-(-a / b * c) is a / b * c, and 2 * -a is -2 * a: a sign is a bit of its own."""
+    if node.op.name == "mul" and node.loc.reverse:
+        known, negation = constant(node.operands[0]), node.operands[1].node
+        turned = negation is not None and negation.op.name == "neg" and scene.is_single(node.operands[1])
+        if turned and type(known) in (int, float):
+            assert negation is not None
+            node.operands = [scene.const(-known, node), negation.operands[0]]
+            return True
     if node.op.name != "neg" or not is_inexact(node.result.ty):
         return False
     value = node.operands[0]
@@ -319,6 +340,68 @@ def _subtract(node: Node, scene: _Scene) -> bool:
         node.op, node.operands = opposite, [left, scene.const(-known, node)]
         return True
     return False
+
+
+def _two_first(node: Node, scene: _Scene) -> bool:
+    """2 * (a * b) is 2 * a * b: twice a number is exact."""
+    if node.op.name != "mul" or not node.loc.reverse or constant(node.operands[0]) not in (2, -2):
+        return False
+    two, product = node.operands
+    inner = product.node
+    if inner is None or inner.op.name != "mul" or not scene.is_single(product) or not is_inexact(product.ty):
+        return False
+    a, b = inner.operands
+    if type(constant(two)) is not int or not is_inexact(a.ty):
+        return False
+    inner.operands, product.ty = [two, a], a.ty
+    node.operands = [product, b]
+    return True
+
+
+def _turn_sign(value: Value, scene: _Scene) -> bool:
+    """Take the sign out of a product or quotient that is printed where it is used, if a factor has one."""
+    node = value.node
+    if node is None or not scene.is_single(value) or not is_inexact(value.ty):
+        return False
+    if node.op.name == "neg":
+        node.op = LET
+        return True
+    if node.op.name not in ("mul", "div"):
+        return False
+    first, second = node.operands
+    known = constant(first)
+    if type(known) in (int, float) and known < 0:
+        node.operands = [scene.const(-known, node), second]
+        place = scene.made.index(node)
+        scene.made.insert(place, scene.made.pop())
+        return True
+    return _turn_sign(first, scene) or _turn_sign(second, scene)
+
+
+def _subtract_product(node: Node, scene: _Scene) -> bool:
+    """a + (-b / c * d) is a - b / c * d."""
+    if node.op.name not in ("add", "sub") or not node.loc.reverse or not is_inexact(node.result.ty):
+        return False
+    if not _turn_sign(node.operands[1], scene):
+        return False
+    node.op = TABLE["sub" if node.op.name == "add" else "add"]
+    return True
+
+
+def _subtract_in_place(block: Block, scene: _Scene) -> None:
+    """The same where a product is added to a part of an array: a negation as a whole is printed as `-=`."""
+    scene.made = list(block.nodes)
+    for node in block.nodes:
+        if node.op.name not in ("accumulate", "accumulate_at"):
+            continue
+        value = node.operands[1]
+        if value.node is None or value.node.op.name == "neg" or not _turn_sign(value, scene):
+            continue
+        turned = Node(TABLE["neg"], [value], [], {}, [], node.loc)
+        turned.results = [Value(value.ty, "", turned)]
+        node.operands = [node.operands[0], turned.result, *node.operands[2:]]
+        scene.made.insert(scene.made.index(node), turned)
+    block.nodes = scene.made
 
 
 def _drop_cast(node: Node, scene: _Scene) -> bool:

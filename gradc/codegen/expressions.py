@@ -223,8 +223,16 @@ class Expressions:
         return f"{base}.transpose({', '.join(map(str, perm))})", ATOM
 
     def _reshape(self, node: Node) -> Text:
-        shape = self.sizes(node.attrs["shape"], node.operands[1:], brackets=False)
-        return f"{self.text(node.operands[0], ATOM)}.reshape({shape})", ATOM
+        sizes = [s if not isinstance(s, Arg) else node.operands[1 + s.k] for s in node.attrs["shape"]]
+        parts = [self.text(s) if isinstance(s, Value) else str(s) for s in sizes]
+        # One size that takes arithmetic to say is left to NumPy.
+        computed = [k for k, s in enumerate(sizes) if isinstance(s, Value) and self._is_computed(s)]
+        if len(computed) == 1:
+            parts[computed[0]] = "-1"
+        return f"{self.text(node.operands[0], ATOM)}.reshape({', '.join(parts)})", ATOM
+
+    def _is_computed(self, size: Value) -> bool:
+        return size in self._folded and size.node is not None and size.node.op.name not in ("const", "dim")
 
     def _select_ref(self, node: Node) -> Text:
         cond, a, b = node.operands
@@ -241,10 +249,14 @@ class Expressions:
         shape = self.sizes(node.attrs["shape"], sizes)
         if isinstance(x.ty, Array):
             return f"np.broadcast_to({self.text(x)}, {shape}).copy()", ATOM
+        if _is_one(x) and node.result.dtype == "float64":
+            return f"np.ones({shape})", ATOM
         return self._allocation("np.full", f"{shape}, {self.text(x)}", node), ATOM
 
     def _full_like(self, node: Node) -> Text:
         like, x = node.operands
+        if _is_one(x):
+            return f"np.ones_like({self.text(like)})", ATOM
         return f"np.full_like({self.text(like)}, {self.text(x)})", ATOM
 
     def _allocation(self, function: str, arguments: str, node: Node, like: Value | None = None) -> str:
@@ -398,6 +410,11 @@ def attribute_text(value: Any) -> str:
     if isinstance(value, tuple) and len(value) == 1:
         return repr(value[0])
     return repr(value)
+
+
+def _is_one(value: Value) -> bool:
+    node = value.node
+    return node is not None and node.op.name == "const" and not value.name and bool(node.attrs["value"] == 1)
 
 
 def _dtype_text(dtype: str) -> str:

@@ -75,8 +75,12 @@ class Folding:
             for key in self.folded
             if (uses := self._uses.get(key, ()))
             and all(
-                user is not None and user.op.kind in ("elementwise", "reduce", "product") and user.op.emit != "{x}"
-                for _, _, user, _ in uses
+                user is not None
+                and (
+                    (user.op.kind in ("elementwise", "reduce", "product") and user.op.emit != "{x}")
+                    or (user.op.name in ("store", "store_at", "accumulate", "accumulate_at") and k == 1)
+                )
+                for _, _, user, k in uses
             )
         }
 
@@ -133,6 +137,8 @@ class Folding:
     def _is_folded(self, node: Node, value: Value, block: Block) -> bool:
         if node.op.name in ("const", "undef"):
             return not self._named.get(value)
+        if self._is_first_term(node, value):
+            return True
         if node.blocks or isinstance(value.ty, Stack) or self._named.get(value):
             return False
         if self._is_cheap(node):
@@ -153,6 +159,20 @@ class Folding:
             # A yield shares the variable of what it becomes; it is folded only where that fails (`fold_yield`).
             return False
         return self._can_move(node, block, self._printed_at(user, position))
+
+    def _is_first_term(self, node: Node, value: Value) -> bool:
+        """`dx = dy`, then `dx = dx + c`, of arrays: the first is said with the second, `dx = dy + c`."""
+        name = self._named.get(value)
+        if isinstance(value.ty, Scalar) or not self._named.get(node.operands[0] if node.operands else value):
+            return False
+        uses = self._uses.get(value, [])
+        if node.op.name not in ("let", "alias") or not node.loc.reverse or not name or len(uses) != 1:
+            return False
+        _, _, user, k = uses[0]
+        (source,) = node.operands
+        if user is None or user.op.name not in ("add", "sub") or self._named.get(user.results[0]) != name or k:
+            return False
+        return self._block_of[user] is self._block_of[node] and self._named.get(source) != name
 
     def _is_cheap(self, node: Node) -> bool:
         """Whether the text may be repeated: views, sizes, and index arithmetic of one step, over names."""

@@ -53,11 +53,13 @@ def trip_count(node: Node) -> Value | None:
     return node.results[-1] if has_count else None
 
 
-def find_interference(func: Func, folded: set[Value], leaves: Callable[[Value], Iterable[Value]]) -> Interference:
+def find_interference(
+    func: Func, folded: set[Value], leaves: Callable[[Value], Iterable[Value]], rebinding: set[Node]
+) -> Interference:
     """Interference of every value that needs a variable: not the folded ones. `leaves` of a value are the variables
-    that its text reads: itself, or for a folded one those of its operands.
+    that its text reads: itself, or for a folded one those of its operands. `rebinding`: stores that set a variable.
     """
-    walk = _Walk(func, folded, leaves)
+    walk = _Walk(func, folded, leaves, rebinding)
     results = walk.uses(func.results)
     start = walk.block(func.body, results)
     walk.defined_together(func.params, start)
@@ -65,12 +67,15 @@ def find_interference(func: Func, folded: set[Value], leaves: Callable[[Value], 
 
 
 class _Walk:
-    def __init__(self, func: Func, folded: set[Value], leaves: Callable[[Value], Iterable[Value]]) -> None:
+    def __init__(
+        self, func: Func, folded: set[Value], leaves: Callable[[Value], Iterable[Value]], rebinding: set[Node]
+    ) -> None:
         self.values: list[Value] = []
         self.index: dict[Value, int] = {}
         self.same: list[list[Value]] = []
         self._leaves = leaves
         self._folded = folded
+        self._rebinding = rebinding
         self._bit: dict[Value, int] = {}
         self._number(func.body)
         self.adjacent = [0] * len(self.values)
@@ -146,6 +151,8 @@ class _Walk:
                 return self._branch(node, live)
             case "for" | "while":
                 return self._loop(node, live)
+        if node in self._rebinding:
+            return self.copies(node.operands[:1], node.operands[1:], live | self.bit(node.operands[0]))
         if node.results and all(r in self._folded for r in node.results):
             return live
         self.defined_together(node.results, live)

@@ -26,7 +26,7 @@ RESERVED = (
 
 def identifier(name: str, taken: Iterable[str] = ()) -> str:
     """`name` as a legal variable name that shadows no keyword, builtin, import or name in `taken`."""
-    cleaned = re.sub(r"\W+", "_", name).strip("_") or "t"
+    cleaned = name if name.isidentifier() and name.strip("_") else re.sub(r"\W+", "_", name).strip("_") or "t"
     if cleaned[0].isdigit():
         cleaned = "t" + cleaned
     return cleaned + "_" if cleaned in RESERVED or cleaned in set(taken) else cleaned

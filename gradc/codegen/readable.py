@@ -39,6 +39,7 @@ from gradc.codegen.liveness import (
 )
 from gradc.codegen.naming import Variables
 from gradc.codegen.python_numbers import NumberKinds
+from gradc.codegen.rebinding import Rebinding
 from gradc.codegen.shapes import ShapeComments
 from gradc.codegen.statements import Line, Scope, Statements, is_tape_read, view_base
 from gradc.errors import Loc
@@ -77,7 +78,8 @@ def source(
     fixed = [(p, leaves.names[k]) for k, p in enumerate(func.params)]
     while True:
         folding = Folding(func, repeats, wanted)
-        variables = _assign_variables(func, folding, wanted)
+        rebinding = Rebinding(func, folding)
+        variables = _assign_variables(func, folding, rebinding, wanted)
         variables.name_all(fixed, reserved)
         misnamed = {
             n.result
@@ -93,7 +95,7 @@ def source(
     expressions = Expressions(folding, variables, kinds)
     used = _used_values(func)
     scope = Scope()
-    Statements(folding, variables, expressions, used).block(func.body, scope)
+    Statements(folding, rebinding, variables, expressions, used).block(func.body, scope)
     returned = Results([_result_text(v, expressions, kinds) for v in func.results], trees)
     answer = returned.lines(result, INDENT, "return ", WIDTH)
     needed = {v for v in func.params if v in used}
@@ -126,20 +128,34 @@ def source(
 
 
 _KINDS = {
-    "value_and_grad": "Value and gradient of ",
-    "grad": "Gradient of ",
-    "vjp": "",
-    "pullback": "Pullback of ",
-    "jit": "",
+    "value_and_grad": "value and gradient",
+    "grad": "gradient",
+    "vjp": "value",
+    "pullback": "pullback",
+    "jvp": "value and tangent",
+    "jacobian": "Jacobian",
+    "jacfwd": "Jacobian",
+    "jacrev": "Jacobian",
+    "hessian": "Hessian",
+    "hvp": "Hessian times a vector",
 }
 
 
 def _docstring(name: str, origin: Loc, function: str) -> str:
+    """The first line of the module: what is computed, of which function, and where that stands."""
     function = origin.function or function
-    kind = _KINDS.get(name.removeprefix(f"{function}_"), f"{name}, from ")
+    found: list[str] = []
+    rest = name
+    while True:
+        kind = next((k for k in sorted(_KINDS, key=len, reverse=True) if rest.endswith(f"_{k}")), "")
+        if not kind:
+            break
+        found.append(_KINDS[kind])
+        rest = rest.removesuffix(f"_{kind}")
     where = f" ({PurePath(origin.filename).name}:{origin.lineno})" if origin.lineno else ""
-    title = f"{kind}{function}{where}"
-    return f'"""{title[0].upper() + title[1:] if kind else title}, staged by gradc. Runs under plain NumPy."""'
+    what = " of the ".join(found)
+    title = f"{what[0].upper()}{what[1:]} of {function}{where}" if what else f"{function}{where}"
+    return f'"""{title}, staged by gradc. Runs under plain NumPy."""'
 
 
 def _imports(text: str) -> list[str]:
@@ -286,10 +302,12 @@ def _name_tapes(func: Func, wanted: dict[Value, str]) -> None:
                 wanted[node.result] = tape.removesuffix("_tape")
 
 
-def _assign_variables(func: Func, folding: Folding, wanted: dict[Value, str]) -> Variables:
+def _assign_variables(func: Func, folding: Folding, rebinding: Rebinding, wanted: dict[Value, str]) -> Variables:
     """Values to variables. Where a carried value cannot be updated in place, its update moves to the body's end."""
     while True:
-        variables = Variables(find_interference(func, folding.folded, folding.leaves), wanted)
+        variables = Variables(find_interference(func, folding.folded, folding.leaves, rebinding.stores), wanted)
+        for store in (n for n in walk_nodes(func.body) if n in rebinding.stores):
+            variables.merge(*store.operands)
         again = False
         for node in walk_nodes(func.body):
             for target, source, is_yield in _flows(node):
@@ -366,7 +384,7 @@ def lay_out(lines: Sequence[Line], origin: Loc, shapes: ShapeComments) -> list[s
             section[line.depth] = reverse[k]
         if reverse[k] and not continues and line.loc.lineno and line.loc != origin:
             key = (line.loc.filename, line.loc.lineno)
-            if key != last and not _is_closing(lines, k):
+            if key != last and not _is_closing(lines, k) and not (line.depth > 1 and _is_retrieval(line)):
                 text.append(indent + origin_comment(line.loc, COMMENT_WIDTH - len(indent)))
                 last = key
         beside = shapes.beside(line.node) if line.node is not None and not reverse[k] else ""
@@ -396,12 +414,35 @@ def _title(lines: Sequence[Line], reverse: Sequence[bool], start: int, origin: L
     end = next((k for k in range(start, len(lines)) if lines[k].depth == 1 and not reverse[k]), len(lines))
     both = any(not reverse[k] and lines[k].loc != origin for k in range(start, end))
     before = any(not flag for flag in reverse[:start])
-    return "forward and backward, in one loop" if both and (end < len(lines) or not before) else "backward"
+    merged = both and (end < len(lines) or not before or _runs_both(lines, reverse, start, end))
+    return "forward and backward, in one loop" if merged else "backward"
+
+
+def _runs_both(lines: Sequence[Line], reverse: Sequence[bool], start: int, end: int) -> bool:
+    """Whether a loop in the order of the forward sweep holds statements of both sweeps."""
+    inside = False
+    for k in range(start, end):
+        if lines[k].depth == 1:
+            inside = lines[k].text.startswith("for ") and "in reversed(" not in lines[k].text
+        elif inside and not reverse[k]:
+            return True
+    return False
 
 
 def _is_closing(lines: Sequence[Line], k: int) -> bool:
     """Whether a line belongs to the one above: the `break` or `raise` of an `if`."""
     return lines[k].text.startswith(("break", "raise ")) and k > 0
+
+
+def _is_retrieval(line: Line) -> bool:
+    """Whether a line only takes from a tape what the forward sweep put there."""
+    node = line.node
+    if node is None or not line.reverse:
+        return False
+    if node.op.name == "store":
+        held = node.operands[1].node
+        return held is not None and is_tape_read(held) and line.text.partition(" = ")[0].isidentifier()
+    return is_tape_read(node)
 
 
 def origin_comment(loc: Loc, width: int) -> str:

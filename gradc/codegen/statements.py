@@ -15,6 +15,7 @@ from gradc.codegen.expressions import ATOM, Expressions
 from gradc.codegen.folding import Folding
 from gradc.codegen.liveness import carried_inputs, carried_params, carried_yields, loop_body, trip_count
 from gradc.codegen.naming import Variables
+from gradc.codegen.rebinding import Rebinding
 from gradc.errors import NOWHERE, Loc
 from gradc.ir.nodes import Block, Node, Value
 from gradc.ir.types import Array, Scalar
@@ -51,11 +52,20 @@ class Scope:
 class Statements:
     """Writes the blocks of one function. `used` are the values that some text reads."""
 
-    def __init__(self, folding: Folding, variables: Variables, expressions: Expressions, used: set[Value]) -> None:
+    def __init__(
+        self,
+        folding: Folding,
+        rebinding: Rebinding,
+        variables: Variables,
+        expressions: Expressions,
+        used: set[Value],
+    ) -> None:
         self._folding = folding
+        self._rebinding = rebinding
         self._variables = variables
         self._text = expressions
         self._used = used
+        self._told: dict[Node, list[Value]] = {}  # of each loop, the variables that say whether it was left
         self._chained = False  # the `if` that comes next may become an `elif`
 
     def block(self, block: Block, scope: Scope) -> None:
@@ -98,12 +108,21 @@ class Statements:
             and self._variables.same(result, node.operands[0])
         ):
             return
+        if node.op.name == "copy" and self._takes_over(node):
+            return
         name = self._variables[result] if result in self._used else ""
         augmented = self._augmented(node, name)
         text = self._text.node(node)[0]
         if isinstance(result.ty, Array) and node.op.emit == "{x}" and node.op.kind != "view":
             text = self._text.text(node.operands[0], ATOM) + ".copy()"
         scope.add(augmented or (f"{name} = {text}" if name else text), node)
+
+    def _takes_over(self, node: Node) -> bool:
+        """Whether a copy is the array itself: it has the variable of what is copied, which alone holds that array."""
+        (base,) = node.operands
+        if base in self._folding.folded or not self._variables.same(base, node.result):
+            return False
+        return self._is_own_buffer(base, node)
 
     def _several(self, node: Node, scope: Scope) -> None:
         """An op with several results."""
@@ -130,6 +149,8 @@ class Statements:
                 continue
             if any(self._variables.same(leaf, base) for leaf in self._folding.leaves(other)) and base is second:
                 continue
+            if node.op.name == "add":
+                return self._signed(name, self._text.text(other), other)
             return f"{name} {_AUGMENTED[node.op.name]} {self._text.text(other)}"
         return ""
 
@@ -143,6 +164,8 @@ class Statements:
             and isinstance(user.result.ty, Array)
             and (base.ty.dtype == user.result.ty.dtype and base.ty.shape == user.result.ty.shape)
         )
+        if base in self._rebinding.targets:
+            return same_type and self._rebinding.is_owned(base, self._variables)
         return same_type and self._folding.is_private(base)
 
     # ------------------------------------------------------------------------------------------- writes
@@ -168,6 +191,15 @@ class Statements:
 
     def _write(self, node: Node, scope: Scope) -> None:
         x, value, *rest = node.operands
+        if node in self._rebinding.stores:
+            if value in self._folding.folded:
+                assert value.node is not None
+                name = self._variables[x]
+                augmented = self._augmented_by(value.node, x, name)
+                scope.add(augmented or f"{name} = {self._text.text(value)}", node)
+            elif not self._variables.same(x, value):
+                scope.add(f"{self._variables[x]} = {self._variables[value]}", node)
+            return
         match node.op.name:
             case "store":
                 self._store(self.target(x, False), node, value, scope, self.target(x, True))
@@ -371,12 +403,25 @@ class Statements:
             outer.add(f"{self._variables[count]} = 0", node)
             inner.add(f"{self._variables[count]} += 1", node)
         if node.attrs.get("exits"):
-            due: Closing = (carried_params(node), carried_yields(node), node)
+            told = self._told_exits(node, body)
+            self._told[node] = [carried_params(node)[k] for k in told]
+            kept = [k for k in range(len(carried_params(node))) if k not in told]
+            params, yields = carried_params(node), carried_yields(node)
+            due: Closing = ([params[k] for k in kept], [yields[k] for k in kept], node)
             if not self._with_exit(body, body.yields[0], inner, [due]):
                 self.copies(*due[:2], inner, node)
             return
         self.block(body, inner)
         self.copies(carried_params(node), carried_yields(node), inner, node)
+
+    def _told_exits(self, node: Node, body: Block) -> list[int]:
+        """Carried values that say after the loop whether it was left: False before it, and True at each `break`."""
+        flag, inputs = body.yields[0], carried_inputs(node)
+        last = body.nodes[-1] if body.nodes else None
+        same = [k for k, y in enumerate(carried_yields(node)) if y is flag and _literal(inputs[k]) is False]
+        decided = last is not None and last.op.name == "if" and flag in last.results
+        read = any(self._folding.use_count(carried_params(node)[k]) for k in same)
+        return same if decided and not read and self._folding.use_count(flag) == 1 + len(same) else []
 
     def _with_exit(self, block: Block, flag: Value, scope: Scope, closing: list[Closing]) -> bool:
         """A block of a loop body whose exit flag is `flag`; `closing`: assignments due when the iteration ends.
@@ -387,7 +432,8 @@ class Statements:
         last = block.nodes[-1] if block.nodes else None
         known = _literal(flag)
         decided = last is not None and last.op.name == "if" and flag in last.results
-        if last is None or not decided or self._folding.use_count(flag) != 1:
+        told = len(self._told[closing[0][2]]) if len(closing) == 1 else 0
+        if last is None or not decided or self._folding.use_count(flag) != 1 + told:
             self.block(block, scope)
             if known is False:
                 return False
@@ -437,6 +483,9 @@ class Statements:
         """Everything that is due, and `break`."""
         for targets, sources, node in closing:
             self.copies(targets, sources, scope, node)
+        for value in self._told[closing[-1][2]]:
+            if value in self._used:
+                scope.add(f"{self._variables[value]} = True", closing[-1][2])
         scope.add("break", closing[-1][2])
 
     def _while(self, node: Node, scope: Scope) -> None:

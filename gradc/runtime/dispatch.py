@@ -22,7 +22,7 @@ import numpy as np
 
 from gradc.config import config
 from gradc.errors import UnsupportedError
-from gradc.ir.nodes import Value
+from gradc.ir.nodes import Func, Value
 from gradc.ir.program import Expansion, Program, Typed
 from gradc.ir.tree import LEAF_TYPES, Branch, Tree, flatten, unflatten
 from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array
@@ -499,7 +499,8 @@ def program_of(function: Callable[..., Any], values: Sequence[Any]) -> Program:
     """What the front end makes of a call of `function`; derivatives of derivatives start from the inner one's IR."""
     if isinstance(function, Compiled) and function._transform.kind != "jit":
         staged, _ = function._expanded(tuple(values))
-        return dataclasses.replace(staged.program, func=staged.func, result=staged.result)
+        func = Func(staged.name, staged.func.body, staged.func.loc, staged.func.notes)  # f_grad, of which f_grad_grad
+        return dataclasses.replace(staged.program, func=func, result=staged.result)
     plain = plain_function(function)
     if hasattr(plain, "__gradc_program__"):  # a function inside one that is being compiled
         return plain.__gradc_program__(values)  # type: ignore[no-any-return]

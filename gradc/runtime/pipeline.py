@@ -121,7 +121,7 @@ def transform(
     the name of each stage, and the function after it. `keep_calls`: calls of functions with rules of the user stay,
     because what is made is differentiated further.
     """
-    written = program.func.name.removesuffix("_vjp") if request.kind == "hessian" else program.func.name
+    written = program.func.name.removesuffix("_grad") if request.kind == "hessian" else program.func.name
     stages = Stages(f"{_identifier(written)}_{request.label or request.kind}")
     stages.snapshots = snapshots
     func = stages.start(program.func)

@@ -5,8 +5,8 @@ import numpy as np
 
 def fibonacci_value_and_grad(a, b, n):
     # forward
-    a_tape = np.empty(max(n, 0))
     b_tape = np.empty(max(n, 0))
+    a_tape = np.empty(max(n, 0))
     for i in range(n):
         b_tape[i] = b
         a_tape[i] = a

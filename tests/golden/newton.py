@@ -20,11 +20,11 @@ def newton_value_and_grad(a):
     dx = 1.0
     da = 0.0
     for _ in reversed(range(trips)):
-        # from board.py:105: x = 0.5 * (x + a / x)
         x1 = x_tape.pop()
+        # from board.py:105: x = 0.5 * (x + a / x)
         dx *= 0.5
         da += (1 / x1) * dx
-        dx += (-(a / x1) / x1) * dx
+        dx -= (a / x1 / x1) * dx
     # from board.py:104: while abs(x * x - a) > 1e-12:
     da += dx
 

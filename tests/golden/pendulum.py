@@ -9,9 +9,9 @@ def pendulum_value_and_grad(state, h, steps):
     theta, omega = state
 
     # forward
-    omega_tape = np.empty(max(steps, 0))
-    t_tape = np.empty(max(steps, 0))
     theta_tape = np.empty(max(steps, 0))
+    t_tape = np.empty(max(steps, 0))
+    omega_tape = np.empty(max(steps, 0))
     for k in range(steps):
         theta_tape[k] = theta
         t1 = np.sin(theta)

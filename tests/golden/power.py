@@ -18,8 +18,8 @@ def power_value_and_grad(x, n):
     # from board.py:89: for i in range(n):
     dy = 1.0
     for i in reversed(range(n)):
-        # from board.py:90: y = y * np.sin(y)
         y1 = y_tape[i]
+        # from board.py:90: y = y * np.sin(y)
         dy = t_tape[i] * dy + y1 * dy * np.cos(y1)
     # from board.py:89: for i in range(n):
     dx = dy

@@ -15,7 +15,7 @@ def seidel_2d_value_and_grad(T, A):
 
     # backward
     # from board.py:131: for t in range(T):
-    dA = np.full_like(A, 1.0)
+    dA = np.ones_like(A)
     for t in reversed(range(T)):
         # from board.py:132: for i in range(1, n - 1):
         for i in reversed(range(1, n - 1)):
