@@ -40,10 +40,12 @@ Pack = Any
 
 def kernel_source(kernel: Kernel, name: str, pack: Pack = None) -> str:
     """The module text for a lowered function: under Numba, `name(*params)` returns its results, packed if so wished."""
-    return _Printer(kernel).module(name, pack)
+    return Printer(kernel).module(name, pack)
 
 
-class _Printer:
+class Printer:
+    """Prints statements of the loop form; `codegen/standalone.py` has another one for modules without gradc."""
+
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.lines: list[str] = []

@@ -29,6 +29,7 @@ from gradc.codegen.arguments import Leaves, Results, describe_leaves, signature_
 from gradc.codegen.cosmetics import drop_lets, prepare
 from gradc.codegen.expressions import Expressions, repeats
 from gradc.codegen.folding import Folding
+from gradc.codegen.layout import APART, CHECK, ArgumentChecks, apart_lines, arguments_text
 from gradc.codegen.liveness import (
     carried_inputs,
     carried_params,
@@ -60,13 +61,15 @@ def source(
     args: Sequence[Tree],
     result: Tree,
     captures: Sequence[Capture] = (),
+    checks: ArgumentChecks | None = None,
 ) -> str:
     """The module text that defines `name`.
 
     `func` has one parameter per leaf of `args`, then per leaf of the captures, then extra ones (cotangents). `args` are
-    the trees of the arguments in `signature`; `result` is the tree of what the function returns.
+    the trees of the arguments in `signature`; `result` is the tree of what the function returns. `checks`: for a file,
+    which looks at what it is given.
     """
-    origin = func.loc
+    origin, whole = func.loc, func
     func = prepare(func)
     trees = dict(zip(signature.parameters, args, strict=True))
     leaves = describe_leaves(signature, args, captures, [p.name for p in func.params])
@@ -118,13 +121,24 @@ def source(
         body.append("")
     body += answer
     definitions = returned.definitions + leaves.constants
-    header = f"def {name}{signature_text(signature, leaves.extra)}:"
     preludes = [text.strip("\n") for _, text in sorted(expressions.preludes.items())]
+    helpers: list[str] = []
+    if checks is not None and (trees or leaves.extra):
+        given = ", ".join(f"{p}={p}" for p in [*trees, *leaves.extra])
+        extra = {leaves.names[k]: k for k in range(len(func.params)) if leaves.names[k] in leaves.extra}
+        definitions = [*definitions, *([""] if definitions else []), arguments_text(whole, trees, extra, checks.fixed)]
+        apart = apart_lines(whole, [leaves.paths[k] or n for k, n in enumerate(leaves.names)], checks.written)
+        body[:0] = [INDENT + line for line in [f"check_arguments({given})", *apart]]
+        helpers = [CHECK.strip("\n"), *([APART.strip("\n")] if apart else [])]
+    header = f"def {name}{signature_text(signature, leaves.extra)}:"
     text = "\n".join([header, *body])
-    parts = [_docstring(name, origin, func.name), "\n".join(_imports("\n".join([*definitions, *preludes, text])))]
+    parts = [
+        _docstring(name, origin, func.name),
+        "\n".join(_imports("\n".join([*definitions, *preludes, text, *helpers]))),
+    ]
     if definitions:
         parts.append("\n".join(definitions))
-    return "\n\n".join(parts) + "\n\n\n" + "\n\n\n".join([*preludes, text]) + "\n"
+    return "\n\n".join(parts) + "\n\n\n" + "\n\n\n".join([*preludes, text, *helpers]) + "\n"
 
 
 _KINDS = {

@@ -12,7 +12,7 @@ from gradc.ir.types import Atom, Dim, size_variables, substitute_size
 from gradc.ir.types import Size as Dimension
 
 RESERVED = frozenset(keyword.kwlist) | {
-    "np", "njit", "gradc", "view", "product", "grow",
+    "np", "njit", "gradc", "view", "product", "exact_product", "grow",
     *KERNEL_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), *dir(builtins),
 }  # fmt: skip
 

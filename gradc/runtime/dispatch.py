@@ -41,7 +41,7 @@ from gradc.runtime.leaves import (
     plain_leaf,
     writable_alias,
 )
-from gradc.runtime.lowered import Lowered
+from gradc.runtime.lowered import Lowered, SourceText
 from gradc.runtime.nonfinite import stop_where_not_finite
 from gradc.runtime.ownership import Slot, accept_ints, take_arguments
 from gradc.runtime.pickling import BySource, find_by_name, portable
@@ -195,12 +195,16 @@ class Compiled:
     # ------------------------------------------------------------------------------------ looking inside
 
     @property
-    def source(self) -> str:
-        """The readable staged program of the signature called last: a module text for plain NumPy."""
+    def source(self) -> SourceText:
+        """The readable staged program of the signature called last: a module text for plain NumPy.
+
+        `.source.save(path)` writes it to a file that runs without gradc, `.source.save(path, numba=True)` the kernel.
+        """
         if self._last is None:
-            return (
+            return SourceText.of(
                 f"# {self!r} has not been called yet.\n"
-                "# Call it, or use .lower(*args).source with arguments like those it will be called with.\n"
+                "# Call it, or use .lower(*args).source with arguments like those it will be called with.\n",
+                None,
             )
         return Lowered(repr(self), self._signature, self._last[0].staged).source
 

@@ -16,7 +16,9 @@ from gradc.ad.forward import jvp
 from gradc.ad.jacobian import Mode, cheaper_mode, jacobian
 from gradc.ad.reverse import reverse
 from gradc.codegen.kernel import kernel_source
+from gradc.codegen.layout import ArgumentChecks
 from gradc.codegen.readable import source
+from gradc.codegen.standalone import numba_module
 from gradc.config import config
 from gradc.errors import DTypeError, GradcError, InternalError, ShapeError, UnsupportedError
 from gradc.ir.custom import calls_in_place
@@ -176,6 +178,30 @@ def source_text(staged: Staged, signature: inspect.Signature) -> str:
     return shown.stages.emit(
         "source", lambda: source(shown.func, shown.name, signature, program.args, shown.result, program.captures)
     )
+
+
+def module_text(staged: Staged, signature: inspect.Signature, numba: bool) -> str:
+    """The program as a file of its own, which checks its arguments: plain NumPy, or a kernel for Numba.
+
+    Raises: UnsupportedError where it is for several arguments that are one array.
+    """
+    program = staged.program
+    if staged.request.aliases:
+        raise UnsupportedError(
+            "this program is for arguments that are one array, which it writes into, and is not saved",
+            program.func.loc,
+            why="the file could not see at a call whether that is so.",
+            hint="lower it for separate arrays, and save that.",
+        )
+    looks = ArgumentChecks(program.static, written_leaves(program))
+    if not numba:
+        shown = transform(program, staged.request, readable=True)
+        return source(shown.func, shown.name, signature, program.args, shown.result, program.captures, looks)
+    func = staged.stages.run("expand", staged.func, expand)
+    return numba_module(
+        lower(func), func, staged.name, signature, program.args, staged.result, program.captures, looks,
+        written_params(func),
+    )  # fmt: skip
 
 
 def written_leaves(program: Program) -> tuple[int, ...]:

@@ -1,0 +1,362 @@
+"""A kernel as a module of its own: Numba and NumPy, nothing of gradc.
+
+The kernel is the text that gradc compiles, with its vector math, BLAS calls and allocations written as Numba has them.
+Around it stand the helpers that it calls, what its arguments have to be, and a function of the user's arguments.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import re
+from collections.abc import Sequence
+from pathlib import PurePath
+
+import numpy as np
+
+from gradc import errors
+from gradc.codegen.arguments import Results, describe_leaves, signature_text, unpack_lines
+from gradc.codegen.kernel import Printer
+from gradc.codegen.layout import APART, CHECK, ArgumentChecks, apart_lines, arguments_text
+from gradc.codegen.naming import fresh_name
+from gradc.errors import UnsupportedError
+from gradc.ir.loops import KERNEL_FUNCTIONS, Alloc, Bind, Buffer, Kernel, Lin, Product, Raise
+from gradc.ir.nodes import Func
+from gradc.ir.program import Capture
+from gradc.ir.tree import Tree
+from gradc.ir.types import Array, Scalar, Type
+
+INDENT = "    "
+WIDTH = 100
+
+_SAME_IN_NUMPY = (
+    "sqrt", "fabs", "floor", "ceil", "rint", "trunc", "copysign", "nextafter", "exp", "exp2", "expm1", "log", "log2",
+    "log10", "log1p", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "hypot", "fmod", "logaddexp", "logaddexp2",
+)  # fmt: skip
+IMPORTED: dict[str, str] = {
+    **{name: f"from numpy import {name}" for name in _SAME_IN_NUMPY},
+    **{f"a{name}": f"from numpy import arc{name} as a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
+    "atan2": "from numpy import arctan2 as atan2",
+    "pow": "from numpy import power as pow",
+    "floordiv": "from numpy import floor_divide as floordiv",
+    "mod": "from numpy import remainder as mod",
+    "larger": "from numpy import maximum as larger",
+    "smaller": "from numpy import minimum as smaller",
+    "erf": "from math import erf",
+    "erfc": "from math import erfc",
+    "lgamma": "from math import lgamma",
+    "tgamma": "from math import gamma as tgamma",
+}
+"""Kernel functions that NumPy or `math` has, as Numba compiles them."""
+
+HELPERS: dict[str, str] = {
+    "reassoc_add": '''\
+@njit(fastmath={"reassoc", "contract"})
+def reassoc_add(total, term):
+    """total + term; the compiler may reorder the terms of such a sum, and so vectorise it."""
+    return total + term
+''',
+    "reassoc_mul": '''\
+@njit(fastmath={"reassoc", "contract"})
+def reassoc_mul(total, factor):
+    """total * factor; the compiler may reorder the factors of such a product."""
+    return total * factor
+''',
+    "sigmoid": '''\
+@njit(error_model="numpy")
+def sigmoid(x):
+    """1 / (1 + exp(-x)), which does not overflow."""
+    e = np.exp(-abs(x))
+    return (1 if x >= 0 else e) / (1 + e)
+''',
+    "softplus": '''\
+@njit(error_model="numpy")
+def softplus(x):
+    """log(1 + exp(x)), which does not overflow."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-abs(x)))
+''',
+    "grow": '''\
+@njit
+def grow(data, size):
+    """A longer copy: at least `size`, at least twice as long."""
+    longer = np.empty(max(size, 2 * len(data)), data.dtype)
+    longer[: len(data)] = data
+    return longer
+''',
+    "matrix": '''\
+@njit
+def matrix(array, row, column, rows, columns):
+    """The matrix in an array whose rows and columns run along two of its axes; along axis -1 nothing changes."""
+    down = array.strides[row] if row >= 0 else 0
+    across = array.strides[column] if column >= 0 else 0
+    return as_strided(array, (rows, columns), (down, across))
+''',
+    "product": '''\
+@njit
+def product(a, row_a, col_a, b, row_b, col_b, c, row_c, col_c, m, n, k, add):
+    """c (+)= a @ b by BLAS, for matrices in arrays."""
+    if m > 0 and n > 0:
+        target = matrix(c, row_c, col_c, m, n)
+        if not add:
+            target[:, :] = 0
+        if k > 0:
+            left = np.ascontiguousarray(matrix(a, row_a, col_a, m, k))
+            right = np.ascontiguousarray(matrix(b, row_b, col_b, k, n))
+            target += np.dot(left, right)
+''',
+    "exact_product": '''\
+@njit
+def exact_product(a, row_a, col_a, b, row_b, col_b, c, row_c, col_c, m, n, k, add):
+    """c (+)= a @ b by loops, for integers and booleans."""
+    if m > 0 and n > 0:
+        target = matrix(c, row_c, col_c, m, n)
+        if not add:
+            target[:, :] = 0
+        if k > 0:
+            left, right = matrix(a, row_a, col_a, m, k), matrix(b, row_b, col_b, k, n)
+            for i in range(m):
+                for j in range(n):
+                    for p in range(k):
+                        target[i, j] = target[i, j] + left[i, p] * right[p, j]
+''',
+    "prepared": '''\
+def prepared(array, order):
+    """The array as the kernel takes it: in this order of memory, and not read-only; copied where it is not so."""
+    return np.require(array, None, ["W", "A", order] if order else ["W", "A"])
+''',
+    "in_place": '''\
+def in_place(name, array, order):
+    """An array that the kernel writes into, which cannot be a copy."""
+    if array is not prepared(array, order):
+        raise ValueError(f"{name} is written to: pass a writeable array in {order or 'any'} order")
+    return array
+''',
+}  # fmt: skip
+
+
+class _Standalone(Printer):
+    """Prints a kernel with what Numba itself has."""
+
+    def _alloc(self, stmt: Alloc) -> None:
+        buffer = stmt.buffer
+        kept = range(len(buffer.extents)) if buffer.kept is None else buffer.kept
+        sizes = [self.size(buffer.extents[k]) for k in kept]
+        shape = sizes[0] if len(sizes) == 1 else f"({', '.join(sizes)})"
+        self.line(f"{buffer.name} = np.empty({shape}, np.{buffer.dtype.replace('bool', 'bool_')})")
+
+    def _bind(self, stmt: Bind) -> None:
+        buffer, source = stmt.buffer, stmt.source
+        if stmt.cond is not None or source is None:
+            super()._bind(stmt)
+            return
+        shape = [self.scalars.lin(e) for e in buffer.extents]
+        start = self.offset(source)
+        count = " * ".join(s if re.fullmatch(r"\w+", s) else f"({s})" for s in shape) or "1"
+        stop = count if start == "0" else f"{start} + {count}"
+        flat = f"{source.buffer.name}.reshape({source.buffer.name}.size)"
+        written = f"({', '.join(shape)}{',' if len(shape) == 1 else ''})"
+        reshaped = "" if len(shape) == 1 else f".reshape({written})"
+        self.line(f"{buffer.name} = {flat}[{start}:{stop}]{reshaped}")
+
+    def _product(self, stmt: Product) -> None:
+        m, n, k = stmt.sizes
+        blas = stmt.c[0].dtype.startswith(("float", "complex"))
+        whole = [_whole_matrix(*operand, *sizes) for operand, sizes in zip(
+            (stmt.a, stmt.b, stmt.c), ((m, k), (k, n), (m, n)), strict=True
+        )] if blas else []  # fmt: skip
+        if whole and all(whole) and whole[2] == stmt.c[0].name and not stmt.add and stmt.c[0].fresh:
+            self.line(f"np.dot({whole[0]}, {whole[1]}, {whole[2]})")
+            return
+        operands = []
+        for buffer, start, row, column in (stmt.a, stmt.b, stmt.c):
+            at = [self.scalars.lin(p) for p in start]
+            name = buffer.name
+            if any(p != "0" for p in at):
+                name += f"[{', '.join(f'{p}:' if p != '0' else ':' for p in at)}]"
+            operands.append(f"{name}, {row}, {column}")
+        sizes = ", ".join(self.scalars.lin(s) for s in stmt.sizes)
+        function = "product" if blas else "exact_product"
+        self.line(f"{function}({', '.join(operands)}, {sizes}, {bool(stmt.add)})")
+
+    def _raise(self, stmt: Raise) -> None:
+        cls = getattr(errors, stmt.error, None) or getattr(builtins, stmt.error)
+        builtin = next(c for c in cls.__mro__ if c.__module__ == "builtins")
+        place = f" ({PurePath(stmt.loc.filename).name}:{stmt.loc.lineno})" if stmt.loc.lineno else ""
+        message = (stmt.message + place).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        self.line(f'raise {builtin.__name__}("{message}")')
+
+    def definition(self, name: str, types: Sequence[str], heads: Sequence[str]) -> str:
+        """The kernel: a function of the leaves of the arguments that returns a tuple of results."""
+        self.body(self.kernel.body)
+        results = [self.result(r) for r in self.kernel.results]
+        self.line(f"return {results[0]}" if len(results) == 1 else f"return ({', '.join(results)})")
+        signature = f"@njit(({', '.join(types)}{',' if len(types) == 1 else ''}), "
+        options = 'error_model="numpy", cache=True, nogil=True)'
+        if len(signature) + len(options) > 120:
+            signature += "\n      "
+        head = f"def {name}({', '.join(self.kernel.params)}):"
+        return "\n".join([(signature + options).replace(" \n", "\n"), head, *heads, *self.lines]) + "\n"
+
+
+def numba_module(
+    kernel: Kernel,
+    func: Func,
+    name: str,
+    signature: inspect.Signature,
+    args: Sequence[Tree],
+    result: Tree,
+    captures: Sequence[Capture],
+    looks: ArgumentChecks,
+    changed: Sequence[int],
+) -> str:
+    """The module text that defines `name` and `name_kernel`. Needs NumPy and Numba, and SciPy where there are products.
+
+    func: what `kernel` was lowered from, with one parameter per leaf. changed: positions of arrays that the kernel
+    writes into.
+
+    Raises: UnsupportedError where the kernel calls what Numba does not have.
+    """
+    leaves = describe_leaves(signature, args, captures, [p.name for p in func.params])
+    trees = dict(zip(signature.parameters, args, strict=True))
+    constants = {line.partition(" ")[0] for line in leaves.constants}
+    used = {*leaves.names, *signature.parameters, *HELPERS, name, "np", "njit", "ARGUMENTS"}
+    kernel_name = fresh_name(f"{name}_kernel", used)
+    printer = _Standalone(kernel)
+    ones = [
+        f"{INDENT}if {param}.shape[{axis}] != 1:\n"
+        f'{INDENT * 2}raise ValueError("this kernel was made for {param} of size 1 along axis {axis}")'
+        for param, value in zip(kernel.params, func.params, strict=True)
+        if isinstance(value.ty, Array)
+        for axis, size in enumerate(value.ty.shape)
+        if size == 1
+    ]
+    text = printer.definition(kernel_name, [_numba_type(p.ty) for p in func.params], ones)
+    helpers, imports = _needed(text)
+    # The function with the user's arguments.
+    texts = [_from_kernel(v.ty, n) for v, n in zip(func.results, _result_names(func, used), strict=True)]
+    returned = Results(texts, trees)
+    extra = {leaves.names[k]: k for k in range(len(func.params)) if leaves.names[k] in leaves.extra}
+    passed = [_prepared(p.ty, leaves.names[k], k in changed) for k, p in enumerate(func.params)]
+    helpers |= {"prepared"} if any("(" in p for p in passed) else set()
+    helpers |= {"in_place"} if any(p.startswith("in_place(") for p in passed) else set()
+    given = ", ".join(f"{p}={p}" for p in [*signature.parameters, *leaves.extra])
+    body = [f"check_arguments({given})"] if given else []
+    body += unpack_lines(leaves, trees, lambda k: True)
+    apart = apart_lines(func, leaves.names, looks.written)
+    body += apart
+    names = ", ".join(t.partition("(")[2].rstrip(")") if "(" in t else t for t in texts)
+    call = f"{kernel_name}({', '.join(passed)})"
+    if len(call) > WIDTH:
+        call = f"{kernel_name}(\n" + "".join(f"{INDENT * 2}{p},\n" for p in passed) + f"{INDENT})"
+    body.append(f"{names} = {call}" if texts else call)
+    lines = [INDENT + line for line in body] + returned.lines(result, INDENT, "return ", WIDTH)
+    header = f"def {name}{signature_text(signature, leaves.extra)}:"
+    checks = [arguments_text(func, trees, extra, looks.fixed), CHECK] if given else []
+    numba_names = sorted(set(re.findall(r"\b(u?int\d+|float\d+|complex\d+|boolean|types)\b", text.split("\ndef ")[0])))
+    head = [*imports, "import numpy as np", f"from numba import {', '.join([*numba_names, 'njit'])}"]
+    if returned.definitions:
+        head.insert(0, "import collections\n")
+    if "matrix" in helpers:
+        head.append("from numpy.lib.stride_tricks import as_strided")
+    parts = [
+        _title(func, name, kernel_name, "np.dot" in text or "product" in helpers),
+        "\n".join(_sorted_imports(head)),
+        *(["\n".join([*returned.definitions, *leaves.constants])] if returned.definitions or constants else []),
+        *checks[:1],
+    ]
+    checks += [APART] if apart else []
+    # What is compiled at once stands behind what it calls.
+    called = "\n".join([header, *lines]) + "\n"
+    blocks = [called, *(HELPERS[h] for h in HELPERS if h in helpers), text, *checks[1:]]
+    return "\n\n".join(parts) + "\n\n\n" + "\n\n".join(blocks)
+
+
+def _title(func: Func, name: str, kernel_name: str, products: bool) -> str:
+    where = f" (from {func.loc.function or func.name}, {PurePath(func.loc.filename).name}:{func.loc.lineno})"
+    scipy = ", and SciPy, by which Numba reaches BLAS" if products else ""
+    return (
+        f'"""{name}{where if func.loc.lineno else ""}, staged by gradc for Numba.\n\n'
+        f"Needs NumPy and Numba{scipy}. `{name}` takes the arguments that `ARGUMENTS` says;\n"
+        f"`{kernel_name}` takes the numbers and arrays in them, and can be called from functions under\n"
+        "numba.njit. It is compiled when this module is first imported, for the types that stand above it, and kept\n"
+        'in __pycache__.\n"""'
+    )
+
+
+def _sorted_imports(lines: Sequence[str]) -> list[str]:
+    first = [line.strip() for line in lines if line.startswith(("import collections", "from math"))]
+    rest = [line for line in lines if line.strip() not in first]
+    numpy_names = sorted(
+        line.removeprefix("from numpy import ") for line in rest if line.startswith("from numpy import ")
+    )
+    gathered = [f"from numpy import {', '.join(numpy_names)}"] if numpy_names else []
+    others = [line for line in rest if not line.startswith("from numpy import ")]
+    plain = [line for line in others if line.startswith("import ")]
+    return [*first, *([""] if first else []), *plain, *[x for x in others if x not in plain], *gathered]
+
+
+def _needed(text: str) -> tuple[set[str], list[str]]:
+    """The helpers that the kernel calls, and the imports of what NumPy and math have for the others.
+
+    Raises: UnsupportedError for a function that is neither.
+    """
+    code = re.sub(r'"(\\.|[^"\\])*"', "", text)
+    called = set(re.findall(r"(?<![\w.])(\w+)\(", code))
+    imports = []
+    helpers = {"matrix"} if called & {"product", "exact_product"} else set()
+    for function in sorted(called & {*KERNEL_FUNCTIONS, *IMPORTED, *HELPERS}):
+        if function in HELPERS:
+            helpers.add(function)
+        elif function in IMPORTED:
+            imports.append(IMPORTED[function])
+        else:
+            raise UnsupportedError(
+                f"this program calls {function}, which Numba does not have",
+                why="the function belongs to gradc's compiler.",
+                hint="save the NumPy module instead: .save(path) without numba=True.",
+            )
+    return helpers, imports
+
+
+def _whole_matrix(buffer: Buffer, start: tuple[Lin, ...], row: int, column: int, rows: Lin, columns: Lin) -> str:
+    """A buffer that is the matrix or its transpose, all of it and without gaps, as text; "" for others."""
+    if (row, column) not in ((0, 1), (1, 0)) or len(buffer.extents) != 2 or buffer.layout == "A":
+        return ""
+    if any(not p.same(Lin()) for p in start) or buffer.of or buffer.kept is not None:
+        return ""
+    if not buffer.extents[row].same(rows) or not buffer.extents[column].same(columns):
+        return ""
+    return buffer.name if row == 0 else f"{buffer.name}.T"
+
+
+def _numba_type(ty: Type) -> str:
+    assert isinstance(ty, Scalar | Array)
+    dtype = "boolean" if ty.dtype == "bool" else ty.dtype
+    if isinstance(ty, Scalar):
+        return dtype
+    rank = len(ty.shape)
+    if rank == 0:
+        return f'types.Array({dtype}, 0, "C")'
+    axes = [":"] * rank
+    if ty.layout in ("C", "F"):
+        axes[-1 if ty.layout == "C" else 0] = "::1"
+    return f"{dtype}[{', '.join(axes)}]"
+
+
+def _prepared(ty: Type, name: str, changed: bool) -> str:
+    """An argument as the kernel takes it."""
+    if not isinstance(ty, Array):
+        return name
+    order = "" if ty.layout == "A" else ty.layout
+    return f'in_place("{name}", {name}, "{order}")' if changed else f'prepared({name}, "{order}")'
+
+
+def _result_names(func: Func, used: set[str]) -> list[str]:
+    return [fresh_name(v.name or ("value" if k == 0 else "result"), used) for k, v in enumerate(func.results)]
+
+
+def _from_kernel(ty: Type, name: str) -> str:
+    """A result of the kernel, which Numba gives Python's numbers for, as what the function returns."""
+    if isinstance(ty, Scalar) and not ty.weak:
+        return f"np.{np.dtype(ty.dtype).name.replace('bool', 'bool_')}({name})"
+    return name
