@@ -1,4 +1,4 @@
-"""`.source.save(path)`: files that run without gradc, compute what kernels compute, and refuse what they are not for."""
+"""`.source.save(path)`: files that run without gradc, give what kernels give, and refuse what they are not for."""
 
 from __future__ import annotations
 
