@@ -358,3 +358,19 @@ def test_rules_of_the_user_are_followed():
     gradient = gradc.grad(lambda x: steep(x) + x)
     call = njit(lambda x: gradient(x))
     assert call(3.0) == gradient(3.0) == 31.0
+
+
+def test_a_loop_over_a_scalar_gradient_is_vectorised():
+    gradient = gradc.grad(cube)
+
+    @njit
+    def fill(xs, out):
+        for i in range(len(xs)):
+            out[i] = gradient(xs[i])
+
+    xs = np.arange(5.0)
+    out = np.empty(5)
+    fill(xs, out)
+    np.testing.assert_array_equal(out, 3 * xs**2)
+    (text,) = fill.inspect_llvm().values()
+    assert " x double> " in text

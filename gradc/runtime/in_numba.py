@@ -42,6 +42,7 @@ from gradc.runtime.dispatch import Compiled, load, same_static
 from gradc.runtime.leaves import DTYPES, kernel_type
 from gradc.runtime.pipeline import Staged
 
+_POINTER = ir.IntType(8).as_pointer()
 _WEAK = {"bool": WEAK_BOOL, "int64": WEAK_INT, "float64": WEAK_FLOAT, "complex128": WEAK_COMPLEX}
 
 
@@ -379,10 +380,15 @@ def not_on_disk(typingctx: Any) -> Any:
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        # Numba does not cache what uses an address of the running process; this use takes no instruction.
-        address = context.add_dynamic_addr(builder, id(not_on_disk), info="not_on_disk")
-        use = ir.FunctionType(ir.VoidType(), [address.type])
-        builder.call(ir.InlineAsm(use, "", "r", side_effect=True), [address])
+        # Numba does not cache what uses an address of the running process. A load of it, or an instruction that keeps
+        # it in use, would stand in the caller's loop and keep that from being unrolled and vectorised.
+        context.add_dynamic_addr(builder, id(not_on_disk), info="not_on_disk")
+        module = builder.module
+        if "llvm.used" not in module.globals:
+            kept = module.globals[f"numba.dynamic.globals.{id(not_on_disk):x}"].bitcast(_POINTER)
+            used = ir.GlobalVariable(module, ir.ArrayType(_POINTER, 1), "llvm.used")
+            used.linkage, used.section = "appending", "llvm.metadata"
+            used.initializer = ir.Constant(used.value_type, [kept])
         return context.get_dummy_value()
 
     return types.none(), codegen
