@@ -50,7 +50,10 @@ def contributions(
             "gradc.stop_gradient(...) around it, if its derivative is to count as zero",
         )
     if op.vjp is not None:
-        given = op.vjp(ct, results[0] if len(results) == 1 else tuple(results), *operands, **node.attrs)
+        try:
+            given = op.vjp(ct, results[0] if len(results) == 1 else tuple(results), *operands, **node.attrs)
+        except NonDifferentiableError as error:
+            raise type(error)(error.what, node.loc, error.why, error.hint) from None
         return [c if w else None for c, w in zip(given, wanted, strict=True)]
     assert isinstance(ct, Value) and op.partials is not None
     partials = op.partials(results[0], *operands, **node.attrs)

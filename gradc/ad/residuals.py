@@ -49,7 +49,7 @@ def cost_of(node: Node) -> int:
         exponent = node.operands[1].node.attrs["value"]
         if isinstance(exponent, int) and 0 <= exponent <= 4:
             return 2
-    if name in _CHEAP or node.op.kind in ("read", "query", "view"):
+    if name in _CHEAP or (node.op.kind in ("read", "query", "view") and node.op.cost < 100):
         return 1
     return _COSTS.get(name, max(10, node.op.cost))
 

@@ -18,6 +18,7 @@ from gradc.ir.loops import (
     Bind,
     Break,
     Buffer,
+    CallC,
     Expr,
     For,
     Grow,
@@ -67,11 +68,14 @@ class Printer:
         )
         if functions:
             lines.append(f"from gradc.codegen.intrinsics import {', '.join(functions)}")
+        c_functions = sorted(n for n in used if n.startswith("call_c_"))
+        if c_functions:
+            lines.append(f"from gradc.codegen.foreign import {', '.join(c_functions)}")
         raised = sorted(n for n in used if n in self.raised and not hasattr(builtins, n))
         if raised:
             lines.append(f"from gradc.errors import {', '.join(raised)}")
         # Letting other threads run costs 30 ns a call: not where there is nothing to wait for.
-        waits = used & {"for", "while", "product", "np"}
+        waits = used & {"for", "while", "product", "np"} or c_functions
         head = [*lines, "", "", f'@njit(error_model="numpy", cache=True{", nogil=True" if waits else ""})']
         return "\n".join([*head, f"def {name}({', '.join(self.kernel.params)}):", text, ""])
 
@@ -209,6 +213,10 @@ class Printer:
             operands.append(f"{buffer.name}, ({at}{',' if len(start) == 1 else ''}), {row}, {column}")
         sizes = ", ".join(self.scalars.lin(s) for s in stmt.sizes)
         self.line(f"product({', '.join(operands)}, ({sizes}), {int(stmt.add)})")
+
+    def _callc(self, stmt: CallC) -> None:
+        given = (a if isinstance(a, str) else a.name for a in stmt.args)
+        self.line(f"{stmt.name} = {stmt.call}({', '.join(given)})")
 
     def _for(self, stmt: For) -> None:
         start, stop, step = (self.scalars.bound(b) for b in (stmt.start, stmt.stop, stmt.step))

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from gradc.errors import GradcError, UnsupportedError
-from gradc.frontends import builtin_calls
+from gradc.frontends import builtin_calls, foreign
 from gradc.frontends.bindings import (
     AttributeFetch,
     Binding,
@@ -45,6 +45,7 @@ from gradc.frontends.local_functions import LocalFunction
 from gradc.frontends.ruled import RuledCalls
 from gradc.frontends.source import FunctionNode, FunctionSource, function_source
 from gradc.ir.custom import RuledFunction, put_in_place
+from gradc.ir.foreign import is_buffer_maker, is_c_function
 from gradc.ir.nodes import Block, Value
 from gradc.ir.program import Expansion, Typed
 from gradc.ir.tree import children, flatten, is_named_tuple, is_structure, unflatten
@@ -184,6 +185,8 @@ class Calls(Expressions):
     def call(self, callee: Binding, args: Sequence[Binding], keywords: dict[str, Binding]) -> Binding:
         """callee(*args, **keywords)."""
         args = list(args)
+        if is_buffer_maker(callee):
+            return foreign.from_buffer(self, args, keywords)
         match callee:
             case Closure():
                 bound = self._bind_closure(callee, args, keywords)
@@ -253,6 +256,8 @@ class Calls(Expressions):
     def _call_object(self, callee: Any, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
         if isinstance(callee, RuledFunction):
             return self.call_ruled(callee, args, keywords)
+        if is_c_function(callee):
+            return foreign.call(self, callee, args, keywords)
         plain = getattr(callee, "__gradc_function__", None)
         if plain is not None and not isinstance(callee, type):
             return self.call(plain, args, keywords)

@@ -9,7 +9,6 @@ Each is interpreted in a block that nothing holds; what it uses of the function 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from gradc.frontends.bindings import AttributeFetch, Binding, ItemFetch, PathEnd
 from gradc.frontends.local_functions import outer_values
 from gradc.ir.custom import Rule, RuledFunction
 from gradc.ir.effects import written_params
+from gradc.ir.foreign import signature_of
 from gradc.ir.nodes import Block, Func, Value, clone_block
 from gradc.ir.tree import Branch, Static, Tree, children, flatten, is_structure, unflatten
 from gradc.ir.types import Array, Scalar, Type, format_shape, is_inexact, size_variables
@@ -63,7 +63,7 @@ class RuledCalls:
         machine = self.machine
         name = getattr(callee.function, "__name__", "function")
         try:
-            bound = inspect.signature(callee.function).bind(*args, **keywords)
+            bound = signature_of(callee.function).bind(*args, **keywords)
         except TypeError as error:
             machine.refuse(f"{name}(): {error}")
         bound.apply_defaults()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from gradc.ir.builder import Builder
+from gradc.ir.foreign import c_function, is_c_function, is_low_level_callable, signature_of
 from gradc.ir.nodes import Block, Func, Node, Value, clone_func, clone_node, walk_nodes
 from gradc.ir.types import Array, Dim, Size, Stack, Type, size_variable, size_variables, substitute_size
 
@@ -31,12 +32,16 @@ class RuledFunction:
     kind: RuleKind
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        if is_low_level_callable(function):
+            function = c_function(function)
         if not callable(function):
             raise TypeError(f"gradc.{self.kind} takes a function, not {function!r}")
         self.function = function
         self.rules: tuple[Callable[..., Any], ...] = ()
         self.__qualname__ = type(self).__qualname__
         functools.update_wrapper(self, function, updated=())
+        if is_c_function(function):
+            self.__signature__ = signature_of(function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)

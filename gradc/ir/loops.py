@@ -403,7 +403,19 @@ class Grow:
     size: Lin
 
 
-Stmt: TypeAlias = "Assign | Move | Put | Alloc | Size | Bind | Product | For | While | If | Break | Raise | Grow"
+@dataclass(eq=False, slots=True)
+class CallC:
+    """name = call(args): a C function that is given arrays by their first elements. Scalars are variables."""
+
+    name: str
+    call: str
+    args: tuple[str | Buffer, ...]
+    written: Buffer | None = None
+
+
+Stmt: TypeAlias = (
+    "Assign | Move | Put | Alloc | Size | Bind | Product | For | While | If | Break | Raise | Grow | CallC"
+)
 
 
 @dataclass(eq=False, slots=True)

@@ -16,6 +16,7 @@ from gradc.ir.loops import (
     Assign,
     Bind,
     Buffer,
+    CallC,
     Expr,
     For,
     Grow,
@@ -67,6 +68,12 @@ def uses(stmt: Stmt, count: list[int]) -> Iterator[Use]:
         case Product():
             for operand, write in ((stmt.a, False), (stmt.b, False), (stmt.c, True)):
                 yield Use(operand[0], None, write, at)
+        case CallC():
+            for buffer in stmt.args:
+                if isinstance(buffer, Buffer):
+                    yield Use(buffer, None, False, at)
+            if stmt.written is not None:
+                yield Use(stmt.written, None, True, at)
         case Bind():
             for source in (stmt.source, stmt.other):
                 if source is not None:

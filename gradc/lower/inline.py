@@ -16,6 +16,7 @@ from gradc.ir.loops import (
     Assign,
     Bind,
     Buffer,
+    CallC,
     Expr,
     For,
     Grow,
@@ -112,6 +113,10 @@ def _lin_names(stmt: Stmt) -> Iterator[str]:
                     lins.extend((*source.starts, *source.extents, *source.buffer.extents))
         case Grow():
             lins = [stmt.size]
+        case CallC():
+            yield from (a for a in stmt.args if isinstance(a, str))
+            for buffer in stmt.args:
+                lins.extend(buffer.extents if isinstance(buffer, Buffer) else ())
         case Raise():
             lins = []
         case _:
@@ -139,7 +144,7 @@ def _count(expr: Expr, counts: dict[str, int]) -> None:
 
 def _names_written(stmt: Stmt) -> list[str]:
     match stmt:
-        case Assign():
+        case Assign() | CallC():
             return [stmt.name]
         case Move():
             return list(stmt.names)
@@ -228,7 +233,7 @@ class _List:
             used, inside = self._reads(other)
             if name in used:
                 return k if not isinstance(other, For) and inside + size <= LONGEST else None
-            if _bodies(other) or isinstance(other, Product | Bind | Grow):
+            if _bodies(other) or isinstance(other, Product | Bind | Grow | CallC):
                 return None
             if not names.isdisjoint(_names_written(other)):
                 return None

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from gradc.errors import UnsupportedError
+from gradc.ir.effects import roots
+from gradc.ir.foreign import parse_prototype
 from gradc.ir.loops import (
     Apply,
+    Buffer,
+    CallC,
     Cells,
     Contraction,
     Expr,
@@ -26,14 +30,14 @@ from gradc.ir.loops import (
     axis,
     zero_of,
 )
-from gradc.ir.nodes import Node
+from gradc.ir.nodes import Node, Value
 from gradc.ir.types import Array, Scalar, promote_dtypes
 from gradc.lower.arrays import Ref, whole
 from gradc.lower.base import ordered
 from gradc.lower.indexing import IndexLowering
 from gradc.lower.products import ProductLowering
 from gradc.lower.tapes import TapeLowering
-from gradc.lower.units import READ, Axis, Folding, Touch, Unit, names_in
+from gradc.lower.units import READ, WRITE, Axis, Folding, Touch, Unit, names_in
 
 
 class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
@@ -213,6 +217,62 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
             expr = Text("{x}", {"x": expr}, result.dtype, result.dtype)
         self.fill(buffer, result.shape, expr)
         self.env[result] = whole(buffer)
+
+    def _op_call_c(self, node: Node) -> None:
+        if any(isinstance(v.ty, Array) for v in node.operands):
+            self._call_with_arrays(node, node.operands, None)
+            return
+        prototype = parse_prototype(node.attrs["prototype"])
+        args = {f"a{k}": self.scalar(v) for k, v in enumerate(node.operands)}
+        text = f"call_c_{prototype.word}({', '.join(f'{{{n}}}' for n in args)})"
+        result = node.result
+        variable = self.set_scalar(result.name, Text(text, args, result.dtype, ""), result.dtype, guarded=True)
+        self.units[-1].makes = {variable.name}
+        self.bind_scalar(result, variable)
+
+    def _op_call_c_into(self, node: Node) -> None:
+        target, *operands = node.operands
+        read = {root for v in operands if isinstance(v.ty, Array) for root in roots(v)}
+        if read & roots(target):
+            raise UnsupportedError(
+                f"the C function `{node.attrs['name']}` writes into an array that it is given twice", node.loc,
+                why="what it reads there while it writes is for C to know.", hint="pass a copy.",
+            )
+        made = self.copied(node.result, self.ref(target))
+        self.env[node.result] = made
+        operands.insert(1 + parse_prototype(node.attrs["prototype"]).written[0], target)
+        self._call_with_arrays(node, operands, made)
+
+    def _call_with_arrays(self, node: Node, operands: Sequence[Value], made: Ref | None) -> None:
+        """A call of a C function with arrays, which are contiguous. made: what it writes into."""
+        prototype = parse_prototype(node.attrs["prototype"])
+        args: list[str | Buffer] = []
+        effects: list[Touch] = []
+        needs: set[str] = set()
+        for parameter, value in zip((None, *prototype.parameters), operands, strict=True):
+            if parameter is None or not parameter.pointer:
+                expr = self.scalar(value)
+                variable = self.set_scalar("c_address" if parameter is None else "c_argument", expr, expr.dtype)
+                args.append(variable.name)
+                needs.add(variable.name)
+                continue
+            if parameter.written:
+                assert made is not None
+                ref = made
+                effects.append(Touch(ref.buffer, None, WRITE))
+            else:
+                ref = self.ref(value)
+                if not ref.whole or ref.buffer.layout != "C" or ref.buffer.of:
+                    ref = self.copied(value, ref)
+            effects += self.whole_reads(ref)
+            needs |= self.ref_names(ref)
+            args.append(ref.buffer)
+        name = self.names.take(node.results[0].name if made is None else "c_result")
+        call = f"call_c_{prototype.word}"
+        stmt = CallC(name, call, tuple(args), made.buffer if made is not None else None)
+        self.add(emit=lambda: [stmt], effects=effects, needs=needs, makes={name})
+        if made is None:
+            self.bind_scalar(node.result, Var(name, node.result.dtype))
 
     def _op_check(self, node: Node) -> None:
         cond = self.scalar(node.operands[0])

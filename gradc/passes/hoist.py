@@ -21,6 +21,8 @@ from gradc.ir.types import Array, add_sizes, is_inexact, subtract_sizes
 
 _CHEAP = 3
 _MAY_RAISE = ("max", "min", "argmax", "argmin")
+_OPAQUE = ("call_c_into", "custom")  # nobody knows what they do with arguments that they were not meant for
+_STAYING = frozenset(("undef", "empty", *_MAY_RAISE, *_OPAQUE))
 
 
 def hoist(func: Func) -> Func:
@@ -96,7 +98,7 @@ class _Mover:
             case "read":
                 return node.op.name == "load" and self._in_range(node)
             case "elementwise" | "reduce" | "product" | "fresh":
-                if node.op.name in ("undef", "empty", *_MAY_RAISE) or any(v in self._written for v in node.results):
+                if node.op.name in _STAYING or any(v in self._written for v in node.results):
                     return False
                 if any(isinstance(v.ty, Array) for v in (*node.operands, *node.results)) and not sizes_known:
                     return False

@@ -22,6 +22,7 @@ import numpy as np
 
 from gradc.config import config
 from gradc.errors import UnsupportedError
+from gradc.ir.foreign import c_function, is_low_level_callable
 from gradc.ir.nodes import Func, Value
 from gradc.ir.program import Expansion, Program, Typed
 from gradc.ir.tree import LEAF_TYPES, Branch, Tree, flatten, unflatten
@@ -491,6 +492,8 @@ def as_laid_out(seeds: Sequence[Any], params: Sequence[Value]) -> list[Any]:
 
 def compiled(function: Callable[..., Any], transform: Transform, base: type[Compiled] = Compiled) -> Compiled:
     """The object that computes `transform` of `function`, with a class of its own."""
+    if is_low_level_callable(function):
+        function = c_function(function)
     if isinstance(function, Compiled) or callable(function):
         if is_forwarded(function):
             function = forwarding(function)

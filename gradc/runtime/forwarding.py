@@ -16,6 +16,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from gradc.ir.foreign import is_c_function, signature_of
 from gradc.runtime.fastcall import Names, signature_text
 
 _numbers = itertools.count()
@@ -31,6 +32,8 @@ def is_forwarded(function: Any) -> bool:
     if isinstance(function, functools.partial | types.MethodType):
         return True
     written = isinstance(inspect.getattr_static(type(function), "__call__", None), types.FunctionType)
+    if is_c_function(function):
+        return True
     ours = hasattr(function, "__gradc_program__") or hasattr(function, "__gradc_expand__")
     return written and not ours and not hasattr(function, "py_func")
 
@@ -38,7 +41,7 @@ def is_forwarded(function: Any) -> bool:
 def forwarding(target: Callable[..., Any]) -> types.FunctionType:
     """A function with the signature of `target` that calls it."""
     names = Names()
-    signature = inspect.signature(target)
+    signature = signature_of(target)
     parameters, _ = signature_text(signature, names)
     call = names.of(target, "target")
     arguments = ", ".join(_PASSED.get(p.kind, "{0}").format(p.name) for p in signature.parameters.values())

@@ -16,9 +16,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
+from gradc.codegen import foreign
 from gradc.codegen.native.calls import Calls
 from gradc.codegen.native.flow import UNLIKELY
-from gradc.codegen.native.kinds import COMPLEX, SIZE, ArrayKind, NotTranslated, Value, memory_type
+from gradc.codegen.native.kinds import COMPLEX, FLOATS, SIGNED, SIZE, ArrayKind, NotTranslated, Value, memory_type
+from gradc.ir.foreign import VOID, prototype_of_word
 
 ARGUMENTS = "arguments"
 MEMORY_ERROR, SIZE_ERROR = 1, 2  # statuses of the function; those of `raise` statements follow
@@ -502,6 +504,35 @@ class Arrays(Calls):
         self.bind(target, kind, data, [size], (), {target})
 
     # ---------------------------------------------------------------------------------------- products
+
+    def c_call(self, name: str, node: ast.Call) -> Value:
+        """A call of a C function at an address, with numbers and with arrays by their first elements."""
+        prototype = prototype_of_word(name.removeprefix(foreign.PREFIX))
+        address = self.emit(f"inttoptr i64 {self.cast(self.scalar(node.args[0]), 'int64')} to ptr")
+        operands = []
+        waiting = node.args[1:]
+        for parameter in prototype.all_parameters:
+            if parameter.zero:
+                operands.append(f"{memory_type(parameter.dtype)} 0")
+                continue
+            given = waiting.pop(0)
+            if parameter.pointer:
+                operands.append(f"ptr {self.get(f'{self.array(given)[0]}.data')[1]}")
+                continue
+            text = self.cast(self.scalar(given), parameter.dtype)
+            if parameter.dtype == "bool":
+                text = self.emit(f"zext i1 {text} to i8")
+            narrow = parameter.dtype not in FLOATS and SIZE[parameter.dtype] < 4
+            extended = (" signext" if parameter.dtype in SIGNED else " zeroext") if narrow else ""
+            operands.append(f"{memory_type(parameter.dtype)}{extended} {text}")
+        if prototype.result == VOID:
+            self.line(f"call void {address}({', '.join(operands)})")
+            return "int64", "0"
+        made = self.emit(f"call {memory_type(prototype.result)} {address}({', '.join(operands)})")
+        if prototype.result == "bool":
+            return "bool", self.emit(f"trunc i8 {made} to i1")
+        wide = foreign.given_as(prototype.result)
+        return wide, self.cast((prototype.result, made), wide)
 
     def product(self, node: ast.Call) -> None:
         """product(a, at, row, column, b, …, c, …, sizes, add): one call of the function for the dtype."""

@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 from numba.core.registry import cpu_target
 
-from gradc.codegen import intrinsics
+from gradc.codegen import foreign, intrinsics
 from gradc.codegen.native.kinds import (
     FLOATS,
     INTEGERS,
@@ -71,6 +71,8 @@ class Calls(Scalars):
         name = function.id
         if name in self.dtypes:
             raise NotTranslated(f"call of the variable {name}")
+        if name.startswith(foreign.PREFIX):
+            return self.c_call(name, node)
         if name in self.imported:
             return self._intrinsic_call(name, node)
         method = getattr(self, f"_builtin_{name}", None)
@@ -78,6 +80,9 @@ class Calls(Scalars):
             raise NotTranslated(f"call of {name}")
         value: Value = method(node)
         return value
+
+    def c_call(self, name: str, node: ast.Call) -> Value:
+        raise NotImplementedError
 
     # ---------------------------------------------------------------------------- built-in functions
 
