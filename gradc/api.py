@@ -13,6 +13,7 @@ from gradc.ir.opdef import call
 from gradc.ir.tree import children, is_structure, rebuild
 from gradc.ir.types import is_inexact
 from gradc.ops import TABLE
+from gradc.runtime import cfunc as _cfunc  # noqa: F401  # Compiled.cfunc
 from gradc.runtime import in_numba as _in_numba  # noqa: F401  # tells Numba about compiled objects
 from gradc.runtime import pullback as _pullback
 from gradc.runtime.dispatch import Compiled, compiled

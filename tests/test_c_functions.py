@@ -12,6 +12,8 @@ import scipy.special.cython_special
 from numba import cfunc, njit
 from numba.extending import get_cython_function_address
 from scipy import LowLevelCallable, special
+from scipy.integrate import nquad, quad
+from scipy.ndimage import generic_filter
 
 import gradc
 from gradc.errors import NonDifferentiableError, UnsupportedError
@@ -308,3 +310,97 @@ def test_cffi():
     np.testing.assert_array_equal(y, 1 + 2 * X)
     with pytest.raises(UnsupportedError, match="require_writable"):
         gradc.jit(lambda x: add(3, 2.0, ffi.from_buffer("double[]", x), ffi.from_buffer("double[]", x)))(X)
+
+
+# ------------------------------------------------------------------------------------- compiled objects as C functions
+
+POINTER = ctypes.POINTER(ctypes.c_double)
+
+
+def pointer(x):
+    return x.ctypes.data_as(POINTER)
+
+
+def wave(x):
+    return np.exp(-x * x) * np.sin(3.0 * x)
+
+
+def decay(x, y, a=2.0):
+    return np.exp(-a * x * y) * x
+
+
+def valley(x):
+    return np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def test_quad_integrates_a_gradient():
+    c = gradc.grad(wave).cfunc("double (double)")
+    value, _ = quad(c.low_level_callable(), 0.0, 2.0)
+    assert value == pytest.approx(wave(2.0) - wave(0.0), abs=1e-12)
+    assert c.errors == 0 and c.address and "double (double)" in repr(c)
+
+
+def test_nquad_passes_numbers_in_an_array():
+    gradient = gradc.grad(decay, argnums="y")
+    c = gradient.cfunc("double (int n, double *x)")
+    expected, _ = quad(lambda x: decay(x, 2.0) - decay(x, 0.0), 0.0, 1.0)
+    assert nquad(c.low_level_callable(), [[0.0, 1.0], [0.0, 2.0]])[0] == pytest.approx(expected, abs=1e-10)
+    x = np.array([1.0])
+    assert math.isnan(c.ctypes(1, pointer(x))) and c.errors == 1
+
+
+def test_user_data_are_the_last_arguments():
+    c = gradc.jit(lambda x, a, b: a * np.sin(b * x)).cfunc("double (double, void *)")
+    value, _ = quad(c.low_level_callable(np.array([2.0, 3.0])), 0.0, 1.0)
+    assert value == pytest.approx(2 / 3 * (1 - math.cos(3.0)), abs=1e-13)
+
+
+def test_value_and_gradient_by_pointers():
+    value_and_grad = gradc.value_and_grad(valley)
+    c = value_and_grad.cfunc("double (intptr_t n, const double *x, double *grad)")
+    x, gradient = np.arange(4.0), np.empty(4)
+    value, expected = value_and_grad(x)
+    assert c.ctypes(4, pointer(x), pointer(gradient)) == value
+    np.testing.assert_array_equal(gradient, expected)
+    into = gradc.jacobian(lambda x: x * x).cfunc("void (int n, double *x, double *jacobian)")
+    jacobian = np.empty((4, 4))
+    into.ctypes(4, pointer(x), pointer(jacobian))
+    np.testing.assert_array_equal(jacobian, np.diag(2 * x))
+    both = gradc.value_and_grad(decay, argnums=(0, 1)).cfunc("double (double, double, double *, double *)")
+    assert both.ctypes(1.0, 0.5, pointer(gradient), pointer(gradient[1:])) == decay(1.0, 0.5)
+    assert tuple(gradient[:2]) == gradc.grad(decay, (0, 1))(1.0, 0.5)
+
+
+def test_a_filter_of_scipy():
+    c = gradc.jit(lambda window: (window * window).sum()).cfunc("int (double *, intptr_t, double *, void *)")
+    image = np.random.default_rng(0).normal(size=(5, 6))
+    made = generic_filter(image, c.low_level_callable(), size=3)
+    np.testing.assert_allclose(made, generic_filter(image, lambda w: (w * w).sum(), size=3), rtol=1e-13)
+
+
+def test_errors_give_nan_and_are_counted():
+    c = gradc.value_and_grad(lambda x: x[3] ** 2).cfunc("double (int, double *, double *)")
+    x, gradient = np.arange(4.0), np.zeros(4)
+    assert math.isnan(c.ctypes(2, pointer(x), pointer(gradient))) and math.isnan(gradient[0])
+    assert math.isnan(c.ctypes(-1, pointer(x), pointer(gradient)))
+    assert c.errors == 2
+    assert c.ctypes(4, pointer(x), pointer(gradient)) == 9.0 and c.errors == 2
+
+
+def test_signatures_that_do_not_fit_are_refused():
+    gradient = gradc.value_and_grad(valley)
+    for signature, message in (
+        ("double", "is no C signature"),
+        ("double (complex)", "of type complex"),
+        ("double (double, double, double *)", "takes 1 arguments, and .* gives it 2"),
+        ("double (int, double *)", "gives 2 results, and .* has room for 1"),
+    ):
+        with pytest.raises(UnsupportedError, match=message):
+            gradient.cfunc(signature)
+    with pytest.raises(UnsupportedError, match="is an array"):
+        gradc.grad(valley).cfunc("double (int, double *)")
+
+
+def test_c_functions_stay_alive_with_what_c_holds():
+    low_level = gradc.grad(wave).cfunc("double (double)").low_level_callable()
+    assert quad(low_level, 0.0, 1.0)[0] == pytest.approx(wave(1.0), abs=1e-12)

@@ -243,12 +243,12 @@ def _parameter_of_ctype(ty: Any, name: str) -> Parameter:
 _C_TYPES = {
     "double": "float64", "float": "float32", "bool": "bool", "_Bool": "bool", "char": "int8", "signed char": "int8",
     "unsigned char": "uint8", "size_t": "uint64", "ssize_t": "int64", "intptr_t": "int64", "ptrdiff_t": "int64",
-    "npy_intp": "int64", "Py_ssize_t": "int64",
+    "npy_intp": "int64", "intptr": "int64", "Py_ssize_t": "int64",
     **{f"{sign}int{bits}_t": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }  # fmt: skip
 
 
-def _dtype_of_c(text: str, name: str) -> str:
+def dtype_of_c(text: str, name: str) -> str:
     """The dtype of a C type by its name."""
     words = [w for w in text.split() if w not in ("const", "volatile", "register")]
     plain = " ".join(words)
@@ -291,10 +291,10 @@ def _of_cffi(function: Any, ty: Any) -> CFunction:
     def parameter(inner: Any) -> Parameter:
         if inner.kind == "pointer":
             # cffi does not tell `const`: what is written into is marked where it is passed, by require_writable.
-            return Parameter(_dtype_of_c(inner.item.cname, name), True)
-        return Parameter(_dtype_of_c(inner.cname, name))
+            return Parameter(dtype_of_c(inner.item.cname, name), True)
+        return Parameter(dtype_of_c(inner.cname, name))
 
-    result = VOID if ty.result.kind == "void" else _dtype_of_c(ty.result.cname, name)
+    result = VOID if ty.result.kind == "void" else dtype_of_c(ty.result.cname, name)
     address = int(backend.cast(backend.new_primitive_type("uintptr_t"), pointer))
     return CFunction(name, address, Prototype(result, tuple(map(parameter, ty.args))), function)
 
@@ -326,13 +326,13 @@ def _of_low_level_callable(value: Any) -> CFunction:
         if part.split()[-1:] == ["__pyx_skip_dispatch"]:  # of Cython
             parameters.append(Parameter("int32", zero=True))
         elif words and words != ["void"]:
-            parameters.append(Parameter(_dtype_of_c(" ".join(words), "LowLevelCallable"), star))
+            parameters.append(Parameter(dtype_of_c(" ".join(words), "LowLevelCallable"), star))
         elif star:
             raise UnsupportedError(
                 f"{value!r} takes a pointer to user data", why="gradc passes numbers and arrays.",
                 hint="bind the data in a ctypes function.",
             )
-    result = VOID if match[1] == "void" else _dtype_of_c(match[1], "LowLevelCallable")
+    result = VOID if match[1] == "void" else dtype_of_c(match[1], "LowLevelCallable")
     return CFunction("low_level_callable", address, Prototype(result, tuple(parameters)), value)
 
 

@@ -51,7 +51,7 @@ class CompiledType(types.Callable, types.Opaque):  # type: ignore[misc]
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
-        self.calls = _calls_of(compiled)
+        self.calls = calls_of(compiled)
         super().__init__(f"{compiled!r} {id(compiled)}")
 
     @property
@@ -118,7 +118,7 @@ class Calls:
             return made[-1]
 
 
-def _calls_of(compiled: Compiled) -> Calls:
+def calls_of(compiled: Compiled) -> Calls:
     calls: Calls | None = compiled.__dict__.get("_calls_in_numba")
     return calls if calls is not None else compiled.__dict__.setdefault("_calls_in_numba", Calls(compiled))
 
