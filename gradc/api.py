@@ -6,7 +6,10 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, overload
 
+import numpy as np
+
 from gradc.errors import UnsupportedError
+from gradc.frontends.bindings import InBlocks
 from gradc.ir.custom import RuledFunction
 from gradc.ir.nodes import Value
 from gradc.ir.opdef import call
@@ -313,15 +316,52 @@ def custom_jvp(f: Function) -> CustomJVP:
     return CustomJVP(f)
 
 
-def checkpoint(f: Function) -> Checkpointed:
-    """`f`, of which a reverse sweep keeps the arguments only: what it computes is computed again when it is needed.
+@overload
+def checkpoint(f: F) -> Checkpointed: ...
+@overload
+def checkpoint(f: T, *, every: int | None = None) -> T: ...
+def checkpoint(f: Any, *, every: int | None = None) -> Any:
+    """Less memory for a reverse sweep, which computes again what it does not keep: of a call, or of a loop.
+
+    Of a function: `f`, of which a reverse sweep keeps the arguments only.
 
     >>> import numpy as np, gradc
     >>> layer = gradc.checkpoint(lambda x: np.sin(np.sin(np.sin(x))))
     >>> gradc.grad(lambda x: layer(layer(x)))(0.0)
     1.0
+
+    In the header of a loop, of what it goes over (`for`) or of its condition (`while`): the loop's iterations form
+    blocks of `every` iterations. Kept are what the loop carries and overwrites, at the start of each block; a reverse
+    sweep runs one block at a time again, with tapes for that block alone. Without `every`, n iterations form blocks of
+    sqrt(n), those of a `while` blocks of 1, 2, 3, ...: what is kept grows with sqrt(n), and each iteration runs twice.
+    In Python the call gives its argument back.
+
+    >>> def decay(x, rate):
+    ...     for t in gradc.checkpoint(range(100)):
+    ...         x = x - 0.01 * rate * np.sin(x)
+    ...     return np.sum(x)
+    >>> gradc.grad(decay)(np.array([0.0, 1.0]), 1.0).round(6)
+    array([0.366032, 0.458357])
+
+    Raises: UnsupportedError where such a loop would be written out, as one over a list is.
     """
-    return Checkpointed(f)
+    if callable(f):
+        if every is not None:
+            raise TypeError("gradc.checkpoint of a function takes no `every`: it has no iterations")
+        return Checkpointed(f)
+    _mark(every)
+    return f
+
+
+def _mark(every: int | None) -> tuple[str, int]:
+    """How a loop is marked for `ad/blocks.py`."""
+    if every is None:
+        return ("auto", 0)
+    if isinstance(every, bool) or not isinstance(every, int | np.integer):
+        raise TypeError(f"every={every!r} is not a number of iterations")
+    if every < 1:
+        raise ValueError(f"every={every}: a block has at least one iteration")
+    return ("every", int(every))
 
 
 def _rule(function: Function, name: str) -> Function:
@@ -374,8 +414,10 @@ def _hvp(f: Any, argnums: Any = 0) -> Any:
 
 
 @call(checkpoint)
-def _checkpoint(f: Any) -> Any:
-    return checkpoint(f)
+def _checkpoint(f: Any, every: Any = None) -> Any:
+    if callable(f):
+        return checkpoint(f) if every is None else checkpoint(f, every=every)
+    return InBlocks(f, _mark(every))
 
 
 @call(custom_vjp, custom_jvp)

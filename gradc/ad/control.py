@@ -13,13 +13,13 @@ from gradc.ad.activity import (
 )
 from gradc.ad.merge import Dependents, Effects, can_move, dependents, order_is_free, replace_values
 from gradc.ad.primals import Frame, Sweep
-from gradc.ad.residuals import contains_active
-from gradc.ad.slices import slice_of
+from gradc.ad.residuals import State, contains_active
 from gradc.ad.straight import StraightAdjoints
-from gradc.ad.tapes import trip_count
+from gradc.ad.tapes import STATE, trip_count
 from gradc.ir.effects import own_write, roots
 from gradc.ir.nodes import Block, Node, Value, walk_nodes
 from gradc.ir.types import WEAK_INT, Array, Scalar
+from gradc.ops import memory
 
 
 class ControlAdjoints(StraightAdjoints):
@@ -53,7 +53,10 @@ class ControlAdjoints(StraightAdjoints):
             self._reverse_compute(node)
 
     def _holds_saved(self, node: Node) -> bool:
-        return any(self.structure.node_inside(w, node) for w in self.plan.saved)
+        """Whether the reverse of a control node puts something back that the node overwrote."""
+        restoring = (n for n, state in self.plan.state.items() if state.put_back)
+        inside = self.structure.node_inside
+        return any(inside(w, node) for w in self.plan.saved) or any(n is node or inside(n, node) for n in restoring)
 
     # ------------------------------------------------------------------------------------- control flow
 
@@ -165,14 +168,39 @@ class ControlAdjoints(StraightAdjoints):
 
     def _run_again(self, node: Node, original: Block, frame: Frame) -> None:
         """The forward part of a joint control node, at the start of its reverse block."""
-        seeds = [v for v in self.plan.needed if v in self.structure.def_block and self.structure.is_inside(v, node)]
-        live = slice_of(node, seeds, self.structure)
+        live, before = self.plan.live[node], frame.sweep
         frame.sweep = Sweep(original, Block(), live)
         for param in original.params:
             if param in frame.provided:
                 frame.sweep.values[param] = frame.provided[param]
         with self.builder.into(frame.sweep.target):
+            if node in self.plan.state:
+                self._start_again(self.plan.state[node], frame, before)
             self._copy_nodes(original, frame.sweep.target, frame.sweep, live)
+
+    def _start_again(self, state: State, frame: Frame, before: Sweep) -> None:
+        """Put back the state at the start of a block of iterations, which the sweep `before` has taped."""
+        for param in state.carried:
+            tape = self._tape(param, before, param.ty, param.name, lambda param=param: before.values[param])  # type: ignore[misc]
+            held = tape.read(self._reverse_counters(tape, frame), self.builder)
+            held.name = param.name
+            frame.sweep.values[param] = held
+        for root, marker in state.buffers.items():
+            assert isinstance(root.ty, Array)
+
+            def content(root: Value = root) -> Value:
+                return memory.copy(self._forward_value(root, before))  # type: ignore[no-any-return]
+
+            tape = self._tape(root, before, root.ty, root.name, content, key=marker, start_of=frame.original)
+            held = tape.read(self._reverse_counters(tape, frame), self.builder)
+            frame.restored[root] = held
+            self.builder.emit("store", (self.primal(root), held))
+
+    def _put_back(self, state: State, frame: Frame) -> None:
+        """What a block of iterations overwrote, and what stands before the loop needs."""
+        for root in state.buffers:
+            if root in state.put_back:
+                self.builder.emit("store", (self.primal(root), frame.restored[root]))
 
     def _reverse_loop(self, node: Node) -> None:
         if not self._has_flow(node) and not self._holds_saved(node):
@@ -216,6 +244,8 @@ class ControlAdjoints(StraightAdjoints):
                 if can_vary(yields[k]) and self.activity.is_varied(yields[k]):
                     self.cts.add(yields[k], param)
             self._reverse_block(body)
+            if node in self.plan.state:
+                self._put_back(self.plan.state[node], frame)
             block.yields = [self.cts.take(params[k]) or self._zero(params[k]) for k in active]
             block.yields += [self.cts.scalars[v] for v in outer]
             forward_yields = [self._forward_value(out, frame.sweep) for _, out, _ in forward]
@@ -231,6 +261,7 @@ class ControlAdjoints(StraightAdjoints):
             [block],
             [p.ty for p in block.params[1:]],
             reversed=backwards,
+            **({"checkpoint": STATE} if node in self.plan.state else {}),
         )
         if split is not None:
             self._replace_forward(node, made[: len(forward)], split)
@@ -253,7 +284,9 @@ class ControlAdjoints(StraightAdjoints):
     def _mergeable(self, node: Node, incoming: list[Value | None]) -> Dependents | None:
         """What has to move behind a joint node so that its reverse can run inside it; None where it cannot."""
         sweep = self.frame.sweep
-        if node not in self.plan.joint or self.structure.block_of[node] is not sweep.block or node not in sweep.nodes:
+        if node not in self.plan.joint or node in self.plan.state:
+            return None
+        if self.structure.block_of[node] is not sweep.block or node not in sweep.nodes:
             return None
         if not order_is_free(node, self.activity, self.structure):
             return None

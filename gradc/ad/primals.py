@@ -14,7 +14,7 @@ from gradc.ad.activity import carried_inits, carried_params, carried_results
 from gradc.ad.residuals import Plan, induction_of
 from gradc.ad.slices import Slice
 from gradc.ad.structure import Structure
-from gradc.ad.tapes import Sizes, Tape, iteration_number, trip_count, values_before
+from gradc.ad.tapes import BLOCK, Sizes, Tape, axes_of, iteration_number, trip_count, values_before
 from gradc.errors import InternalError
 from gradc.ir.builder import Builder
 from gradc.ir.effects import own_reads, roots
@@ -49,6 +49,7 @@ class Frame:
     parent: Frame | None
     provided: dict[Value | Node, Value] = field(default_factory=dict)
     sizes: dict[tuple[Value, int], Value] = field(default_factory=dict)
+    restored: dict[Value, Value] = field(default_factory=dict)  # what the state of a loop in blocks was restored from
 
 
 class Primals:
@@ -313,14 +314,20 @@ class Primals:
         name: str,
         make: Callable[[], Value],
         key: Value | None = None,
+        start_of: Block | None = None,
     ) -> Tape:
-        """The tape of a value (written where the value is complete), or of what `make` builds just before a node."""
+        """The tape of a value (written where the value is complete), or of what `make` builds just before a node.
+
+        `start_of`: of what `make` builds at the start of this block.
+        """
         held = sweep.tapes.get(key or value)
         if held is not None:
             return held
         assert isinstance(item, Scalar | Array)
         structure = self.structure
         home = structure.block_of[value] if isinstance(value, Node) else structure.def_block[value]
+        if start_of is not None:
+            home = start_of
         outermost = [n for n in structure.owners(home) if structure.encloses(sweep.block, structure.block_of[n])]
         loops = [n for n in outermost if n.op.name != "if"]
         anchor = sweep.nodes[outermost[0]]
@@ -330,7 +337,7 @@ class Primals:
         storage.name = f"{name or 'value'}_tape"
         at = sweep.target.nodes.index(anchor)
         sweep.target.nodes[at:at] = before.nodes
-        tape = Tape(storage, item, tuple(loops) if dense else None)
+        tape = Tape(storage, item, axes_of(loops, structure) if dense else None)
         sweep.tapes[key or value] = tape
         self.tapes.append(tape)
         # Where the value is complete: after its node; at the end of the block for a buffer that the block writes into.
@@ -338,9 +345,11 @@ class Primals:
         writing = Block()
         with self.builder.into(writing):
             made = make()
-            counters = [self._forward_counter(n, sweep) for n in loops] if dense else []
+            counters = [self._forward_counter(axis, sweep) for axis in tape.axes or ()]
             tape.write(made, counters, self.builder)
-        if isinstance(value, Node):
+        if start_of is not None:
+            position = 0
+        elif isinstance(value, Node):
             position = target.nodes.index(sweep.nodes[value])
         elif value in structure.writes_to and key is None:
             position = len(target.nodes)
@@ -374,49 +383,56 @@ class Primals:
                 return self.builder.const(node.attrs["value"])
             return self._forward_value(value, sweep)
 
-        dense = bool(loops) and all(
-            n.op.name == "for" and not n.attrs.get("exits") and all(reachable(v) for v in n.operands[:3]) for n in loops
-        )
+        axes = axes_of(loops, structure)
+        dense = bool(loops) and all(n.op.name == "for" and not n.attrs.get("exits") for n in loops)
+        dense = dense and all(reachable(v) for axis in axes for v in axis[0].operands[:3])
         dense = dense and all(isinstance(s, int) or known.knows(s) for s in item.shape)
         if not dense:
             stack: Value = self.builder.add(TABLE["stack_new"], (), {"item": item})
             return stack, False
         sizes: list[int | Value] = []
-        for loop in loops:
+        for loop, *within in axes:
+            around = structure.owner_of[structure.block_of[loop]]
             start, stop, step = (here(v) for v in loop.operands[:3])
-            sizes.append(trip_count(start, stop, step, self.builder))
+            if within:
+                sizes.append(stop)
+            elif loop.attrs.get("checkpoint") == BLOCK and around is not None and reachable(around.operands[2]):
+                sizes.append(here(around.operands[2]))
+            else:
+                count = trip_count(start, stop, step, self.builder)
+                if loop in self.plan.state:
+                    count.name = "blocks"
+                sizes.append(count)
         sizes += [known.value(s, self.builder) for s in item.shape]
         return memory.make_zeros(sizes, item.dtype, filled=False), True
 
-    def _forward_counter(self, loop: Node, sweep: Sweep) -> Value:
-        copy = sweep.nodes[loop]
-        return iteration_number(copy.blocks[-1].params[0], copy.operands[0], copy.operands[2])
+    def _forward_counter(self, axis: tuple[Node, ...], sweep: Sweep) -> Value:
+        copy = sweep.nodes[axis[-1]]
+        number = iteration_number(copy.blocks[-1].params[0], copy.operands[0], copy.operands[2])
+        return number if len(axis) == 1 else sweep.nodes[axis[0]].blocks[-1].params[0] + number
 
     def _reverse_counters(self, tape: Tape, frame: Frame) -> list[Value]:
         found: list[Value] = []
         here, self.frame = self.frame, frame
-        for loop in tape.loops or ():
+        for outer, *within in tape.axes or ():
+            loop = within[0] if within else outer
             index = self.primal(loop.blocks[-1].params[0])
             start, step = self.primal(loop.operands[0]), self.primal(loop.operands[2])
-            found.append(iteration_number(index, start, step))
+            number = iteration_number(index, start, step)
+            found.append(self.primal(outer.blocks[-1].params[0]) + number if within else number)
         self.frame = here
         return found
 
     # ----------------------------------------------------------------------------------- saved regions
 
-    def _sweep_of(self, target: Value) -> Sweep:
-        """The forward sweep that holds the buffer: the outermost one, where the reference may name several."""
-        best: Frame | None = None
-        for root in roots(target):
-            home = self.structure.def_block[root]
-            frame: Frame | None = self.frame
-            while frame is not None and not self.structure.encloses(frame.sweep.block, home):
-                frame = frame.parent
-            if frame is not None and (best is None or self.structure.encloses(frame.sweep.block, best.sweep.block)):
-                best = frame
-        if best is None:
-            raise InternalError("a written buffer is out of scope in the reverse sweep", self.builder.loc)
-        return best.sweep
+    def _sweep_of(self, write: Node) -> Sweep:
+        """The forward sweep that saves what a write overwrites: the innermost one that runs it."""
+        frame: Frame | None = self.frame
+        while frame is not None and write not in frame.sweep.nodes:
+            frame = frame.parent
+        if frame is None:
+            raise InternalError("a write that is undone is in no forward sweep", write.loc)
+        return frame.sweep
 
     def _saved_content(self, node: Node, sweep: Sweep) -> Value:
         """What the region of a write held before the write, saved in the forward sweep."""
@@ -451,7 +467,7 @@ class Primals:
         while frame.original is not home:
             assert frame.parent is not None
             frame = frame.parent
-        if tape.loops is None and frame is not self.frame:
+        if tape.axes is None and frame is not self.frame:
             raise InternalError("a saved region is read outside its block", node.loc)
         return tape.read(self._reverse_counters(tape, frame), self.builder)
 

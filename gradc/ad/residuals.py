@@ -23,7 +23,8 @@ from typing import Literal, TypeAlias
 
 from gradc.ad.activity import Activity, can_vary, carried_inits, carried_params, carried_yields
 from gradc.ad.apply import read_by_rule
-from gradc.ad.slices import slice_of, written_from_inside
+from gradc.ad.blocks import is_block_loop
+from gradc.ad.slices import Slice, slice_of, written_from_inside
 from gradc.ad.structure import Structure
 from gradc.ir.effects import own_reads, own_write, roots
 from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
@@ -55,19 +56,35 @@ def cost_of(node: Node) -> int:
 
 
 @dataclass
+class State:
+    """What the reverse of a loop in blocks restores before it runs a block again: carried scalars, and buffers.
+
+    buffers: with a marker that stands for the content of each at the start of a block. put_back: those that must hold
+    that content after the reverse of the block, too.
+    """
+
+    carried: list[Value] = field(default_factory=list)
+    buffers: dict[Value, Value] = field(default_factory=dict)
+    put_back: set[Value] = field(default_factory=set)
+
+
+@dataclass
 class Plan:
     """The residual plan of one function.
 
     needed: scalars and arrays whose content the reverse sweep reads, with the nodes whose reverse reads them.
     restored: buffers whose content the reverse sweep must find as the forward sweep had it.
     saved: writes before which the region is taped.
-    joint: control nodes whose reverse runs their forward part again.
+    joint: control nodes whose reverse runs their forward part again; state: loops in blocks among them.
+    live: what of each joint node is run again.
     """
 
     needed: dict[Value, list[Node]] = field(default_factory=dict)
     restored: dict[Value, list[Node]] = field(default_factory=dict)
     saved: set[Node] = field(default_factory=set)
     joint: set[Node] = field(default_factory=set)
+    state: dict[Node, State] = field(default_factory=dict)
+    live: dict[Node, Slice] = field(default_factory=dict)
     provision: dict[Value, Provision] = field(default_factory=dict)
 
 
@@ -96,6 +113,9 @@ class Planner:
     def _attempt(self) -> Node | None:
         for node in walk_nodes(self.func.body):
             self._collect(node)
+            if is_block_loop(node) and node not in self._not_joint and contains_active(node, self.activity):
+                self.plan.joint.add(node)
+                self.plan.state[node] = State()
         self._choose_joint(self.func.body, self.func.body)
         changed = True
         while changed:
@@ -113,7 +133,8 @@ class Planner:
 
     def _progress(self) -> tuple[int, ...]:
         plan = self.plan
-        return sum(map(len, plan.needed.values())), sum(map(len, plan.restored.values())), len(plan.saved)
+        held = sum(len(s.carried) + len(s.buffers) + len(s.put_back) for s in plan.state.values())
+        return sum(map(len, plan.needed.values())), sum(map(len, plan.restored.values())), len(plan.saved), held
 
     # ------------------------------------------------------------------------------- what rules read
 
@@ -129,7 +150,8 @@ class Planner:
         if isinstance(value.ty, Array):
             self.need_place(value, use)
             for root in roots(value):
-                self.restore(root, use)
+                if root not in self._buffers_of(use):  # the reverse of a loop in blocks restores its own
+                    self.restore(root, use)
 
     def need_place(self, value: Value, use: Node) -> None:
         """The reverse of `use` needs to know which part of its buffer the array `value` is."""
@@ -322,7 +344,7 @@ class Planner:
             for write in self.structure.writes_to[root]:
                 if write in self.plan.saved:
                     continue
-                if any(self.structure.may_follow(write, use, root) for use in uses):
+                if any(self._must_undo(write, use, root) for use in uses):
                     self.plan.saved.add(write)
                     self.need_place(write.operands[0], write)
                     for operand in write.operands[2:]:
@@ -333,6 +355,28 @@ class Planner:
                             self.need(target, write)
                     for owner in self.structure.owners_of(write):
                         self.need_control(owner)
+
+    def _must_undo(self, write: Node, use: Node, root: Value) -> bool:
+        """Whether the reverse of `write` has to put back what it overwrote, so that `use` finds it.
+
+        Not where a loop in blocks restores the buffer before the reverse of `use`, or after that of `write`.
+        """
+        structure = self.structure
+        holders = [n for n in structure.owners_of(use) if root in self._buffers_of(n)]
+        holder = holders[-1] if holders else None
+        if holder is not None and not structure.node_inside(write, holder):
+            return False
+        if not structure.may_follow(write, use, root, holder):
+            return False
+        for owner in structure.owners_of(write):
+            if root in self._buffers_of(owner) and not structure.node_inside(use, owner):
+                self.plan.state[owner].put_back.add(root)
+                return False
+        return True
+
+    def _buffers_of(self, node: Node) -> dict[Value, Value]:
+        state = self.plan.state.get(node)
+        return state.buffers if state is not None else {}
 
     # ------------------------------------------------------------------------------------ joint regions
 
@@ -375,25 +419,49 @@ class Planner:
     def _can_run_again(self, node: Node) -> bool:
         """Whether the values needed inside `node` depend on nothing that it carries, or writes into outer buffers.
 
-        Where they do not, what the slice takes from outside is needed from now on.
+        Where they do not, what the slice takes from outside is needed from now on. A loop in blocks may depend on such
+        things: they become its state.
         """
         structure = self.structure
+        state = self.plan.state.get(node)
         written, mixed = written_from_inside(node, structure)
-        if mixed:
+        if mixed and state is None:
             return False
-        found = slice_of(node, self.seeds_inside(node), structure)
-        if found.outer_reads & written or any(n.op.kind == "stack" for n in found.nodes):
+        found = slice_of(node, self.seeds_inside(node), structure, through=state is not None)
+        if any(n.op.kind == "stack" for n in found.nodes):
             return False
-        if node.op.name != "if" and not found.values.isdisjoint(carried_params(node, node.blocks[-1])):
-            return False
+        carried = carried_params(node, node.blocks[-1]) if node.op.name != "if" else []
+        if state is not None:
+            state.carried = [p for p in carried if p in found.values]
+            for root in sorted(found.outer_reads & written, key=self._position):
+                state.buffers.setdefault(root, Value(root.ty))
+        else:
+            restored = [root for n in self._states_inside(node) for root in self._buffers_of(n)]
+            if found.outer_reads & written or not found.values.isdisjoint(carried):
+                return False
+            if any(not structure.is_inside(root, node) for root in restored):
+                return False
         for value in found.captured:
             if value in structure.def_block:
                 self.need(value, node)
+        self.plan.live[node] = found
         return True
 
+    def _position(self, value: Value) -> int:
+        return self.structure.order[value.node] if value.node is not None else -1 - self.func.params[::-1].index(value)
+
+    def _states_inside(self, node: Node) -> list[Node]:
+        return [n for n in self.plan.state if self.structure.node_inside(n, node)]
+
     def seeds_inside(self, node: Node) -> list[Value]:
-        """Needed values defined inside `node`."""
-        return [v for v, _ in self._needed_inside(node)]
+        """Needed values of `node`, and what loops in blocks inside it start from; of these, needed buffers too."""
+        seeds = [v for v, _ in self._needed_inside(node)]
+        for inner in self._states_inside(node):
+            seeds += [*self.plan.state[inner].carried, *self.plan.state[inner].buffers]
+        if node in self.plan.state:
+            inside = self.structure.node_inside
+            seeds += [root for root, uses in self.plan.restored.items() if any(inside(use, node) for use in uses)]
+        return seeds
 
 
 def induction_of(value: Value, structure: Structure) -> tuple[Value, ...] | None:

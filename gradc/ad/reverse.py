@@ -23,6 +23,7 @@ from gradc.ad.activity import (
     Activity,
     check_inputs,
 )
+from gradc.ad.blocks import in_blocks, is_marked
 from gradc.ad.control import ControlAdjoints
 from gradc.ad.cotangents import Shadow
 from gradc.ad.custom import has_rules, opened, without_marks
@@ -78,6 +79,16 @@ def _reversed(
     watched: dict[Value, Value] | None,
 ) -> Func:
     reverser = Reverser(func, list(wrt), keep_value, seeds, list(outputs))
+    if any(is_marked(node) and reverser.tapes_inside(node) for node in walk_nodes(func.body)):
+        func, of_new = in_blocks(func, reverser.tapes_inside)
+        reverser = Reverser(func, list(wrt), keep_value, seeds, list(outputs))
+        if watched is None:
+            return reverser.run()
+        seen: dict[Value, Value] = {}
+        reverser.cts.watched = seen
+        made = reverser.run()
+        watched.update((ct, of_new[v]) for ct, v in seen.items() if v in of_new)
+        return made
     reverser.cts.watched = watched
     return reverser.run()
 
@@ -113,6 +124,18 @@ class Reverser(ControlAdjoints):
         self.keep_value = keep_value
         self.seeds = seeds
         self.outputs = outputs
+
+    def tapes_inside(self, loop: Node) -> bool:
+        """Whether the plan tapes anything in the iterations of a loop that blocks of them would tape for one block."""
+        structure, plan = self.structure, self.plan
+        if any(p == "tape" and structure.is_inside(v, loop) for v, p in plan.provision.items()):
+            return True
+        return any(
+            structure.node_inside(write, loop) and structure.node_inside(use, loop)
+            for write in plan.saved
+            for root in roots(write.operands[0])
+            for use in plan.restored.get(root, ())
+        )
 
     # ------------------------------------------------------------------------------------------- whole
 
@@ -152,7 +175,8 @@ class Reverser(ControlAdjoints):
         """A result of the function: copied where the reverse sweep restores its buffer, or it is a parameter's."""
         value = self.primal(result)
         if isinstance(result.ty, Array) and any(
-            r in self.plan.restored or r in self.func.params for r in roots(result)
+            r in self.plan.restored or r in self.func.params or any(r in s.buffers for s in self.plan.state.values())
+            for r in roots(result)
         ):
             value = memory.copy(value)
             value.name = result.name

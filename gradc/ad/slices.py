@@ -27,8 +27,11 @@ class Slice:
     outer_reads: set[Value] = field(default_factory=set)
 
 
-def slice_of(node: Node, seeds: Iterable[Value], structure: Structure) -> Slice:
-    """Everything inside `node` that `seeds` depend on, one iteration at a time, writes into local buffers included."""
+def slice_of(node: Node, seeds: Iterable[Value], structure: Structure, through: bool = False) -> Slice:
+    """Everything inside `node` that `seeds` depend on, one iteration at a time, writes into local buffers included.
+
+    `through`: writes into buffers from outside are included too.
+    """
     found = Slice()
     work: list[Value] = list(seeds)
 
@@ -75,13 +78,15 @@ def slice_of(node: Node, seeds: Iterable[Value], structure: Structure) -> Slice:
         inside = home is not None and structure.is_inside(value, node)
         if isinstance(value.ty, Array):
             for root in roots(value):
-                if root in structure.def_block and structure.is_inside(root, node):
+                local = root in structure.def_block and structure.is_inside(root, node)
+                if local:
                     work.append(root)
+                else:
+                    found.outer_reads.add(root)
+                if local or through:
                     for write in structure.writes_to.get(root, ()):
                         if structure.node_inside(write, node):
                             mark_plain(write)
-                else:
-                    found.outer_reads.add(root)
         if not inside or home is None:
             found.captured[value] = None
             continue

@@ -181,8 +181,7 @@ class StraightAdjoints(Primals):
     def _restore(self, node: Node) -> None:
         """Put back what the region of a write held before."""
         target = node.operands[0]
-        sweep = self._sweep_of(target)
-        held = self._saved_content(node, sweep)
+        held = self._saved_content(node, self._sweep_of(node))
         index = [self.primal(v) for v in node.operands[2:]]
         view = self._primal_place(target)
         name, add = node.op.name, self.builder.add

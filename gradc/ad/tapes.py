@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradc.ad.structure import Structure
 from gradc.ir.builder import Builder
 from gradc.ir.nodes import Block, Node, Value, walk_blocks
 from gradc.ir.opdef import TABLE
@@ -29,14 +30,22 @@ from gradc.ir.types import (
 )
 from gradc.ops import memory
 
+# Marks of loops that go block by block: of the loop over blocks, and of that over the iterations of a block.
+STATE = ("state", 0)
+BLOCK = ("block", 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Tape:
-    """A dense tape (`loops` are the original loops, outermost first) or a stack (`loops` is None)."""
+    """A dense tape or a stack (`axes` is None).
+
+    axes: for each leading axis of a dense tape the original loop that goes along it, the outermost first; or two, of
+    which the outer one goes over blocks of what the inner one goes over (`ad/blocks.py`).
+    """
 
     storage: Value
     item: Scalar | Array
-    loops: tuple[Node, ...] | None
+    axes: tuple[tuple[Node, ...], ...] | None
 
     def size_in_bytes(self) -> Size | None:
         """Size of a dense tape; None for a stack, whose length is known at run time only."""
@@ -47,7 +56,7 @@ class Tape:
 
     def write(self, value: Value, counters: Sequence[Value], builder: Builder) -> None:
         """Put `value` on the tape, at the place that the loop counters name."""
-        if self.loops is None:
+        if self.axes is None:
             builder.emit("push", (self.storage, value))
         elif isinstance(self.item, Scalar):
             region = tuple(At(Arg(k)) for k in range(len(counters)))
@@ -57,7 +66,7 @@ class Tape:
 
     def read(self, counters: Sequence[Value], builder: Builder) -> Value:
         """What is on the tape; for a dense tape of arrays a view of it."""
-        if self.loops is None:
+        if self.axes is None:
             taken = builder.emit("pop", (self.storage,))
             assert isinstance(taken, Value)
             return taken
@@ -164,6 +173,18 @@ def iteration_number(index: Value, start: Value, step: Value) -> Value:
     if known_step == -1:
         return start - index
     return offset // step
+
+
+def axes_of(loops: Sequence[Node], structure: Structure) -> tuple[tuple[Node, ...], ...]:
+    """Loops, the outermost first, as axes of a tape: one over blocks and that over a block are one axis."""
+    axes: list[tuple[Node, ...]] = []
+    for loop in loops:
+        around = structure.owner_of[structure.block_of[loop]]
+        if axes and axes[-1] == (around,) and loop.op.name == "for" and loop.attrs.get("checkpoint") == BLOCK:
+            axes[-1] = (axes[-1][0], loop)
+        else:
+            axes.append((loop,))
+    return tuple(axes)
 
 
 def values_before(block: Block, stop: Node | None) -> list[Value]:

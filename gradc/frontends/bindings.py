@@ -103,6 +103,14 @@ class Iteration:
 
 
 @dataclass(eq=False, slots=True)
+class InBlocks:
+    """What gradc.checkpoint gives in the header of a loop: what to loop over, or a condition, with the loop's mark."""
+
+    header: Binding
+    mark: tuple[str, int]
+
+
+@dataclass(eq=False, slots=True)
 class Collected:
     """A list comprehension over a length that is known at run time only: its items, along the first axis of an array.
 
@@ -409,6 +417,8 @@ def describe(b: Binding) -> str:
         return f"the function {b.source.name}"
     if isinstance(b, DynamicRange):
         return "a range"
+    if isinstance(b, InBlocks):
+        return "a loop's header with gradc.checkpoint"
     if isinstance(b, Collected):
         return "a list whose length is known at run time only"
     if isinstance(b, list | tuple | dict):

@@ -20,6 +20,7 @@ from gradc.frontends.bindings import (
     Collected,
     DynamicRange,
     Generator,
+    InBlocks,
     Iteration,
     Method,
     Partial,
@@ -369,6 +370,11 @@ class Expressions(Subscripts):
             return self.truth(self.length(b))
         if isinstance(b, Iteration | Generator):
             return True
+        if isinstance(b, InBlocks):
+            self.refuse(
+                "gradc.checkpoint of a condition stands alone in the header of a `while`",
+                "it says how the iterations of that loop are kept.", "while gradc.checkpoint(condition): ...",
+            )
         return bool(b)
 
     def negate(self, b: Binding) -> Binding:

@@ -133,6 +133,7 @@ class ForHeader:
     step: Binding
     item: Callable[[Any], Binding]
     target: ast.expr
+    mark: tuple[str, int] | None = None
 
     @property
     def is_static(self) -> bool:
@@ -151,4 +152,4 @@ class ForHeader:
 
     def rest(self, start: Binding) -> ForHeader:
         """The iterations from `start` on."""
-        return ForHeader(start, self.stop, self.step, self.item, self.target)
+        return ForHeader(start, self.stop, self.step, self.item, self.target, self.mark)

@@ -32,6 +32,8 @@ from gradc.frontends.loop_compare import LoopCompare
 class LoopRun(LoopCompare):
     """One interpretation of a loop under a plan."""
 
+    mark: tuple[str, int] | None = None
+
     # ---------------------------------------------------------------------------------------- passes
 
     def attempt(self) -> bool:
@@ -97,7 +99,7 @@ class LoopRun(LoopCompare):
         with m.builder.into(cond):
             self._set_heads(cond.params)
             with m.at(self.s.test):
-                holds = m.truth(m.eval(self.s.test))
+                holds, self.mark = m.loop_condition(self.s)
                 if holds is False:
                     return False
                 cond.yields = [m.value(holds)]
@@ -128,12 +130,14 @@ class LoopRun(LoopCompare):
         m = self.m
         operands = list(self.slots.inits)
         types = list(self.slots.types)
+        mark = self.header.mark if self.header is not None else self.mark
+        attrs: dict[str, Any] = {"exits": exits, **({"checkpoint": mark} if mark is not None else {})}
         if self.header is not None:
             bounds = [m.value(b) for b in (self.header.start, self.header.stop, self.header.step)]
             types += [WEAK_INT] if exits else []
-            return list(m.builder.control("for", [*bounds, *operands], [self.body], types, exits=exits))
+            return list(m.builder.control("for", [*bounds, *operands], [self.body], types, **attrs))
         types.append(WEAK_INT)
-        return list(m.builder.control("while", operands, [cond, self.body], types, exits=exits))
+        return list(m.builder.control("while", operands, [cond, self.body], types, **attrs))
 
     def _collect(self, env: dict[str, Binding], heap: dict[int, Any], last: dict[Path, Binding]) -> None:
         def walk(path: Path, b: Binding) -> None:

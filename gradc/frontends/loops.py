@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradc.frontends.bindings import Binding, DynamicRange, Iteration, NeedUnroll, Unstable
+from gradc.frontends.bindings import Binding, DynamicRange, InBlocks, Iteration, NeedUnroll, Unstable
 from gradc.frontends.liveness import Names
 from gradc.frontends.loop_plan import ForHeader, Plan
 from gradc.frontends.loop_run import LoopRun
@@ -27,11 +27,14 @@ class Loops(Branches):
     def exec_for(self, s: ast.For) -> None:
         """A `for` statement (its `else` part and its jumps have been lowered)."""
         with self.at(s.iter):
-            over = self.eval(s.iter)
+            over, mark = self.eval(s.iter), None
+            if isinstance(over, InBlocks):
+                over, mark = over.header, over.mark
             if not isinstance(over, range | DynamicRange):
                 over = self.iterate(over)
         target = s.target
         if isinstance(over, list):
+            self._refuse_mark(s.iter, mark)
             self._unroll(s, over)
             return
         if isinstance(over, range) and not over:
@@ -49,7 +52,7 @@ class Loops(Branches):
         token = object()
         before = self.take()
         try:
-            self._run(s, key, token, ForHeader(start, stop, step, item, target))
+            self._run(s, key, token, ForHeader(start, stop, step, item, target, mark))
         except NeedUnroll as request:
             if request.loop is not token:
                 raise
@@ -57,6 +60,7 @@ class Loops(Branches):
             with self.at(s.iter):
                 what = "a bound of a loop whose index must be known"
                 bounds = [self.static_int(b, what) for b in (start, stop, step)]
+            self._refuse_mark(s.iter, mark)
             self.plans[key] = "unroll"
             self._unroll(s, [item(k) for k in self._static_range(*bounds)])
 
@@ -82,12 +86,30 @@ class Loops(Branches):
                 self.plans[key] = "unroll"
         for _ in range(MAX_UNROLLED):
             with self.at(s.test):
-                if not self.static(self.truth(self.eval(s.test)), "the condition of a loop that is written out"):
+                holds, mark = self.loop_condition(s)
+                self._refuse_mark(s.test, mark)
+                if not self.static(holds, "the condition of a loop that is written out"):
                     return
             self.run_statements(s.body)
             if self._left(s):
                 return
         self.refuse(f"the loop would be written out more than {MAX_UNROLLED} times")
+
+    def loop_condition(self, s: ast.While) -> tuple[Binding, tuple[str, int] | None]:
+        """The truth of the condition of a `while`, and the mark that gradc.checkpoint has put on it."""
+        b, mark = self.eval(s.test), None
+        if isinstance(b, InBlocks):
+            b, mark = b.header, b.mark
+        return self.truth(b), mark
+
+    def _refuse_mark(self, at: ast.expr, mark: tuple[str, int] | None) -> None:
+        if mark is not None:
+            with self.at(at):
+                self.refuse(
+                    "a loop with gradc.checkpoint would be written out",
+                    "its items or its index are needed while compiling, so no loop is left that could go in blocks.",
+                    "loop over a range or an array, and use the index in arrays only.",
+                )
 
     def run_statements(self, body: Sequence[ast.stmt]) -> None:
         """Run statements one after the other."""
@@ -181,7 +203,7 @@ class Loops(Branches):
         if header is None:
             assert isinstance(s, ast.While)
             with self.at(s.test):
-                runs = self.truth(self.eval(s.test))
+                runs, _ = self.loop_condition(s)
                 self.fail("UnsupportedError", f"{message}, and the loop did not run", runs)
         else:
             with self.at(s):
