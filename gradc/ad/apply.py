@@ -42,6 +42,7 @@ def contributions(
     partial is. Raises: NonDifferentiableError where the op has no rule.
     """
     op = node.op
+    refuse_fixed(node, wanted)
     if not has_rule(node):
         raise NonDifferentiableError(
             f"`{op.name}` has no derivative",
@@ -79,6 +80,20 @@ def times(derivative: Value, partial: Any, strong: bool, builder: Builder) -> Va
         return builder.emit("strong_mul", (derivative, partial))  # type: ignore[no-any-return]
     product: Value = derivative * partial
     return product
+
+
+def refuse_fixed(node: Node, wanted: Sequence[bool]) -> None:
+    """Raises: NonDifferentiableError where a wanted operand is one in which the op has no derivative rule."""
+    if not node.op.fixed:
+        return
+    for name, want in zip(node.op.operands, wanted, strict=True):
+        if want and name in node.op.fixed:
+            raise NonDifferentiableError(
+                f"`{node.op.name}` has no derivative in `{name}`",
+                node.loc,
+                f"`{name}` depends on a differentiated argument; a rule is known for the other operands only.",
+                f"gradc.stop_gradient(...) around `{name}`, if it is to count as constant.",
+            )
 
 
 def read_by_rule(node: Node, wanted: Sequence[bool], guarded: bool) -> tuple[frozenset[int], frozenset[int]]:

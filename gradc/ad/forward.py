@@ -27,7 +27,7 @@ from gradc.ad.activity import (
     carried_yields,
     check_inputs,
 )
-from gradc.ad.apply import cast_like, times
+from gradc.ad.apply import cast_like, refuse_fixed, times
 from gradc.ad.cotangents import new_like
 from gradc.ad.custom import outer_error
 from gradc.ad.reverse import guarded_nodes
@@ -277,6 +277,7 @@ class Forward:
         op, y = node.op, self._value(node.result)
         if all(t is None for t in tangents):
             return None
+        refuse_fixed(node, [t is not None for t in tangents])
         if op.jvp is not None:
             return op.jvp(tuple(tangents), y, *operands, **node.attrs)
         if op.partials is not None:

@@ -13,6 +13,7 @@ from gradc.errors import InternalError
 from gradc.ir.loops import (
     KERNEL_DTYPES,
     KERNEL_FUNCTIONS,
+    SPECIAL_FUNCTIONS,
     Alloc,
     Assign,
     Bind,
@@ -71,6 +72,9 @@ class Printer:
         c_functions = sorted(n for n in used if n.startswith("call_c_"))
         if c_functions:
             lines.append(f"from gradc.codegen.foreign import {', '.join(c_functions)}")
+        of_scipy = sorted(used & SPECIAL_FUNCTIONS.keys())
+        if of_scipy:
+            lines.append(f"from gradc.codegen.scipy_functions import {', '.join(of_scipy)}")
         raised = sorted(n for n in used if n in self.raised and not hasattr(builtins, n))
         if raised:
             lines.append(f"from gradc.errors import {', '.join(raised)}")

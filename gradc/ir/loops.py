@@ -25,6 +25,25 @@ KERNEL_FUNCTIONS = (
 )  # fmt: skip
 """Functions that templates of kernel code may call besides abs, bool, min and max; `codegen/intrinsics.py` has them."""
 
+SPECIAL_FUNCTIONS: dict[str, tuple[str, str, int]] = {
+    f"special_{name}": (name, operands, -1)
+    for operands, names in {
+        "d": "erfinv erfcinv erfcx erfi dawsn log_ndtr ndtri rgamma j0 j1 y0 y1 i0 i1 i0e i1e k0 k1 k0e k1e exp1 expi "
+        "spence ellipk ellipkm1 ellipe gammasgn",
+        "dd": "beta betaln gammainc gammaincc gammaincinv gammainccinv jv yv iv ive kv kve expn ellipkinc ellipeinc "
+        "eval_legendre eval_chebyt eval_chebyu eval_laguerre hyp0f1 struve modstruve poch binom",
+        "ld": "eval_hermite eval_hermitenorm",
+        "ddd": "betainc betaincinv eval_gegenbauer eval_genlaguerre hyp1f1 hyperu",
+        "dddd": "eval_jacobi hyp2f1",
+    }.items()
+    for name in names.split()
+} | {
+    f"special_{name}_{k}": (name, "d", k) for name, count in {"airy": 4, "sici": 2, "shichi": 2, "fresnel": 2}.items()
+    for k in range(count)
+}  # fmt: skip
+"""Functions of SciPy that templates may call: SciPy's name, the types of its operands (d: double, l: integer), and
+which of its outputs is meant (-1: it returns its result). `codegen/scipy_functions.py` has them."""
+
 KERNEL_DTYPES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "complex64",
     "complex128",

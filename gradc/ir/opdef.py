@@ -50,6 +50,8 @@ class OpDef:
         broadcast-compatible with it; `ct` and `y` are tuples where the op has several results.
     jvp(tangents, y, *operands, **attrs): the result's tangent; `tangents` has None for inactive operands.
     linear: names of operands in which the op is linear (jointly): the jvp is the op on the tangents.
+    fixed: operands in which the op has no derivative rule (the order of a Bessel function): differentiating in them is
+        refused. Their partials are None.
     zero_derivative: the derivative is 0 everywhere (sign, floor, comparisons): not an error on an active path.
     singular: some partial can be infinite or NaN where the result is finite (sqrt at 0), so a cotangent that is exactly
         0 stays 0; or a predicate of the operands.
@@ -87,6 +89,7 @@ class OpDef:
     vjp: Callable[..., Sequence[Value | None]] | None = None
     jvp: Callable[..., Value | None] | None = None
     linear: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
     zero_derivative: bool = False
     singular: bool | Callable[..., bool] = False
     dtype_rule: DtypeRule | None = None

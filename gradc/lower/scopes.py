@@ -7,13 +7,25 @@ import keyword
 import re
 from dataclasses import dataclass, field
 
-from gradc.ir.loops import KERNEL_DTYPES, KERNEL_FUNCTIONS, Assign, Buffer, Int, Lin, Size, Stmt, Text, var
+from gradc.ir.loops import (
+    KERNEL_DTYPES,
+    KERNEL_FUNCTIONS,
+    SPECIAL_FUNCTIONS,
+    Assign,
+    Buffer,
+    Int,
+    Lin,
+    Size,
+    Stmt,
+    Text,
+    var,
+)
 from gradc.ir.types import Atom, Dim, size_variables, substitute_size
 from gradc.ir.types import Size as Dimension
 
 RESERVED = frozenset(keyword.kwlist) | {
     "np", "njit", "gradc", "view", "product", "exact_product", "grow",
-    *KERNEL_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), *dir(builtins),
+    *KERNEL_FUNCTIONS, *SPECIAL_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), *dir(builtins),
 }  # fmt: skip
 
 

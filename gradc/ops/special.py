@@ -14,12 +14,22 @@ from gradc.ir.nodes import Value
 from gradc.ir.opdef import OpDef, call
 from gradc.ir.types import Array
 from gradc.ops import elementary
-from gradc.ops.elementary import exp, log, log1p, log_sigmoid, sigmoid, sin, sqrt, tan
+from gradc.ops.elementary import cos, exp, log, log1p, log_sigmoid, sigmoid, sin, sqrt, tan
 from gradc.ops.elementwise import abs as abs_op
 from gradc.ops.elementwise import eq, isfinite, le, lt, stop_gradient, where
 from gradc.ops.reduce import max as max_over
 from gradc.ops.reduce import sum as sum_over
-from gradc.ops.rules import POSITIVE, as_value, constant_of, convert, elementwise, floating, normal_axes, numpy_call
+from gradc.ops.rules import (
+    POSITIVE,
+    UNIT,
+    as_value,
+    constant_of,
+    convert,
+    elementwise,
+    floating,
+    normal_axes,
+    numpy_call,
+)
 
 
 def scipy_special(name: str) -> Callable[..., Any]:
@@ -60,6 +70,37 @@ erfc: OpDef = elementwise(
 ndtr: OpDef = elementwise(
     "ndtr(x)", **special("ndtr"), kernel="0.5 * erfc(-{x} * 0.7071067811865476)", edge=(0.0, -30.0), cost=25,
     partials=lambda y, x: [exp(-0.5 * (x * x)) / _ROOT_TWO_PI], doc="Distribution function of the normal distribution.",
+)
+ndtri: OpDef = elementwise(
+    "ndtri(p)", **special("ndtri", operands="{p}"), kernel="special_ndtri({p})", domain=(0.1, 0.9), edge=(0.5,),
+    cost=30, singular=True, partials=lambda y, p: [_ROOT_TWO_PI * exp(0.5 * (y * y))], doc="The inverse of ndtr.",
+)
+log_ndtr: OpDef = elementwise(
+    "log_ndtr(x)", **special("log_ndtr"), kernel="special_log_ndtr({x})", edge=(0.0, -30.0, 30.0), cost=40,
+    partials=lambda y, x: [exp(-0.5 * (x * x) - y) / _ROOT_TWO_PI], doc="log(ndtr(x)), exact in both tails.",
+)
+erfinv: OpDef = elementwise(
+    "erfinv(y)", **special("erfinv", operands="{y}"), sympy="erfinv", kernel="special_erfinv({y})", domain=UNIT,
+    edge=(0.0, 0.5), singular=True, partials=lambda x, y: [1.0 / _TWO_OVER_ROOT_PI * exp(x * x)], cost=30,
+    doc="The inverse of erf.",
+)
+erfcinv: OpDef = elementwise(
+    "erfcinv(y)", **special("erfcinv", operands="{y}"), sympy="erfcinv", kernel="special_erfcinv({y})",
+    domain=(0.1, 1.9), edge=(1.0, 1e-200), singular=True, cost=30,
+    partials=lambda x, y: [-1.0 / _TWO_OVER_ROOT_PI * exp(x * x)], doc="The inverse of erfc.",
+)
+erfcx: OpDef = elementwise(
+    "erfcx(x)", **special("erfcx"), kernel="special_erfcx({x})", edge=(0.0, 10.0), cost=30,
+    partials=lambda y, x: [2.0 * x * y - _TWO_OVER_ROOT_PI],
+    doc="exp(x**2) * erfc(x). The derivative 2*x*y - 2/sqrt(pi) cancels for large x: half of its digits go by x = 1e4.",
+)
+erfi: OpDef = elementwise(
+    "erfi(x)", **special("erfi"), sympy="erfi", kernel="special_erfi({x})", edge=(0.0,), cost=30,
+    partials=lambda y, x: [_TWO_OVER_ROOT_PI * exp(x * x)], doc="The imaginary error function.",
+)
+dawsn: OpDef = elementwise(
+    "dawsn(x)", **special("dawsn"), kernel="special_dawsn({x})", edge=(0.0, 10.0), cost=30,
+    partials=lambda y, x: [1.0 - 2.0 * x * y], doc="Dawson's integral, exp(-x**2) times that of exp(t**2) from 0 to x.",
 )
 logit: OpDef = elementwise(
     "logit(x)", **special("logit"), kernel="log({x} / (1 - {x}))", domain=(0.1, 0.9), cost=15,
@@ -114,14 +155,38 @@ def _run_polygamma(x: Any, n: int) -> Any:
 
 
 def _expand_polygamma(x: Value, *, n: int) -> Value:
-    return _series(n, x)
+    # Right of 1/2 by the series; left of it psi_n(x) = (-1)**n psi_n(1 - x) - pi d^n/dx^n cot(pi x), A&S 6.4.7.
+    left = lt(x, 0.5)
+    right = _series(n, where(left, 1 - x, x))
+    cot = 1 / tan(math.pi * where(left, x, 0.5))
+    reflected = math.pi ** (n + 1) * _polynomial(_cotangent_derivative(n), cot)
+    return where(left, (right if n % 2 == 0 else -right) - reflected, right)
+
+
+def _cotangent_derivative(n: int) -> list[int]:
+    """Coefficients, lowest first, of the polynomial in cot(x) that is its n-th derivative: cot' = -(1 + cot**2)."""
+    found = [0, 1]
+    for _ in range(n):
+        slope = [k * c for k, c in enumerate(found)][1:]
+        found = [0] * (len(slope) + 2)
+        for k, c in enumerate(slope):
+            found[k] -= c
+            found[k + 2] -= c
+    return found
+
+
+def _polynomial(coefficients: list[int], x: Value) -> Value:
+    total: Any = float(coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        total = total * x + float(c)
+    return total
 
 
 polygamma: OpDef = elementwise(
     "polygamma(x)", run=_run_polygamma, emit="scipy.special.polygamma({n}, {x})",
     kernel="polygamma({x})", domain=(0.3, 5.0), partials=lambda y, x, *, n: [polygamma(x, n=n + 1)],
     expand=_expand_polygamma, cost=100, tests={"attrs": {"n": 1}},
-    doc="The {n}-th derivative of digamma, n > 0, for positive x.",
+    doc="The {n}-th derivative of digamma, n > 0.",
 )
 
 
@@ -145,21 +210,70 @@ gamma: OpDef = elementwise(
 )
 
 
-@call("scipy.special.rgamma")
-def _rgamma(x: Any) -> Value:
-    return 1.0 / gamma(as_value(x))
+gammasgn: OpDef = elementwise(
+    "gammasgn(x)", **special("gammasgn"), kernel="special_gammasgn({x})", zero_derivative=True, cost=10,
+    doc="The sign of the gamma function.",
+)
 
 
-@call("scipy.special.betaln")
-def betaln(a: Any, b: Any) -> Value:
-    """log of the beta function."""
-    a, b = as_value(a), as_value(b)
-    return gammaln(a) + gammaln(b) - gammaln(a + b)
+def _rgamma_partial(y: Value, x: Value) -> Value:
+    # On the left by reflection, 1 / gamma(x) = gamma(1 - x) * sin(pi x) / pi, which has no poles there.
+    left = lt(x, 0.5)
+    up = where(left, 1 - x, 1.0)
+    turned = gamma(up) * (cos(math.pi * x) - digamma(up) * sin(math.pi * x) / math.pi)
+    return where(left, turned, -y * digamma(where(left, 1.0, x)))
 
 
-@call("scipy.special.beta")
-def _beta(a: Any, b: Any) -> Value:
-    return exp(betaln(a, b))
+rgamma: OpDef = elementwise(
+    "rgamma(x)", **special("rgamma"), kernel="special_rgamma({x})", edge=(0.0, -1.0, -2.0), cost=30,
+    partials=lambda y, x: [_rgamma_partial(y, x)], doc="1 / gamma(x), 0 at the poles of gamma.",
+)
+beta: OpDef = elementwise(
+    "beta(a, b)", **special("beta", operands="{a}, {b}"), kernel="special_beta({a}, {b})", domain=POSITIVE,
+    commutative=True, cost=60, doc="The beta function, gamma(a) * gamma(b) / gamma(a + b).",
+    partials=lambda y, a, b: [y * (digamma(a) - digamma(a + b)), y * (digamma(b) - digamma(a + b))],
+)
+betaln: OpDef = elementwise(
+    "betaln(a, b)", **special("betaln", operands="{a}, {b}"), kernel="special_betaln({a}, {b})", domain=POSITIVE,
+    commutative=True, cost=60, doc="log |beta(a, b)|.",
+    partials=lambda y, a, b: [digamma(a) - digamma(a + b), digamma(b) - digamma(a + b)],
+)
+
+
+@call("scipy.special.multigammaln")
+def _multigammaln(a: Any, d: Any) -> Value:
+    """log of the gamma function of d-dimensional matrices; d is a literal."""
+    order = constant_of(d) if isinstance(d, Value) else d
+    if not isinstance(order, int) or order < 1:
+        raise UnsupportedError("multigammaln takes a literal dimension, 1 or more")
+    a = as_value(a)
+    total = gammaln(a)
+    for j in range(1, order):
+        total = total + gammaln(a - 0.5 * j)
+    return total + order * (order - 1) / 4.0 * math.log(math.pi)
+
+
+@call("scipy.special.factorial")
+def _factorial(n: Any) -> Value:
+    n = as_value(n)
+    return where(lt(n, 0), 0.0, gamma(convert(n, "float64") + 1))
+
+
+def _binomial_partials(y: Value, n: Value, k: Value) -> list[Any]:
+    rest = digamma(n - k + 1)
+    return [y * (digamma(n + 1) - rest), y * (rest - digamma(k + 1))]
+
+
+binom: OpDef = elementwise(
+    "binom(n, k)", **special("binom", operands="{n}, {k}"), domain=((3.2, 5.0), (0.3, 2.5)), cost=80,
+    kernel="special_binom({n}, {k})", partials=_binomial_partials,
+    doc="The binomial coefficient of real numbers.",
+)
+poch: OpDef = elementwise(
+    "poch(z, m)", **special("poch", operands="{z}, {m}"), kernel="special_poch({z}, {m})", domain=POSITIVE, cost=60,
+    partials=lambda y, z, m: [y * (digamma(z + m) - digamma(z)), y * digamma(z + m)],
+    doc="gamma(z + m) / gamma(z), the rising factorial.",
+)
 
 
 # ------------------------------------------------------------------------------------------- entropies

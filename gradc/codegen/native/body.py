@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ class Native:
     products: tuple[str, ...]
 
 
+SCIPY = "gradc.codegen.scipy_functions"
+
+
 def translate(text: str, name: str, kinds: Sequence[Kind], symbol: str) -> Native:
     """The function `name` of a kernel text for arguments of these kinds. Raises: NotTranslated."""
     tree = ast.parse(text)
@@ -52,6 +56,9 @@ def translate(text: str, name: str, kinds: Sequence[Kind], symbol: str) -> Nativ
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module == "gradc.codegen.intrinsics":
             imported |= {alias.asname or alias.name: getattr(intrinsics, alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == SCIPY:
+            functions = importlib.import_module(SCIPY)  # it imports SciPy, which few kernels need
+            imported |= {alias.name: getattr(functions, alias.name) for alias in node.names}
         elif isinstance(node, ast.FunctionDef) and node.name == name:
             function = node
     if function is None:

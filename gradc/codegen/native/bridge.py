@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 from numba.np import arrayobj
 
 from gradc.codegen import product_intrinsic
-from gradc.codegen.native.body import Native, Result, translate
+from gradc.codegen.native.body import SCIPY, Native, Result, translate
 from gradc.codegen.native.calls import Helper
 from gradc.codegen.native.kinds import ArrayKind, NotTranslated, kind_of, numba_scalar
 
@@ -53,7 +53,7 @@ def native_module(text: str, name: str) -> str:
     quoted = repr(text) if "'''" in text or not text.endswith("\n") else f"r'''{text}'''"
     parameters = ", ".join(_parameters(text, name))
     decorator = next(line for line in text.splitlines() if line.startswith("@njit("))
-    return HEAD + "\n".join(
+    return _head(text) + "\n".join(
         (
             f"TEXT = {quoted}",
             "",
@@ -66,6 +66,11 @@ def native_module(text: str, name: str) -> str:
             "",
         )
     )
+
+
+def _head(text: str) -> str:
+    """The imports of the module: among them what the machine code, also that from the disk cache, is linked with."""
+    return HEAD + (f"import {SCIPY}\n\n" if f"from {SCIPY} import" in text else "")
 
 
 def _parameters(text: str, name: str) -> list[str]:
