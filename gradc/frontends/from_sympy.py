@@ -17,6 +17,7 @@ from sympy.core.function import AppliedUndef
 from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 
 from gradc.errors import Loc, ShapeError, UnsupportedError
+from gradc.frontends import sympy_special
 from gradc.frontends.sympy_arguments import Number, Pattern, Vector, Whole, identifier, symbol_name
 from gradc.ir.builder import Builder, new_func
 from gradc.ir.nodes import Block, Value
@@ -111,7 +112,7 @@ class Expression:
                     raise ShapeError(f"argument {label} is a {type(given).__name__}, and {symbol} stands for a number")
                 if isinstance(given.ty, Array) and not given.shape:
                     given = memory.load(given, region=())
-                self.scopes[0][symbol] = self._as_float(given)
+                self.scopes[0][symbol] = self.as_float(given)
             case Vector(items):
                 self._bind_vector(items, given, label)
             case Whole(symbol, shape):
@@ -122,7 +123,7 @@ class Expression:
                         raise ShapeError(f"argument {label} has {given.rank} axes, and {symbol} has shape {shape}")
                     for axis, n in enumerate(shape):
                         self._require_size(given, axis, n, label)
-                self.scopes[0][symbol] = self._as_float(given)
+                self.scopes[0][symbol] = self.as_float(given)
 
     def _bind_vector(self, items: Sequence[Pattern], given: Any, label: str) -> None:
         if isinstance(given, tuple | list):
@@ -153,7 +154,7 @@ class Expression:
         enough = self.builder.emit("eq", (memory.dim(x, axis=axis), n))
         self.builder.emit("check", (enough,), error="ShapeError", message=message)
 
-    def _as_float(self, x: Value) -> Value:
+    def as_float(self, x: Value) -> Value:
         """Integers stand for real numbers; booleans stay."""
         if is_inexact(x.ty) or x.dtype == "bool":
             return x
@@ -196,7 +197,7 @@ class Expression:
 
     def as_result(self, x: Value) -> Value:
         """An integer constant as the real number that it is."""
-        return self._as_float(x)
+        return self.as_float(x)
 
     # ----------------------------------------------------------------------------------------- expressions
 
@@ -240,7 +241,9 @@ class Expression:
             return (rewritten(*e.args),), lambda x: x
         op = _OPS.get(name)
         if op is not None and len(e.args) == len(op.operands):
-            return e.args, lambda *xs: op(*(self._as_float(x) for x in xs))
+            # Orders and degrees may be integers: some of SciPy's functions insist on it.
+            held = [name in op.fixed for name in op.operands]
+            return e.args, lambda *xs: op(*(x if h else self.as_float(x) for x, h in zip(xs, held, strict=True)))
         return self._refuse_class(e)
 
     def _refuse_class(self, e: Any) -> NoReturn:
@@ -319,7 +322,7 @@ class Expression:
                 divisor = values[len(above)]
                 for v in values[len(above) + 1 :]:
                     divisor = divisor * v
-                product = self._as_float(product) / divisor
+                product = self.as_float(product) / divisor
             return -product if negative else product
 
         return (*above, *below), make
@@ -327,14 +330,14 @@ class Expression:
     def _pow(self, e: Any) -> tuple[Sequence[Any], Make]:
         base, exponent = e.base, e.exp
         if exponent == sympy.S.Half:
-            return (base,), lambda x: self.builder.emit("sqrt", (self._as_float(x),))
+            return (base,), lambda x: self.builder.emit("sqrt", (self.as_float(x),))
         if exponent.is_Rational and exponent.is_negative:
             inverse = base if exponent == -1 else sympy.Pow(base, -exponent)
-            return (inverse,), lambda x: 1.0 / self._as_float(x)
-        return (base, exponent), lambda x, y: self._as_float(x) ** y
+            return (inverse,), lambda x: 1.0 / self.as_float(x)
+        return (base, exponent), lambda x, y: self.as_float(x) ** y
 
     def _exponential(self, e: Any) -> tuple[Sequence[Any], Make]:
-        return (e.args[0],), lambda x: self.builder.emit("exp", (self._as_float(x),))
+        return (e.args[0],), lambda x: self.builder.emit("exp", (self.as_float(x),))
 
     def _fold(self, e: Any) -> tuple[Sequence[Any], Make]:
         """A function of two operands on any number of them."""
@@ -351,34 +354,16 @@ class Expression:
     def _log(self, e: Any) -> tuple[Sequence[Any], Make]:
         if len(e.args) == 2:
             return (sympy.log(e.args[0]), sympy.log(e.args[1])), lambda x, y: x / y
-        return e.args, lambda x: self.builder.emit("log", (self._as_float(x),))
+        return e.args, lambda x: self.builder.emit("log", (self.as_float(x),))
 
     def _heaviside(self, e: Any) -> tuple[Sequence[Any], Make]:
         at_zero = e.args[1] if len(e.args) > 1 else sympy.S.Half
 
         def make(x: Value, h: Value) -> Value:
             where, eq, gt = TABLE["where"], TABLE["eq"], TABLE["gt"]
-            return where(eq(x, 0), self._as_float(h), where(gt(x, 0), 1.0, 0.0))  # type: ignore[no-any-return]
+            return where(eq(x, 0), self.as_float(h), where(gt(x, 0), 1.0, 0.0))  # type: ignore[no-any-return]
 
         return (e.args[0], at_zero), make
-
-    def _sinc(self, e: Any) -> tuple[Sequence[Any], Make]:
-        def make(x: Value) -> Value:
-            where, eq = TABLE["where"], TABLE["eq"]
-            x = self._as_float(x)
-            # x**2/6 keeps the second derivative at 0, where sin(x)/x is 0/0.
-            other = where(eq(x, 0), 1.0, x)
-            return where(eq(x, 0), 1.0 - x * x / 6.0, TABLE["sin"](other) / other)  # type: ignore[no-any-return]
-
-        return e.args, make
-
-    def _polygamma(self, e: Any) -> tuple[Sequence[Any], Make]:
-        n, x = e.args
-        if not n.is_Integer or n < 0:
-            self.refuse(e, f"polygamma of order {n} has no rule", "the order must be a number.")
-        if n == 0:
-            return (x,), lambda v: TABLE["digamma"](self._as_float(v))
-        return (x,), lambda v: TABLE["polygamma"](self._as_float(v), n=int(n))
 
     def _kronecker(self, e: Any) -> tuple[Sequence[Any], Make]:
         return e.args[:2], lambda i, j: TABLE["where"](TABLE["eq"](i, j), 1.0, 0.0)
@@ -402,10 +387,10 @@ class Expression:
         rest = pairs[1:]
         first = pairs[0]
         if first.cond == sympy.true:
-            return self._as_float(self.value(first.expr))
+            return self.as_float(self.value(first.expr))
 
         def then() -> Value:
-            return self._as_float(self.value(first.expr))
+            return self.as_float(self.value(first.expr))
 
         def otherwise() -> Value:
             if not rest:
@@ -457,7 +442,7 @@ class Expression:
         try:
             with self.builder.into(Block(params=[counter])) as body:
                 self.indices[fresh] = counter
-                part = self._as_float(self._loop(e, term, inner) if inner else self.value(term))
+                part = self.as_float(self._loop(e, term, inner) if inner else self.value(term))
                 if not isinstance(part.ty, Scalar):
                     self.refuse(e, "a sum over arrays has no rule", hint="call .doit() on the expression first.")
                 total = Value(part.ty, "total" if is_sum else "product")
@@ -604,10 +589,6 @@ def _is_negative(term: Any) -> bool:
     return bool(number.is_Number and number.is_negative)
 
 
-def _beta(x: Any, y: Any) -> Any:
-    return sympy.gamma(x) * sympy.gamma(y) / sympy.gamma(x + y)
-
-
 # Functions that are others in disguise, by the name of their class.
 _REWRITES: Mapping[str, Callable[..., Any]] = {
     "cot": lambda x: 1 / sympy.tan(x),
@@ -623,10 +604,6 @@ _REWRITES: Mapping[str, Callable[..., Any]] = {
     "asech": lambda x: sympy.acosh(1 / x),
     "acsch": lambda x: sympy.asinh(1 / x),
     "frac": lambda x: x - sympy.floor(x),
-    "factorial": lambda x: sympy.gamma(x + 1),
-    "binomial": lambda n, k: sympy.gamma(n + 1) / (sympy.gamma(k + 1) * sympy.gamma(n - k + 1)),
-    "RisingFactorial": lambda x, n: sympy.gamma(x + n) / sympy.gamma(x),
-    "beta": lambda x, y=None: _beta(x, x if y is None else y),
     "Implies": lambda p, q: sympy.Or(sympy.Not(p), q),
     "Nand": lambda *xs: sympy.Not(sympy.And(*xs)),
     "Nor": lambda *xs: sympy.Not(sympy.Or(*xs)),
@@ -634,6 +611,7 @@ _REWRITES: Mapping[str, Callable[..., Any]] = {
     "log10": lambda x: sympy.log(x) / sympy.log(10),
     "HadamardPower": lambda x, n: sympy.HadamardProduct(*[x] * int(n)),
     "MatPow": lambda x, n: sympy.MatMul(*[x] * int(n)) if n > 0 else sympy.Inverse(x),
+    **sympy_special.REWRITES,
 }
 _OPS = {op.sympy: op for op in TABLE.values() if op.sympy} | {
     "Mod": TABLE["mod"], "log1p": TABLE["log1p"], "expm1": TABLE["expm1"], "exp2": TABLE["exp2"],
@@ -651,8 +629,6 @@ _RULES: dict[str, Callable[[Expression, Any], tuple[Sequence[Any], Make]]] = {
     "Or": Expression._fold,
     "Xor": Expression._fold,
     "Heaviside": Expression._heaviside,
-    "sinc": Expression._sinc,
-    "polygamma": Expression._polygamma,
     "KroneckerDelta": Expression._kronecker,
     "ImaginaryUnit": Expression._imaginary,
     "NaN": Expression._not_a_number,
@@ -673,4 +649,5 @@ _RULES: dict[str, Callable[[Expression, Any], tuple[Sequence[Any], Make]]] = {
     "Determinant": Expression._determinant,
     "Inverse": Expression._inverse,
     "ImmutableDenseMatrix": Expression._explicit,
+    **sympy_special.RULES,
 }

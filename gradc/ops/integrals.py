@@ -47,7 +47,7 @@ expn: OpDef = elementwise(
 )
 
 
-def _ratio(f: OpDef, x: Value) -> Value:
+def ratio(f: OpDef, x: Value) -> Value:
     """f(x) / x for an odd f with f(x) = x +- x**3 / 6 + ...: by its series near 0, where further derivatives cancel."""
     sign = -1.0 if f.name == "sin" else 1.0
     near = lt(abs_op(x), 0.3)
@@ -67,12 +67,12 @@ def _pair(name: str, place: int, call_name: str, slope: Any, doc: str, sympy: st
     )
 
 
-sine_integral: OpDef = _pair("sine_integral", 0, "sici", lambda x: _ratio(sin, x), "The sine integral Si.", "Si")
+sine_integral: OpDef = _pair("sine_integral", 0, "sici", lambda x: ratio(sin, x), "The sine integral Si.", "Si")
 cosine_integral: OpDef = _pair(
     "cosine_integral", 1, "sici", lambda x: cos(x) / x, "The cosine integral Ci.", "Ci", POSITIVE
 )
 sinh_integral: OpDef = _pair(
-    "sinh_integral", 0, "shichi", lambda x: _ratio(sinh, x), "The hyperbolic sine integral Shi.", "Shi"
+    "sinh_integral", 0, "shichi", lambda x: ratio(sinh, x), "The hyperbolic sine integral Shi.", "Shi"
 )
 cosh_integral: OpDef = _pair(
     "cosh_integral", 1, "shichi", lambda x: cosh(x) / x, "The hyperbolic cosine integral Chi.", "Chi", POSITIVE
@@ -209,7 +209,7 @@ def hurwitz_zeta(s: Any, q: Any, m: int, log: Any = np.log) -> Any:
 
 def _run_hurwitz(s: Any, q: Any, m: int) -> Any:
     made = hurwitz_zeta(np.asarray(s), np.asarray(q), m)
-    return np.asarray(made).astype(np.result_type(s, q, np.float32))[()]
+    return np.asarray(made).astype(np.result_type(s, q, 1.0))[()]
 
 
 def _hurwitz_slopes(y: Value, s: Value, q: Value, m: int) -> list[Value]:

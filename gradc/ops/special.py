@@ -229,8 +229,8 @@ rgamma: OpDef = elementwise(
     partials=lambda y, x: [_rgamma_partial(y, x)], doc="1 / gamma(x), 0 at the poles of gamma.",
 )
 beta: OpDef = elementwise(
-    "beta(a, b)", **special("beta", operands="{a}, {b}"), kernel="special_beta({a}, {b})", domain=POSITIVE,
-    commutative=True, cost=60, doc="The beta function, gamma(a) * gamma(b) / gamma(a + b).",
+    "beta(a, b)", **special("beta", operands="{a}, {b}"), sympy="beta", kernel="special_beta({a}, {b})",
+    domain=POSITIVE, commutative=True, cost=60, doc="The beta function, gamma(a) * gamma(b) / gamma(a + b).",
     partials=lambda y, a, b: [y * (digamma(a) - digamma(a + b)), y * (digamma(b) - digamma(a + b))],
 )
 betaln: OpDef = elementwise(
