@@ -114,3 +114,17 @@ def test_gru(tmp_path: Path) -> None:
     text, _ = run("gru.py", tmp_path)
     assert number_after(text, "before,") < 0.01 < number_after(text, "sequences:")
     assert is_png(tmp_path / "gru.png")
+
+
+def test_hmc(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    text, _ = run("hmc.py", tmp_path)
+    for name, tolerance in (("mu", 0.15), ("tau", 0.15)):
+        line = next(line for line in text.splitlines() if line.startswith(name))
+        mean, truth, r_hat = (float(word.rstrip(",")) for word in line.split() if word[0] in "-0123456789")
+        assert abs(mean - truth) < tolerance
+        assert r_hat < 1.01
+    assert 70 < number_after(text, "accepted") < 95
+    if "with JAX" in text:
+        assert number_after(text, "with JAX") >= 20 * number_after(text, "with gradc")
+    assert is_png(tmp_path / "hmc.png")
