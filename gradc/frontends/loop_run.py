@@ -124,7 +124,7 @@ class LoopRun(LoopCompare):
         for value, name in zip(results, self.slots.names, strict=False):
             value.name = name
         self._bind_after(results)
-        self._keep_links()
+        self._keep_links(last)
 
     def _control(self, cond: Block, exits: bool) -> list[Value]:
         m = self.m
@@ -199,6 +199,14 @@ class LoopRun(LoopCompare):
             made: Value = left if left is right else self.m.emit("where", condition, left, right)
             return made
         return self.m.builder.const(True)
+
+    def _may_stay(self, path: Path, value: Binding) -> bool:
+        """Whether an iteration may leave the array that was there at its top."""
+        if not isinstance(value, Value) or value is bare(self.heads[path]):
+            return True
+        if value.node is not None and value.node.op.name == "select_ref":
+            return any(self._may_stay(path, side) for side in value.node.operands[1:])
+        return False
 
     def _new_buffers(self, path: Path, value: Value) -> frozenset[Value]:
         """Buffers that an array which is stored may be in, apart from where it was at the top of the iteration."""
@@ -377,16 +385,18 @@ class LoopRun(LoopCompare):
                     self.plan.changed = True
             stored.append((path, storage, buffers))
 
-    def _keep_links(self) -> None:
+    def _keep_links(self, last: dict[Path, Binding]) -> None:
         """Links that hold after the loop."""
         m = self.m
         storage = self.slots.storage
-        if not (self.header is not None and self.header.runs):
-            entries = dict(self._planned_entries())
-            for path, buffer in storage.items():
-                entry = bare(entries.get(path, MISSING))
-                if is_array(entry) and path not in self.slots.moved:
-                    m.link(frozenset((buffer,)), roots(entry), self._name_of(path), self._remedy(path))
+        runs = self.header is not None and self.header.runs
+        entries = dict(self._planned_entries())
+        for path, buffer in storage.items():
+            if runs and not self._may_stay(path, bare(last[path])):
+                continue
+            entry = bare(entries.get(path, MISSING))
+            if is_array(entry) and path not in self.slots.moved:
+                m.link(frozenset((buffer,)), roots(entry), self._name_of(path), self._remedy(path))
         for path, (outer, remedy) in self.outer.items():
             m.link(frozenset((storage[path],)), outer, self._name_of(path), remedy)
         for one, other in self.pairs:

@@ -39,3 +39,14 @@ def nested_sums_under_a_condition(x, limit):
         else:
             total += np.exp(x[i, 1])
     return total, x
+
+
+@program((-1.0, signed(3), signed(3, 3)), (1.0, signed(3), signed(3, 3)))
+def rebound_in_a_branch_of_a_loop_that_runs(c, w, A):
+    """The loop runs, but `A` may still be the argument after it, which `kept` names too."""
+    kept = A
+    for _ in range(2):
+        if c > 0:
+            A = A.T * 2.0
+    A[-1, -1] = w @ w
+    return np.sum(kept * w)
