@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -610,3 +611,72 @@ def test_source_does_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
     }  # fmt: skip
     assert len(texts) == 1
     assert len(texts.pop()) > 10_000
+
+
+# ----------------------------------------------------------------------------------- what a person would write
+
+
+def _steps(x: Any, n: int) -> Any:
+    for _ in range(n):
+        x = x * np.sin(x)
+    return x
+
+
+def _stops(x: Any) -> Any:
+    best = 0.0
+    for v in x:
+        best = best + v * v
+        if best > 4.0:
+            break
+    else:
+        best = best * 2.0
+    return best
+
+
+def _numbered(x: Any) -> Any:
+    s = 0.0
+    for t, v in enumerate(x):
+        s += v * t
+    return s
+
+
+IDIOMS: tuple[tuple[Callable[..., Any], tuple[Any, ...], tuple[str, ...], tuple[str, ...]], ...] = (
+    (lambda x: np.sum(np.eye(3) @ x), (arr(3),), ("np.eye(3)",), ("arange",)),
+    (lambda x, y: max(x, y) * min(x, y), (2.0, 3.0), ("is_above(x, y)", "is_above(y, x)"), ("0.5 * (np.float64",)),
+    (lambda x: np.sum(x.reshape(-1)[::2]), (arr(3, 4),), (".reshape(-1)",), ("x.shape[0] * x.shape[1]",)),
+    (lambda x: np.sum(x[:, None] - x[None]), (arr(4),), ("np.sum(", "axis="), ("reshape", "keepdims")),
+    (lambda x: np.mean(np.sum(x**2, axis=1)), (arr(4, 2),), ("2 * x",), ("np.full", "[:, None]")),
+    (lambda x: x * x - 1.0, (3.0,), ("dx = 2 * x",), ("+=",)),
+    (lambda x, y: np.sum(x / y), (arr(3), arr(3)), ("dx = 1 / y", "dy = -t1 / y"), ("1.0",)),
+    (lambda x, h: np.sum(x[1:] - 2 * h * x[:-1]), (arr(4), 2.0), ("dx[:-1] -= t1",), ("+= -", "np.full")),
+    (_steps, (0.5, 3), ("sin_x_tape", "sin_x = np.sin(x)"), ("t_tape",)),
+    (_stops, (np.array([0.5, 0.3]),), ("            break\n",), ("= False\n            ", "else:\n            test")),
+    (_numbered, (arr(3),), ("for t in range(x.shape[0]):",), ("t = ", "for i")),
+    (lambda x: np.sum(x + np.tanh(x)), (arr(3),), (), ("dx = dx +",)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", IDIOMS, ids=lambda c: c[0].__name__.strip("_<>"))
+def test_text_is_what_a_person_would_write(case: Any) -> None:
+    function, args, said, unsaid = case
+    derivative = gradc.value_and_grad(function, argnums=tuple(k for k, a in enumerate(args) if not isinstance(a, int)))
+    text = derivative.lower(*args).source
+    code = re.sub(r"#.*", "", text)
+    for part in said:
+        assert part in code, text
+    for part in unsaid:
+        assert part not in code, text
+    (name,) = re.findall(r"^def (\w+_value_and_grad)\(", text, re.MULTILINE)
+    value, gradient = execute(text, name, copy.deepcopy(list(args)))
+    assert value == pytest.approx(function(*args), rel=1e-13)
+    floats = [float(np.sum(g)) for g in gradient]
+    for k, found in zip([k for k, a in enumerate(args) if not isinstance(a, int)], floats, strict=True):
+        up, down = ([*args[:k], args[k] + e, *args[k + 1 :]] for e in (1e-6, -1e-6))
+        assert found == pytest.approx((function(*up) - function(*down)) / 2e-6, rel=1e-6, abs=1e-8)
+
+
+def test_derivatives_of_derivatives_say_so() -> None:
+    cube = gradc.grad(gradc.grad(_steps)).lower(0.5, 2).source
+    assert "def _steps_grad_grad(x, n):" in cube or "def steps_grad_grad(x, n):" in cube
+    assert "Gradient of the gradient of _steps" in cube
+    assert "Hessian of" in gradc.hessian(lambda x: np.sum(x**3)).lower(arr(3)).source

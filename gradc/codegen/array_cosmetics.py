@@ -47,7 +47,8 @@ def prepare(func: Func) -> None:
         p.size: p for p in func.params if isinstance(p.ty, Scalar) and isinstance(p.size, Dim)
     }
     _ask_arguments_for_sizes(func.body, _sizes_of_params(func), lengths)
-    _write_like(func.body, [v for v in func.params if _is_dense(v)])
+    counts = use_counts(func)
+    _write_like(func.body, [v for v in func.params if _is_dense(v)], counts)
 
 
 def _users(block: Block, value: Value) -> list[tuple[int, Node]]:
@@ -373,12 +374,19 @@ def _drop_last_copies(func: Func) -> None:
         after = nodes[nodes.index(node) + 1 :]
         shared = any(own & roots(other) for other in func.results if other is not value)
         local = all(r.node is not None and r.node.op.kind in (*_WHOLE, "fresh") for r in own)
-        whole = isinstance(ty, Array) and ty.layout == "C" and all(r.ty == ty for r in own)
+        whole = isinstance(ty, Array) and ty.layout == "C" and all(r.ty == ty or _is_reshaped(source, r) for r in own)
         rest = Block(nodes=after)
         written = buffers_written(rest)
         seen = any(roots(v) & own for n in after for v in used_values(n)) if value in written else False
         if local and whole and not shared and not own & written and not seen:
             node.op = TABLE["alias"]
+
+
+def _is_reshaped(value: Value, root: Value) -> bool:
+    """Whether `value` is all of `root` in another shape."""
+    while value.node is not None and value.node.op.name == "reshape":
+        value = value.node.operands[0]
+    return value is root
 
 
 # --------------------------------------------------------------------------------------------- sizes
@@ -492,7 +500,16 @@ def _is_dense(value: Value) -> bool:
     return isinstance(value.ty, Array) and value.ty.layout == "C" and bool(value.ty.shape)
 
 
-def _write_like(block: Block, scope: list[Value]) -> None:
+def use_counts(func: Func) -> dict[Value, int]:
+    """How many operands and yields each value is."""
+    counts: dict[Value, int] = {}
+    for block in walk_blocks(func.body):
+        for value in (*block.yields, *(v for n in block.nodes for v in n.operands)):
+            counts[value] = counts.get(value, 0) + 1
+    return counts
+
+
+def _write_like(block: Block, scope: list[Value], uses: dict[Value, int]) -> None:
     """`np.zeros((x.shape[0], x.shape[1]))` becomes `np.zeros_like(x)`, if x is of that shape for sure.
 
     An array of layout C is chosen, because `zeros_like` keeps the order of the elements in memory.
@@ -500,7 +517,7 @@ def _write_like(block: Block, scope: list[Value]) -> None:
     scope = list(scope)
     for node in block.nodes:
         for inner in node.blocks:
-            _write_like(inner, scope)
+            _write_like(inner, scope, uses)
         name = node.op.name
         if name in ("zeros", "empty", "broadcast_to"):
             first = 1 if name == "broadcast_to" else 0
@@ -511,7 +528,7 @@ def _write_like(block: Block, scope: list[Value]) -> None:
                 node.op = {"zeros": ZEROS_LIKE, "empty": EMPTY_LIKE, "broadcast_to": FULL_LIKE}[name]
                 node.operands = [like, *node.operands[:first]]
         for result in node.results:
-            if _is_dense(result) and result.name and node.op.kind != "view":
+            if _is_dense(result) and result.name and node.op.kind != "view" and result in uses:
                 scope.append(result)
 
 

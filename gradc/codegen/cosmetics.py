@@ -21,10 +21,11 @@ from gradc.codegen import array_cosmetics, idioms
 from gradc.codegen.checks import drop_checks
 from gradc.codegen.python_numbers import has_only_doubles
 from gradc.codegen.rebinding import save_first
+from gradc.codegen.shapes import equal_sizes, same_shape
 from gradc.ir.effects import has_effect
 from gradc.ir.nodes import Block, Func, Node, Value, clone_func, walk_blocks, walk_nodes
 from gradc.ir.region import FULL, Arg, At, NewAxis, Region, Span
-from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Scalar, is_inexact, is_integer
+from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array, Scalar, is_inexact, is_integer
 from gradc.ops import TABLE
 
 LET = TABLE["let"]
@@ -35,9 +36,10 @@ def prepare(func: Func) -> Func:
     copy = clone_func(func)
     copy.notes["equal_sizes"] = drop_checks(copy)
     only_doubles = has_only_doubles(copy)
+    equal = equal_sizes(copy)
     for rules in ((_drop_cast,), _RULES, _RULES):  # a product with 1.0 that goes may leave another one
         for block in walk_blocks(copy.body):
-            _rewrite(block, _Scene(_use_counts(copy), only_doubles), rules)
+            _rewrite(block, _Scene(array_cosmetics.use_counts(copy), only_doubles, equal), rules)
         drop_nameless_lets(copy)
     _drop_unused(copy)
     array_cosmetics.prepare(copy)
@@ -45,8 +47,8 @@ def prepare(func: Func) -> Func:
     save_first(copy)
     _merge_views(copy)
     for block in walk_blocks(copy.body):
-        scene = _Scene(_use_counts(copy), only_doubles)
-        _rewrite(block, scene, (_fold_constants, _signs, _two_first))
+        scene = _Scene(array_cosmetics.use_counts(copy), only_doubles, equal)
+        _rewrite(block, scene, (_fold_constants, _multiply_by_one, _signs, _two_first))
         _rewrite(block, scene, (_subtract_product,))
         _subtract_in_place(block, scene)
     drop_nameless_lets(copy)
@@ -108,6 +110,7 @@ class _Scene:
 
     uses: dict[Value, int]
     only_doubles: bool
+    equal: dict[str, str]
     made: list[Node] = field(default_factory=list)
 
     def const(self, value: Any, like: Node) -> Value:
@@ -121,6 +124,9 @@ class _Scene:
         """Whether one may stand for the other: weak and strong doubles may where there are only doubles."""
         if isinstance(a.ty, Scalar) and isinstance(b.ty, Scalar):
             return a.dtype == b.dtype and (a.ty.weak == b.ty.weak or (self.only_doubles and is_inexact(a.ty)))
+        if isinstance(a.ty, Array) and isinstance(b.ty, Array):
+            same = a.ty.dtype == b.ty.dtype and a.ty.layout == b.ty.layout
+            return same and same_shape(a.ty.shape, b.ty.shape, self.equal)
         return a.ty == b.ty
 
     def is_single(self, value: Value) -> bool:
@@ -238,6 +244,11 @@ def _double(node: Node, scene: _Scene) -> bool:
     if node.op.name != "add" or not is_inexact(node.result.ty):
         return False
     a, b = (v.node for v in node.operands)
+    if node.loc.reverse and _content(node.operands[0]) is _content(node.operands[1]):
+        node.op, node.operands = TABLE["mul"], [scene.const(2, node), node.operands[1]]
+        return True
+    if _add_once(node, scene):
+        return True
     if a is None or b is None or a is b or a.op.name != "mul" or b.op.name != "mul" or not a.loc.reverse:
         return False
     same = all(p is q for p, q in zip(a.operands, b.operands, strict=True))
@@ -253,6 +264,34 @@ def _double(node: Node, scene: _Scene) -> bool:
     b.op, b.operands = TABLE["mul"], [scene.const(2, node), x]
     b.result.ty = x.ty
     node.op, node.operands = TABLE["mul"], [b.result, ct]
+    return True
+
+
+def _content(value: Value) -> Value:
+    while value.node is not None and value.node.op is LET and isinstance(value.ty, Scalar):
+        value = value.node.operands[0]
+    return value
+
+
+def _add_once(node: Node, scene: _Scene) -> bool:
+    """x + ct*y, and then + ct*y, is x + 2*y*ct."""
+    total, second = (v.node for v in node.operands)
+    if total is None or second is None or total.op.name != "add" or scene.uses.get(total.result) != 1:
+        return False
+    first = total.operands[1].node
+    if first is None or first.op.name != "mul" or second.op.name != "mul" or not node.loc.reverse:
+        return False
+    singles = scene.is_single(first.result) and scene.is_single(second.result)
+    if not singles or any(p is not q for p, q in zip(first.operands, second.operands, strict=True)):
+        return False
+    ct, x = second.operands if _is_cotangent(second.operands[0]) else second.operands[::-1]
+    doubled = Node(TABLE["mul"], [scene.const(2, node), x], [], {}, [], node.loc)
+    doubled.results = [Value(x.ty, "", doubled)]
+    scene.made.append(doubled)
+    second.operands = [doubled.result, ct]
+    scene.made.remove(second)
+    scene.made.append(second)
+    node.operands = [total.operands[0], second.result]
     return True
 
 
@@ -490,20 +529,9 @@ def _keep_exit_flags(func: Func) -> None:
             body.yields[0] = let.results[0]
 
 
-def _use_counts(func: Func) -> dict[Value, int]:
-    counts: dict[Value, int] = {}
-    for block in walk_blocks(func.body):
-        for value in block.yields:
-            counts[value] = counts.get(value, 0) + 1
-        for node in block.nodes:
-            for value in node.operands:
-                counts[value] = counts.get(value, 0) + 1
-    return counts
-
-
 def _drop_unused(func: Func) -> None:
     while True:
-        counts = _use_counts(func)
+        counts = array_cosmetics.use_counts(func)
         dropped = False
         for block in walk_blocks(func.body):
             kept = [n for n in block.nodes if _is_needed(n, counts)]

@@ -225,6 +225,12 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[Value, str]:
         if n.op.name in ("push", "store") and isinstance(n.operands[1].ty, Array)
     }
 
+    saved: dict[Value, Value] = {}  # what tapes hold
+    for n in walk_nodes(func.body):
+        if n.op.name in ("push", "store", "store_at") and not isinstance(n.operands[0].ty, Scalar):
+            tape = n.operands[0] if n.op.name == "push" else view_base(n.operands[0])
+            saved.setdefault(tape, n.operands[1])
+
     def note(value: Value, reverse: bool) -> None:
         if reverse and value.name in users and value.name[:1] == "d" and value.name[1:] in users:
             # The user has an x and a dx: the cotangent of x is called x_ct, whatever dx is.
@@ -233,7 +239,7 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[Value, str]:
         elif value.name == "value_tape" and isinstance(value.ty, Stack | Array):
             held = value.ty.item if isinstance(value.ty, Stack) else value.ty
             stem = "mask" if value in arrays else "test"
-            wanted[value] = f"{stem}_tape" if held.dtype == "bool" else "t_tape"
+            wanted[value] = f"{stem}_tape" if held.dtype == "bool" else f"{_stem(saved.get(value))}_tape"
         elif value.name:
             wanted[value] = adapt(value.name)
 
@@ -260,6 +266,17 @@ def _wanted_names(func: Func, leaves: Leaves) -> dict[Value, str]:
             wanted[count] = "trips"
     _name_tapes(func, wanted)
     return wanted
+
+
+def _stem(value: Value | None) -> str:
+    """What an unnamed value is called: sin_theta for np.sin(theta), else t."""
+    node = value.node if value is not None else None
+    if node is None or node.op.kind != "elementwise" or len(node.operands) != 1:
+        return "t"
+    if node.op.name in ("let", "neg", "cast"):
+        return "t"
+    name = node.operands[0].name
+    return f"{node.op.name}_{name}" if name and len(name) <= 8 else node.op.name
 
 
 def _loop_depths(func: Func) -> dict[Node, int]:
@@ -309,6 +326,13 @@ def _name_tapes(func: Func, wanted: dict[Value, str]) -> None:
             name = wanted[value] = tape.removesuffix("_tape")
         if name and not wanted.get(stack):
             wanted[stack] = f"{name}_tape"
+    for node in walk_nodes(func.body):
+        if node.op.name not in ("store", "store_at") or wanted.get(node.operands[1]):
+            continue
+        tape = wanted.get(view_base(node.operands[0]), "")
+        stem, held = tape.removesuffix("_tape"), node.operands[1]
+        if tape != stem and stem == _stem(held) != "t" and counts.get(held, 0) > 1:
+            wanted[held] = stem
     for node in walk_nodes(func.body):
         if node.op.name == "pop" and not wanted.get(node.result) and counts.get(node.result, 0) > 1:
             tape = wanted.get(node.operands[0], "")
@@ -424,7 +448,7 @@ def _sections(lines: Sequence[Line], origin: Loc) -> list[bool]:
 def _title(lines: Sequence[Line], reverse: Sequence[bool], start: int, origin: Loc) -> str:
     """The title of the section that starts at a line: a loop may run both sweeps, if it only accumulates."""
     if not reverse[start]:
-        return "forward"
+        return "derivatives, one direction after the other" if any(reverse[:start]) else "forward"
     end = next((k for k in range(start, len(lines)) if lines[k].depth == 1 and not reverse[k]), len(lines))
     both = any(not reverse[k] and lines[k].loc != origin for k in range(start, end))
     before = any(not flag for flag in reverse[:start])

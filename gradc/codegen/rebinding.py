@@ -37,6 +37,7 @@ class Rebinding:
         for node in walk_nodes(func.body):
             for value in dict.fromkeys(node.operands):
                 self._users.setdefault(value, []).append(node)
+        self._block_of = {n: block for block in walk_blocks(func.body) for n in block.nodes}
         writes: dict[Value, list[Node]] = {}
         for node in walk_nodes(func.body):
             target = own_write(node)
@@ -46,6 +47,10 @@ class Rebinding:
             if self._is_name_only(root) and all(self._is_rebinding(n, root) for n in stores):
                 self.stores.update(stores)
                 self.targets[root] = [n.operands[1] for n in stores]
+        # Copies of what is only bound anew need not be made: `before = h`. Then two names may hold one array.
+        self.passing = {n for n in walk_nodes(func.body) if self._passes_on(n)}
+        self._shared = {n.operands[0] for n in self.passing} | {n.result for n in self.passing}
+        self._shared |= {t for t, values in self.targets.items() if self._shared & set(values)}
 
     def _is_name_only(self, root: Value) -> bool:
         """Whether the array is the function's own, and its variable is the only one that holds it."""
@@ -79,8 +84,21 @@ class Rebinding:
         if root in found:
             return False
         if found & self._written:
+            if found == {value} and self._is_finished(value, store):
+                return True
             return bool(store.loc.reverse) and root not in self._results and self._is_over(found, store)
         return not (root in self._results and any(r.node is None or r in self._results for r in found))
+
+    def _is_finished(self, value: Value, store: Node) -> bool:
+        """Whether a new array of the same block is not used any more, under any name, once it is stored."""
+        made = value.node
+        block = self._block_of.get(store)
+        if made is None or block is None or made not in block.nodes or made.op.kind not in _OWN:
+            return False
+        if made.op.name in ("let", "alias") or value in self._results:
+            return False
+        after = block.nodes[block.nodes.index(store) + 1 :]
+        return not any(value in roots(v) for n in after for v in used_values(n)) and value not in block.yields
 
     def _is_over(self, buffers: frozenset[Value], store: Node) -> bool:
         """Whether nothing writes into tapes any more when the statement that holds `store` begins."""
@@ -90,8 +108,29 @@ class Rebinding:
         start = next(k for k, n in enumerate(nodes) if n is store or store in set(_inner(n)))
         return not buffers & buffers_written(Block(nodes=nodes[start:]))
 
+    def _passes_on(self, node: Node) -> bool:
+        if node.op.name != "copy" or node.operands[0] not in self.targets or node.loc.reverse:
+            return False
+        changed = node.result in self._written and node.result not in self.targets
+        views = any(n.op.kind in ("view", "stack") for n in self._users.get(node.result, ()))
+        return not (changed or views or node.result in self._results)
+
+    def is_set_at_once(self, target: Value) -> bool:
+        """Whether a target is bound anew before anything reads it: what it was made as is not needed."""
+        if target not in self.targets or target.node is None:
+            return False
+        block = self._block_of[target.node]
+        after = block.nodes[block.nodes.index(target.node) + 1 :]
+        return next((n for n in after if target in used_values(n)), None) in self.stores
+
+    def is_shared(self, value: Value) -> bool:
+        """Whether two names may hold the array that `value` names."""
+        return value in self._shared
+
     def is_owned(self, target: Value, variables: Variables) -> bool:
         """Whether no other variable holds the array of a target: then it may be changed in place."""
+        if target in self._shared:
+            return False
         for value in self.targets[target]:
             made = value.node
             if made is None or made.op.kind not in _OWN or made.op.name in ("let", "alias") or value in self._results:

@@ -30,20 +30,16 @@ class ShapeComments:
         ]
         if len(arrays) < 2 or not any(len(ty.shape) > 1 for _, ty in arrays):
             return
-        equal: dict[str, str] = {}
-        for pair in func.notes.get("equal_sizes", ()):
-            a, b = (_root(_variable(size), equal) for size in pair)
-            if a and b and a != b:
-                equal[b] = a
+        equal = equal_sizes(func)
         for node in walk_nodes(func.body):
             if node.op.name == "dim" and node.result.name and isinstance(node.operands[0].ty, Array):
-                atom = _variable(node.operands[0].ty.shape[node.attrs["axis"]])
+                atom = size_name(node.operands[0].ty.shape[node.attrs["axis"]])
                 if atom:
-                    self._letters.setdefault(_root(atom, equal), node.result.name)
+                    self._letters.setdefault(root_of(atom, equal), node.result.name)
         for name, ty in arrays:
             for size in ty.shape:
-                atom = _variable(size)
-                root = _root(atom, equal)
+                atom = size_name(size)
+                root = root_of(atom, equal)
                 if root != atom and root in self._letters:
                     self._letters[atom] = self._letters[root]
                 if atom and atom not in self._letters:
@@ -99,13 +95,32 @@ class ShapeComments:
         return text
 
 
-def _root(name: str, equal: dict[str, str]) -> str:
+def equal_sizes(func: Func) -> dict[str, str]:
+    """For size variables, another one that a check says is the same; `root_of` follows them to the last."""
+    equal: dict[str, str] = {}
+    for pair in func.notes.get("equal_sizes", ()):
+        a, b = (root_of(size_name(size), equal) for size in pair)
+        if a and b and a != b:
+            equal[b] = a
+    return equal
+
+
+def root_of(name: str, equal: dict[str, str]) -> str:
+    """The size variable that stands for all that are equal to `name`."""
     while name in equal:
         name = equal[name]
     return name
 
 
-def _variable(size: Size) -> str:
+def same_shape(a: Shape, b: Shape, equal: dict[str, str]) -> bool:
+    """Whether two shapes are one, by themselves or because a check says so."""
+    return len(a) == len(b) and all(
+        p == q or (root_of(size_name(p), equal) == root_of(size_name(q), equal) != "")
+        for p, q in zip(a, b, strict=True)
+    )
+
+
+def size_name(size: Size) -> str:
     """The name of a size that is one variable."""
     if isinstance(size, Dim) and len(size.terms) == 1:
         ((atoms, coefficient),) = size.terms

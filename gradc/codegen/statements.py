@@ -102,6 +102,8 @@ class Statements:
             return
         if node.op.name == "undef":
             return
+        if node.op.name in ("empty", "empty_like") and self._rebinding.is_set_at_once(result):
+            return
         if (
             node.op.emit == "{x}"
             and node.operands[0] not in self._folding.folded
@@ -110,9 +112,11 @@ class Statements:
             return
         if node.op.name == "copy" and self._takes_over(node):
             return
+        if node in self._rebinding.passing and self._variables.same(result, node.operands[0]):
+            return
         name = self._variables[result] if result in self._used else ""
         augmented = self._augmented(node, name)
-        text = self._text.node(node)[0]
+        text = self._text.text(node.operands[0]) if node in self._rebinding.passing else self._text.node(node)[0]
         if isinstance(result.ty, Array) and node.op.emit == "{x}" and node.op.kind != "view":
             text = self._text.text(node.operands[0], ATOM) + ".copy()"
         scope.add(augmented or (f"{name} = {text}" if name else text), node)
@@ -159,6 +163,8 @@ class Statements:
         node = base.node
         if node is None or node.op.kind not in ("elementwise", "reduce", "product", "fresh") or node.op.name == "let":
             return False
+        if self._rebinding.is_shared(base):
+            return False
         same_type = (
             isinstance(base.ty, Array)
             and isinstance(user.result.ty, Array)
@@ -195,8 +201,11 @@ class Statements:
             if value in self._folding.folded:
                 assert value.node is not None
                 name = self._variables[x]
-                augmented = self._augmented_by(value.node, x, name)
-                scope.add(augmented or f"{name} = {self._text.text(value)}", node)
+                if value.node in self._rebinding.passing:
+                    scope.add(f"{name} = {self._text.text(value.node.operands[0])}", node)
+                else:
+                    augmented = self._augmented_by(value.node, x, name)
+                    scope.add(augmented or f"{name} = {self._text.text(value)}", node)
             elif not self._variables.same(x, value):
                 scope.add(f"{self._variables[x]} = {self._variables[value]}", node)
             return

@@ -137,7 +137,7 @@ def transform(
         _check_wrt(func, program, request)
         func, result = stages.run("entry", func, copy_on_entry), program.result
     else:
-        func, result = differentiate(func, program, request, stages)
+        func, result = differentiate(func, program, request, stages, readable)
         if not keep_calls:
             func = stages.run("calls", func, calls_in_place)
         func = optimise(func, stages, readable)
@@ -223,8 +223,10 @@ def known_sizes(program: Program, leaves: Sequence[Any]) -> tuple[tuple[str, int
 # ------------------------------------------------------------------------------------------- derivatives
 
 
-def differentiate(func: Func, program: Program, request: Request, stages: Stages) -> tuple[Func, Tree]:
-    """The derivative that `request` asks for, and the tree of its results."""
+def differentiate(
+    func: Func, program: Program, request: Request, stages: Stages, readable: bool = False
+) -> tuple[Func, Tree]:
+    """The derivative that `request` asks for, and the tree of its results. `readable`: one seed in each sweep."""
     _check_wrt(func, program, request)
     values, count = program.result, len(func.results)
     func = stages.run("entry", func, copy_on_entry)
@@ -237,7 +239,8 @@ def differentiate(func: Func, program: Program, request: Request, stages: Stages
         return derived, Branch(tuple, (0, 1), (values, _tangents(values, func)))
     if request.kind in JACOBIANS:
         mode = JACOBIANS[request.kind] or cheaper_mode(func, wrt, dict(request.sizes))
-        derived = stages.run("jacobian", func, lambda f: jacobian(f, wrt, mode, dict(request.sizes)))
+        lanes = 1 if readable else None
+        derived = stages.run("jacobian", func, lambda f: jacobian(f, wrt, mode, dict(request.sizes), lanes))
         return derived, _jacobians(values, func, request)
     values, scalar = _scalar_result(func, program.result, request)
     keep = request.kind == "value_and_grad" or request.has_aux

@@ -10,13 +10,13 @@ def pendulum_value_and_grad(state, h, steps):
 
     # forward
     theta_tape = np.empty(max(steps, 0))
-    t_tape = np.empty(max(steps, 0))
+    sin_theta_tape = np.empty(max(steps, 0))
     omega_tape = np.empty(max(steps, 0))
     for k in range(steps):
         theta_tape[k] = theta
-        t1 = np.sin(theta)
-        t_tape[k] = t1
-        omega -= h * G * t1
+        sin_theta = np.sin(theta)
+        sin_theta_tape[k] = sin_theta
+        omega -= h * G * sin_theta
         omega_tape[k] = omega
         theta += h * omega
 
@@ -31,8 +31,8 @@ def pendulum_value_and_grad(state, h, steps):
         dh += omega * dtheta
         domega += h * dtheta
         # from board.py:178: omega = omega - h * G * math.sin(theta)
-        t2 = -domega
-        dtheta += h * G * t2 * np.cos(theta_tape[k])
-        dh += t_tape[k] * t2 * G
+        t1 = -domega
+        dtheta += h * G * t1 * np.cos(theta_tape[k])
+        dh += sin_theta_tape[k] * t1 * G
 
     return float(theta), (type(state)(float(dtheta), float(domega)), float(dh))
