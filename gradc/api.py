@@ -24,6 +24,7 @@ from gradc.runtime.higher import HessianProduct, HessianProducts, expand_jvp
 from gradc.runtime.lambdify import expression_of
 from gradc.runtime.lambdify import to_sympy as _to_sympy
 from gradc.runtime.plan import Transform
+from gradc.runtime.pullback_inside import interpret_vjp
 
 Argnums: TypeAlias = "int | str | Sequence[int | str]"
 T = TypeVar("T")
@@ -437,13 +438,7 @@ jvp.__gradc_expand__ = expand_jvp  # type: ignore[attr-defined]
 jvp.takes_functions = True  # type: ignore[attr-defined]
 
 
-@call(vjp)
-def _vjp(f: Any, *primals: Any) -> Any:
-    raise UnsupportedError(
-        "gradc.vjp cannot be called in a compiled function",
-        why="a pullback is an object that only Python can hold.",
-        hint="use gradc.grad of a weighted sum of the result.",
-    )
+vjp.__gradc_interpret__ = interpret_vjp  # type: ignore[attr-defined]
 
 
 @call(stop_gradient)

@@ -16,6 +16,7 @@ from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
@@ -411,8 +412,61 @@ def test_a_gradient_may_be_made_and_called_in_a_function_that_is_compiled():
     gradc.check_grads(after_training, (0.1,), order=2)
     value_and_slope = gradc.value_and_grad(helper)
     assert gradc.jit(lambda n: value_and_slope(n))(3) == (9, 6.0)
-    with pytest.raises(gradc.UnsupportedError, match="vjp"):
-        gradc.jit(lambda x: gradc.vjp(helper, x)[0])(1.0)
+    assert gradc.jit(lambda x: gradc.vjp(helper, x)[0])(3.0) == helper(3.0)
+    with pytest.raises(gradc.UnsupportedError, match="the pullback of helper cannot be a result"):
+        gradc.jit(lambda x: gradc.vjp(helper, x))(1.0)
+
+
+def swish(x):
+    return np.tanh(x) * x
+
+
+def both_ways(x, ct):
+    out, pullback = gradc.vjp(swish, x)
+    (dx,) = pullback(ct)
+    return out, dx
+
+
+def pulled_twice(x, y, n):
+    def inner(a, b):
+        return {"s": a @ b, "v": a * b * n, "n": 3}
+
+    out, pullback = gradc.vjp(inner, x, y)
+    x[0] = 100.0  # after this the pullback still has the old x
+    return pullback({"s": 2.0, "v": x, "n": None}), out["s"], pullback({"s": 0.0, "v": y, "n": None})
+
+
+def climbs(x):
+    for i in range(3):
+        out, pullback = gradc.vjp(lambda v: np.sin(v) * i, x)
+        x = x + 0.1 * pullback(out)[0]
+    return x
+
+
+def test_pullbacks_are_called_in_compiled_functions():
+    x, ct = np.array([1.0, 2.0, 3.0]), np.array([1.0, 10.0, 100.0])
+    compiled = gradc.jit(both_ways)
+    for args in ((x, ct), (1.5, 2.0)):
+        np.testing.assert_allclose(np.array(compiled(*args)), np.array(both_ways(*args)), rtol=1e-14)
+    twice = gradc.jit(pulled_twice)(x.copy(), ct, 2.0)
+    for found, expected in zip(twice, pulled_twice(x.copy(), ct, 2.0), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+    np.testing.assert_allclose(gradc.jit(climbs)(x), climbs(x), rtol=1e-14)
+    gradc.check_grads(lambda x: climbs(x).sum(), (x,))
+    gradc.check_grads(lambda x: (both_ways(x, x * x)[1] ** 2).sum(), (x,), order=2)
+    power = gradc.jit(lambda n: gradc.vjp(lambda a, b: a**b, 2.0, n)[1](1.0))
+    assert power(3) == gradc.vjp(lambda a, b: a**b, 2.0, 3)[1](1.0)
+    nopython = numba.njit(lambda x, ct: compiled(x, ct))
+    np.testing.assert_allclose(np.array(nopython(x, ct)), np.array(both_ways(x, ct)), rtol=1e-14)
+
+
+def test_cotangents_unlike_the_result_are_refused_in_compiled_functions():
+    x = np.array([1.0, 2.0, 3.0])
+    for ct, error in (
+        (1.0, gradc.ShapeError), ((x, x), gradc.ShapeError), (x * 1j, gradc.DTypeError), (np.ones(4), gradc.ShapeError),
+    ):
+        with pytest.raises(error, match="test_runtime.py"):
+            gradc.jit(both_ways)(x, ct)
 
 
 def test_a_function_defined_inside_may_be_differentiated_there():

@@ -261,10 +261,13 @@ class Calls(Expressions):
         plain = getattr(callee, "__gradc_function__", None)
         if plain is not None and not isinstance(callee, type):
             return self.call(plain, args, keywords)
+        if hasattr(callee, "__gradc_interpret__") and not isinstance(callee, type):
+            args = [LocalFunction(self, a) if isinstance(a, Closure) else a for a in args]
+            return callee.__gradc_interpret__(self, args, keywords)
         if hasattr(callee, "__gradc_expand__") and not isinstance(callee, type):
             if getattr(callee, "takes_functions", False):
                 args = [LocalFunction(self, a) if isinstance(a, Closure) else a for a in args]
-            return self._expand(callee, args, keywords)
+            return self.expand(callee, args, keywords)
         if isinstance(getattr(callee, "py_func", None), types.FunctionType):
             return self.call(callee.py_func, args, keywords)
         if isinstance(callee, types.FunctionType):
@@ -506,7 +509,8 @@ class Calls(Expressions):
 
     # ------------------------------------------------------------------------------------- expansion
 
-    def _expand(self, callee: Any, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
+    def expand(self, callee: Any, args: Sequence[Binding], keywords: dict[str, Binding]) -> Binding:
+        """A call of an object whose `__gradc_expand__` says what it becomes."""
         leaves, tree = flatten((tuple(args), dict(keywords)), LEAVES)
         leaves = [_literal(v) for v in leaves]
         stand_ins = [Typed(v.ty) if isinstance(v, Value) else v for v in leaves]

@@ -197,5 +197,10 @@ def _plain_result(machine: Interpreter, b: Binding) -> Binding:
                     f"{describe(part)} cannot be a result", "results are numbers, arrays and structures of them.",
                     "return what it computes.",
                 )
+        if getattr(part, "of_interpretation", False):
+            machine.refuse(
+                f"{part!r} cannot be a result", "it exists only while the function is compiled.",
+                "call it, and return what it gives.",
+            )
     return b
 

@@ -96,7 +96,8 @@ class Expansion:
     The protocol: `obj.__gradc_expand__(args, kwargs) -> Expansion`, where args and kwargs are trees whose leaves are
     Python numbers (known) or `Typed`; the object parses its function with `parse(function, bound_args)`, which
     takes `Typed` leaves, transforms, and answers. `obj.__gradc_function__`, where present, is instead a plain
-    function that the call means (what `jit` returns).
+    function that the call means (what `jit` returns). `obj.__gradc_interpret__(machine, args, kwargs)`, where present,
+    is given bindings and answers with a binding, which may be such an object (`vjp`, whose pullback is one).
     """
 
     func: Func

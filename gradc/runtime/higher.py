@@ -26,7 +26,7 @@ from gradc.runtime.pickling import portable
 from gradc.runtime.plan import Transform, make_plan
 
 _KINDS = inspect.Parameter
-_ARGUMENT_LEAVES = (*LEAF_TYPES, Typed)
+ARGUMENT_LEAVES = (*LEAF_TYPES, Typed)
 
 
 class HessianProducts(Compiled):
@@ -79,7 +79,7 @@ class HessianProduct(BuiltFunction):
         return inspect.Signature([*parameters[:place], _KINDS(name, kind), *parameters[place:]])
 
     def __gradc_program__(self, values: Sequence[Any]) -> Program:
-        leaves, tree = flatten(tuple(values), _ARGUMENT_LEAVES)
+        leaves, tree = flatten(tuple(values), ARGUMENT_LEAVES)
         assert isinstance(tree, Branch)
         slots = unflatten(tree, [Slot(k) for k in range(len(leaves))])
         args, kwargs = slots, {}
@@ -102,7 +102,7 @@ class HessianProduct(BuiltFunction):
                 "argument", hint="pass one with the structure of the argument; for several argnums, of the gradient.",
             )
         tangents = jvp(staged.func, plan.wrt, keep_value=False)
-        func = _with_call_parameters(tangents, leaves, sources, [s.k for s in vector], plan.wrt)
+        func = with_call_parameters(tangents, leaves, sources, [s.k for s in vector], plan.wrt)
         static: dict[int, Any] = {}
         for k, value in program.static.items():
             if k >= len(inner):
@@ -117,7 +117,7 @@ class HessianProduct(BuiltFunction):
 
 def expand_jvp(args: Sequence[Any], kwargs: dict[str, Any]) -> Expansion:
     """What `gradc.jvp(f, primals, tangents)` becomes inside a compiled function."""
-    leaves, tree = flatten((tuple(args), dict(kwargs)), _ARGUMENT_LEAVES)
+    leaves, tree = flatten((tuple(args), dict(kwargs)), ARGUMENT_LEAVES)
     slot_args, slot_kwargs = unflatten(tree, [Slot(k) for k in range(len(leaves))])
     function, primals, tangents = _take_jvp(*slot_args, **slot_kwargs)
     sources, structure = flatten(tuple(primals), (*LEAF_TYPES, Slot))
@@ -127,7 +127,7 @@ def expand_jvp(args: Sequence[Any], kwargs: dict[str, Any]) -> Expansion:
     bound, given = flatten(made._bind(*primals), (*LEAF_TYPES, Slot))
     staged, _ = made._expanded(unflatten(given, [leaves[s.k] if isinstance(s, Slot) else s for s in bound]))
     program = staged.program
-    func = _with_call_parameters(staged.func, leaves, bound, [seeds[k].k for k in moving], moving)
+    func = with_call_parameters(staged.func, leaves, bound, [seeds[k].k for k in moving], moving)
     return Expansion(func, staged.result, program.captures, program.guards, program.outer)
 
 
@@ -167,12 +167,13 @@ def _numbered(tree: Tree) -> Tree:
     return flatten(unflatten(tree, [0] * (1 + max(leaves, default=0))))[1]
 
 
-def _with_call_parameters(
-    func: Func, leaves: Sequence[Any], sources: Sequence[Any], vector: Sequence[int], wrt: Sequence[int]
+def with_call_parameters(
+    func: Func, leaves: Sequence[Any], sources: Sequence[Any], vector: Sequence[int], wrt: Sequence[int] | None
 ) -> Func:
     """`func`, which takes `sources`, captured values and tangents, with the leaves of a call in their order instead.
 
-    sources: for each parameter the leaf that it is, or its default; vector: the leaves that are the tangents.
+    sources: for each parameter the leaf that it is, or its default; vector: the leaves that are the seeds. wrt: where
+    these are tangents, the parameters they belong to, whose types they get; cotangents have theirs already.
     """
     inner = func.params[: len(sources)]
     rest = func.params[len(sources) : len(func.params) - len(vector)]
@@ -190,32 +191,33 @@ def _with_call_parameters(
             if isinstance(param.ty, Scalar) and isinstance(value.ty, Scalar):
                 value = convert(value, param.ty.dtype, param.ty.weak)
             mapping[param] = value
-        for k, leaf, tangent in zip(wrt, vector, func.params[len(func.params) - len(vector) :], strict=True):
-            mapping[tangent] = _as_tangent(params[leaf], mapping[inner[k]])
+        seeds = func.params[len(func.params) - len(vector) :]
+        for n, (leaf, seed) in enumerate(zip(vector, seeds, strict=True)):
+            mapping[seed] = params[leaf] if wrt is None else as_tangent(params[leaf], mapping[inner[wrt[n]]])
         for node in func.body.nodes:
             builder.clone(node, mapping)
     new.body.yields = [mapping.get(r, r) for r in func.results]
     return new
 
 
-def _as_tangent(given: Value, primal: Value) -> Value:
-    """A part of the vector with the dtype of its primal, and with its sizes, which are checked.
+def as_tangent(given: Value, primal: Value, what: str = "the vector", other: str = "") -> Value:
+    """A part of a seed with the dtype of what it belongs to (`other`), and with its sizes, which are checked.
 
     Raises: ShapeError or DTypeError where it is not like the primal.
     """
     assert isinstance(given.ty, Scalar | Array) and isinstance(primal.ty, Scalar | Array)
-    name = primal.name or "argument"
+    other = f"the {other}" if other else f"`{primal.name or 'argument'}`"
     if not np.can_cast(given.dtype, primal.dtype, "same_kind"):
-        raise DTypeError(f"the vector has dtype {given.dtype}, and `{name}` has dtype {primal.dtype}")
+        raise DTypeError(f"{what} has dtype {given.dtype}, and {other} has dtype {primal.dtype}")
     ones = [[n == 1 for n in value.shape] for value in (given, primal)]
     if ones[0] != ones[1]:
         raise ShapeError(
-            f"the vector has shape {format_shape(given.shape)}, and `{name}` has shape {format_shape(primal.shape)}"
+            f"{what} has shape {format_shape(given.shape)}, and {other} has shape {format_shape(primal.shape)}"
         )
     if isinstance(primal.ty, Scalar):
         number = memory.load(given, region=()) if isinstance(given.ty, Array) else given
         return convert(number, primal.ty.dtype, primal.ty.weak)
     space = memory.make_zeros(memory.shape_values(primal), primal.dtype, filled=False)
     memory.store(space, given)
-    space.name = f"{name}_t"
+    space.name = f"{primal.name or 'argument'}_t"
     return space
