@@ -16,6 +16,7 @@ import pytest
 import gradc
 from gradc.inspect.diagram import MissingProgram
 from gradc.inspect.layout import svg_of
+from gradc.inspect.text import value_text
 
 rng = np.random.default_rng(0)
 
@@ -349,3 +350,84 @@ def test_rows_of_writes_and_loops():
     assert [row.name for row in found.rows] == ["u", "rate", "u[1:-1]", "result"]
     assert found.rows[2].value_range == (0.0, pytest.approx(0.8))
     assert "u[1:-1]" in gradc.grad(heat).diagram(u, 3, 0.1).text()
+
+
+# --------------------------------------------------------------------------------------- views and writes
+
+
+def test_views_have_the_cotangent_that_flows_through_them():
+    def f(A, b):
+        top = A[1:]
+        across = top.T
+        row = A[0]
+        return np.sum(across**2) + row @ b + np.sum(A)
+
+    A, b = rng.normal(size=(3, 4)), rng.normal(size=4)
+    diagram = gradc.grad(f).diagram(A, b)
+    assert vertex(diagram, "top").cotangent == value_text(2 * A[1:])
+    assert vertex(diagram, "across").cotangent == value_text(2 * A[1:].T)
+    assert vertex(diagram, "row").cotangent == value_text(b)
+    found = {row.name: row for row in gradc.grad(f).explain(A, b).rows}
+    assert found["top"].cotangent_norm == pytest.approx(2 * np.linalg.norm(A[1:]))
+
+
+def test_views_of_what_changes_later_are_told_apart():
+    def f(u, n):
+        u = u.copy()
+        for _ in range(n):
+            left = u[:-2]
+            u[1:-1] = u[1:-1] + 0.1 * (u[2:] - left)
+            head = u[:1]
+            u[0] = 2.0 * u[0]
+            u[1] = u[1] + head[0]
+        return np.sum(u**2)
+
+    u = rng.normal(size=6)
+    for n in (1, 2, 3):
+        diagram = gradc.grad(f).diagram(u, n)
+        with_views = vertex(diagram, "u").cotangent
+        assert with_views == value_text(gradc.grad(f)(u, n))
+    steps = 1e-6 * np.eye(6)
+    np.testing.assert_allclose(gradc.grad(f)(u, 2), [(f(u + d, 2) - f(u - d, 2)) / 2e-6 for d in steps], rtol=1e-6)
+
+
+def test_writes_say_where_and_show_what_flows_back():
+    def f(x):
+        y = np.zeros(x.size)
+        for i in range(1, x.size):
+            y[i] = 3.0 * x[i - 1]
+        y[::2] += x[::2]
+        keep = x > 0
+        return np.sum(y[keep])
+
+    text = gradc.grad(f).diagram(np.array([1.0, -2.0, 3.0])).text()
+    assert re.search(r"y\S* += \[i\] ← of y, t\d +-6 +1", text)
+    assert "[::2] +=" in text
+    assert "x[i−1]" in text
+    assert re.search(r"keep +\S*= x > 0 +\[True, False, True\]", text)
+    assert "4: 3 true" in gradc.grad(f).diagram(np.array([1.0, -2.0, 3.0, 1.0])).text()
+
+
+def test_folded_circuits_go_from_top_to_bottom():
+    def f(x):
+        y = np.sin(x) * x + 1.0
+        z = np.sin(y) * y + 1.0
+        u = np.sin(z) * z + 1.0
+        v = np.sin(u) * u + 1.0
+        return v
+
+    across, down = gradc.grad(f).diagram(0.5), gradc.grad(f).diagram(0.5, fold=3)
+    sides = []
+    for diagram in (across, down):
+        root = ElementTree.fromstring(svg_of(diagram.root))
+        sides.append((float(root.get("width")), float(root.get("height"))))
+    assert sides[0][0] > sides[0][1]
+    assert sides[1][0] < sides[1][1]
+
+
+def test_explanations_show_themselves_in_notebooks():
+    html = gradc.grad(lambda x: np.log(x - 1.0))(2.0), gradc.grad(lambda x: np.log(x - 1.0)).explain(0.5)._repr_html_()
+    assert "<pre" in html[1]
+    assert "color:#cf222e" in html[1]
+    assert "\033" not in html[1]
+    ElementTree.fromstring(html[1])

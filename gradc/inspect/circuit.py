@@ -10,7 +10,7 @@ from gradc.inspect.observe import Observation, Record
 from gradc.inspect.text import number_text, value_text
 from gradc.ir.effects import roots
 from gradc.ir.nodes import Block, Node, Value
-from gradc.ir.region import Arg, At, Gather, NewAxis, Region, Span
+from gradc.ir.region import FULL, Arg, At, Gather, NewAxis, Region, Span
 from gradc.ir.types import Array
 
 _SYMBOLS = {
@@ -20,8 +20,8 @@ _SYMBOLS = {
 }
 # Operations whose first operand is an array and whose last ones are positions in it.
 _PATTERNS = {
-    "store": "· ← ·", "scatter_mask": "·[mask] ← ·", "accumulate": "· += ·", "accumulate_mask": "·[mask] += ·",
-    "mask_select": "·[·]", "transpose": "·.T", "neg": "−·",
+    "scatter_mask": "·[mask] ← ·", "accumulate_mask": "·[mask] += ·", "mask_select": "·[mask]", "transpose": "·.T",
+    "reshape": "·.reshape", "neg": "−·",
 }
 _READS = frozenset(("index", "load", "gather"))
 _WRITES = {"store_at": "←", "scatter": "←", "accumulate_at": "+=", "scatter_add": "+="}
@@ -114,6 +114,8 @@ class _Drawing:
         record: Record | None = None
         if value is not None or node is not None:
             record = self.seen.values.get(value or node)  # type: ignore[arg-type]
+        if value is None and node is not None and node.op.kind == "write":
+            value = node.operands[1]  # what flows back into what was written
         ct = self.seen.cotangents.get(value) if value is not None else None
         return Vertex(
             self.count, label, name,
@@ -193,18 +195,45 @@ class _Drawing:
                 return
         if not given and node.op.name in ("empty", "zeros") and value is not None and not value.name:
             return
+        if not given and value is not None and not value.name and value.dtype == "int64":
+            return  # arithmetic with sizes
+        if node.op.name == "reshape":
+            given = given[:1]
         name = value.name if value is not None else node.operands[0].name
         vertex = self._vertex(value, _label(node, sources), name, node.loc, node)
-        whole = node.op.name == "store" and (node.operands[0].node is None or node.operands[0].node.op.kind != "view")
-        vertex.inputs = given[1:] if whole and len(given) > 1 else given
-        if whole:
-            vertex.label = "← ·"
+        vertex.inputs = given
+        if node.op.name in ("store", "accumulate"):
+            self._write(node, vertex)
         cluster.items.append(vertex)
         for result in node.results:
             self.vertex_of[result] = vertex
         if node.op.kind == "write":
             for root in roots(node.operands[0]):
                 self.writer_of[root] = vertex
+
+
+    def _write(self, node: Node, vertex: Vertex) -> None:
+        """A write into an array, or into a part of it that a view names: what was there, and what comes in."""
+        sign = "←" if node.op.name == "store" else "+="
+        target = node.operands[0]
+        made = target.node
+        held = self._source(node.operands[1])
+        if made is None or made.op.kind != "view":
+            vertex.label = f"{sign} ·"
+            vertex.inputs = [held] if held is not None else []
+            return
+        base = target
+        while base.node is not None and base.node.op.kind == "view" and not base.name:
+            base = base.node.operands[0]
+        place = "·" if target.name or made.op.name != "index" else written_place(node).removeprefix(base.name or "…")
+        before = self._source(base)
+        vertex.name = base.name
+        vertex.label = f"{place} {sign} ·" if place != "·" else f"· {sign} ·"
+        if held is None:
+            vertex.label = vertex.label[:-1] + _operand_text(node.operands[1], None)
+        vertex.inputs = [v for v in (before, held) if v is not None]
+        if place != "·":
+            vertex.label = f"· {vertex.label}"
 
 
 def _label(node: Node, sources: Sequence[Vertex | None]) -> str:
@@ -244,6 +273,9 @@ def _region_text(region: Region, texts: Sequence[str]) -> str:
         return "" if b is None else texts[b.k] if isinstance(b, Arg) else str(b)
 
     entries = []
+    region = tuple(region)
+    while len(region) > 1 and region[-1] == FULL:
+        region = region[:-1]
     for entry in region:
         match entry:
             case At():
@@ -264,6 +296,9 @@ def _operand_text(value: Value, source: Vertex | None) -> str:
     node = value.node
     if node is not None and node.op.name == "const":
         return number_text(node.attrs["value"])
+    if node is not None and not value.name and value.dtype == "int64" and node.op.name in ("add", "sub", "mul"):
+        a, b = (_operand_text(v, None) for v in node.operands)
+        return f"{a}{_SYMBOLS[node.op.name]}{b}"
     return value.name or "…"
 
 

@@ -56,7 +56,8 @@ class Diagram:
                     rows.append((depth, item.title))
                     visit(item, depth + 1)
                 else:
-                    rows.append((depth, (names[item], _operation(item, names), item.value, item.cotangent)))
+                    said = (item.label, "") if item.is_line else (names[item], _operation(item, names))
+                    rows.append((depth, (*said, item.value, item.cotangent)))
 
         visit(self.root, 0)
         cells = [("  " * depth + row[0], *row[1:]) for depth, row in rows if not isinstance(row, str)]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ import numpy as np
 from gradc.errors import Loc
 from gradc.inspect.circuit import written_place
 from gradc.inspect.observe import Observation, Record, activation, observe, weight_axis
-from gradc.inspect.text import coloured, number_text, on_terminal, range_text, shape_text, table
+from gradc.inspect.text import coloured, html_text, number_text, on_terminal, range_text, shape_text, table
 from gradc.ir.nodes import Block, Node, Value
 from gradc.ir.types import is_inexact
 from gradc.runtime.dispatch import Compiled
@@ -94,7 +93,7 @@ class Explanation:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(self.text(False))}</pre>"
+        return html_text(self.text(True))
 
     def text(self, colours: bool = False) -> str:
         """The table as text."""

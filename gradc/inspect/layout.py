@@ -1,5 +1,8 @@
 """A picture of a circuit without Graphviz: columns from left to right, clusters as boxes with columns of their own.
 
+Circuits of source lines, which are wide, go from top to bottom: their columns are rows, and what is called width here
+is their height.
+
 Columns are longest paths, as in Sugiyama, Tagawa, Toda (1981): edges that pass a column get a place in it, and places
 in a column are ordered by the mean of their neighbours'.
 """
@@ -22,7 +25,7 @@ _CHAR = 7.3
 
 @dataclass(eq=False, slots=True)
 class _Place:
-    """A box in a column: an item, or where an edge passes (`item` is None)."""
+    """A box in a column: an item, or where an edge passes (`item` is None). x and width are along the edges."""
 
     item: Item | None
     column: int
@@ -45,13 +48,14 @@ class _Layout:
 
 def svg_of(root: Cluster) -> str:
     """The circuit as SVG."""
-    layout = _arrange(root)
+    down = any(v.is_line for v in root.vertices())
+    layout = _arrange(root, down)
     boxes: dict[Vertex, tuple[float, float, float, float]] = {}
     shapes: list[str] = []
     routes: list[tuple[Vertex, Vertex, list[Point]]] = []
-    _draw(layout, 12.0, 12.0, boxes, shapes, routes)
-    edges = [_edge(boxes[a], points, boxes[b]) for a, b, points in routes]
-    width, height = layout.width + 24, layout.height + 24
+    _draw(layout, 12.0, 12.0, boxes, shapes, routes, down)
+    edges = [_edge(boxes[a], points, boxes[b], down) for a, b, points in routes]
+    width, height = (side + 24 for side in _turned(layout.width, layout.height, down))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="Helvetica, Arial, sans-serif" font-size="12">\n'
@@ -69,11 +73,15 @@ def _clusters_first(shapes: list[str], edges: list[str]) -> list[str]:
 # ------------------------------------------------------------------------------------------------ places
 
 
+def _turned(a: float, b: float, down: bool) -> tuple[float, float]:
+    return (b, a) if down else (a, b)
+
+
 def _members(item: Item) -> list[Vertex]:
     return item.vertices() if isinstance(item, Cluster) else [item]
 
 
-def _arrange(cluster: Cluster) -> _Layout:
+def _arrange(cluster: Cluster, down: bool) -> _Layout:
     """Places for the items of a cluster, relative to its corner."""
     home: dict[Vertex, int] = {v: k for k, item in enumerate(cluster.items) for v in _members(item)}
     edges: dict[tuple[int, int], list[tuple[Vertex, Vertex]]] = {}
@@ -83,7 +91,7 @@ def _arrange(cluster: Cluster) -> _Layout:
             if j is not None and j != k:
                 edges.setdefault((min(j, k), max(j, k)), []).append((source, vertex))
     columns = _columns(len(cluster.items), list(edges))
-    places = [_measured(item, columns[k]) for k, item in enumerate(cluster.items)]
+    places = [_measured(item, columns[k], down) for k, item in enumerate(cluster.items)]
     routes: list[tuple[Vertex, Vertex, list[_Place]]] = []
     everything = list(places)
     for (j, k), pairs in edges.items():
@@ -95,7 +103,7 @@ def _arrange(cluster: Cluster) -> _Layout:
         routes += [(source, target, chain) for source, target in pairs]
     grid = [[p for p in everything if p.column == c] for c in range(max(columns, default=-1) + 1)]
     _order(grid)
-    width, height = _coordinates(grid)
+    width, height = _coordinates(grid, _GAP_Y * 1.5 if down else _GAP_X)
     return _Layout(everything, routes, width, height)
 
 
@@ -112,14 +120,15 @@ def _columns(count: int, edges: list[tuple[int, int]]) -> list[int]:
     return columns
 
 
-def _measured(item: Item, column: int) -> _Place:
+def _measured(item: Item, column: int, down: bool) -> _Place:
     if isinstance(item, Cluster):
-        inner = _arrange(item)
-        width = max(inner.width, len(item.title) * 6.4) + 2 * _PAD
-        return _Place(item, column, width, inner.height + _TITLE + _PAD, inner=inner)
+        inner = _arrange(item, down)
+        width, height = _turned(inner.width, inner.height, down)
+        width, height = max(width, len(item.title) * 6.4) + 2 * _PAD, height + _TITLE + _PAD
+        return _Place(item, column, *_turned(width, height, down), inner=inner)
     lines = _lines(item)
     width = max((len(text) for text, _, _ in lines), default=1) * _CHAR + 2 * _PAD
-    return _Place(item, column, width, len(lines) * _LINE + _PAD)
+    return _Place(item, column, *_turned(width, len(lines) * _LINE + _PAD, down))
 
 
 def _order(grid: list[list[_Place]]) -> None:
@@ -127,23 +136,23 @@ def _order(grid: list[list[_Place]]) -> None:
     for sweep in range(6):
         forwards = sweep % 2 == 0
         for column in grid if forwards else reversed(grid):
-            rank = {id(p): k for c in grid for k, p in enumerate(c)}
+            rank = {p: k for c in grid for k, p in enumerate(c)}
 
-            def mean(p: _Place, rank: dict[int, int] = rank, forwards: bool = forwards) -> float:
+            def mean(p: _Place, rank: dict[_Place, int] = rank, forwards: bool = forwards) -> float:
                 near = p.before if forwards else p.after
-                return sum(rank[id(q)] for q in near) / len(near) if near else rank[id(p)]
+                return sum(rank[q] for q in near) / len(near) if near else rank[p]
 
             column.sort(key=mean)
 
 
-def _coordinates(grid: list[list[_Place]]) -> tuple[float, float]:
+def _coordinates(grid: list[list[_Place]], gap: float) -> tuple[float, float]:
     x = 0.0
     for column in grid:
         wide = max((p.width for p in column), default=0.0)
         for p in column:
             p.width = p.width or wide
             p.x = x + (wide - p.width) / 2
-        x += wide + _GAP_X
+        x += wide + gap
         y = 0.0
         for p in column:
             p.y = y
@@ -160,7 +169,7 @@ def _coordinates(grid: list[list[_Place]]) -> tuple[float, float]:
     for column in grid:
         for p in column:
             p.y -= top
-    return max(x - _GAP_X, 0.0), max((p.y + p.height for c in grid for p in c), default=0.0)
+    return max(x - gap, 0.0), max((p.y + p.height for c in grid for p in c), default=0.0)
 
 
 def _settle(column: list[_Place], wished: list[float]) -> None:
@@ -195,28 +204,30 @@ def _lines(vertex: Vertex) -> list[tuple[str, str, str]]:
 
 def _draw(
     layout: _Layout, x: float, y: float, boxes: dict[Vertex, tuple[float, float, float, float]], shapes: list[str],
-    routes: list[tuple[Vertex, Vertex, list[Point]]],
+    routes: list[tuple[Vertex, Vertex, list[Point]]], down: bool,
 ) -> None:
     for place in layout.places:
-        left, top = x + place.x, y + place.y
+        right, below = _turned(place.x, place.y, down)
+        left, top = x + right, y + below
+        width, height = _turned(place.width, place.height, down)
         item = place.item
         if item is None:
             continue
         if isinstance(item, Cluster):
             assert place.inner is not None
             shapes.append(
-                f"<g class='cluster'><rect x='{left:.1f}' y='{top:.1f}' width='{place.width:.1f}' "
-                f"height='{place.height:.1f}' rx='8' fill='#f6f8fa' stroke='#aaaaaa'/>"
+                f"<g class='cluster'><rect x='{left:.1f}' y='{top:.1f}' width='{width:.1f}' "
+                f"height='{height:.1f}' rx='8' fill='#f6f8fa' stroke='#aaaaaa'/>"
                 f"<text x='{left + _PAD:.1f}' y='{top + 15:.1f}' font-size='11' fill='#57606a'>"
                 f"{escape(item.title)}</text></g>"
             )
-            _draw(place.inner, left + _PAD, top + _TITLE, boxes, shapes, routes)
+            _draw(place.inner, left + _PAD, top + _TITLE, boxes, shapes, routes, down)
         else:
-            boxes[item] = (left, top, place.width, place.height)
+            boxes[item] = (left, top, width, height)
             shapes.append(_box(item, *boxes[item]))
     for source, target, chain in layout.routes:
-        ends = [(x + p.x + w, y + p.y + p.height / 2) for p in chain for w in (0.0, p.width)]
-        routes.append((source, target, ends))
+        ends = [_turned(p.x + w, p.y + p.height / 2, down) for p in chain for w in (0.0, p.width)]
+        routes.append((source, target, [(x + along, y + across) for along, across in ends]))
 
 
 def _box(vertex: Vertex, x: float, y: float, width: float, height: float) -> str:
@@ -233,10 +244,16 @@ def _box(vertex: Vertex, x: float, y: float, width: float, height: float) -> str
     return "".join(parts) + "</g>"
 
 
-def _edge(a: tuple[float, float, float, float], points: list[Point], b: tuple[float, float, float, float]) -> str:
-    way = [(a[0] + a[2], a[1] + a[3] / 2), *points, (b[0] - 1, b[1] + b[3] / 2)]
+def _edge(
+    a: tuple[float, float, float, float], points: list[Point], b: tuple[float, float, float, float], down: bool
+) -> str:
+    if down:
+        way = [(a[0] + a[2] / 2, a[1] + a[3]), *points, (b[0] + b[2] / 2, b[1] - 1)]
+    else:
+        way = [(a[0] + a[2], a[1] + a[3] / 2), *points, (b[0] - 1, b[1] + b[3] / 2)]
     path = f"M{way[0][0]:.1f} {way[0][1]:.1f}"
     for (x0, y0), (x1, y1) in pairwise(way):
-        middle = (x0 + x1) / 2
-        path += f" C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        bends = f"{x0:.1f} {y:.1f} {x1:.1f} {y:.1f}" if down else f"{x:.1f} {y0:.1f} {x:.1f} {y1:.1f}"
+        path += f" C{bends} {x1:.1f} {y1:.1f}"
     return f"<path d='{path}' fill='none' stroke='#888888' stroke-width='1.1' marker-end='url(#tip)'/>"

@@ -12,6 +12,7 @@ import numpy as np
 from gradc.ad.reverse import reverse
 from gradc.errors import DTypeError, NonDifferentiableError, UnsupportedError
 from gradc.inspect.text import extent
+from gradc.inspect.views import with_copied_views
 from gradc.ir.interp import run
 from gradc.ir.nodes import Block, Func, Node, Value
 from gradc.ir.tree import Branch, Tree, tree_leaves
@@ -143,7 +144,9 @@ def observe(compiled: Compiled, args: Sequence[Any], kwargs: dict[str, Any]) -> 
 
 def _observe_backward(found: Observation, call: Call, seeded: list[int]) -> None:
     func, watched = found.func, dict[Value, Value]()
-    derived = reverse(func, found.wrt, keep_value=True, seeds="ones", outputs=seeded, watched=watched)
+    copied, stands_for = with_copied_views(func)
+    derived = reverse(copied, found.wrt, keep_value=True, seeds="ones", outputs=seeded, watched=watched)
+    watched = {ct: stands_for[value] for ct, value in watched.items() if value in stands_for}
     backwards = _backwards(derived.body)
     suspect: Place | None = None  # what was not finite last: a partial that a zero takes out again does no harm
 

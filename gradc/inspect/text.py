@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,18 @@ def on_terminal() -> bool:
 def coloured(text: str, colour: str, colours: bool) -> str:
     """`text` in a colour of the terminal."""
     return f"\033[{_CODES[colour]}m{text}\033[0m" if colours and text.strip() else text
+
+
+def html_text(text: str) -> str:
+    """Text with the colours of a terminal as HTML, in one block of preformatted lines."""
+    colour = {"32": "#1a7f37", "31": "#cf222e", "33": "#9a6700", "2": "#777777"}
+    styles = {"1": "font-weight:bold", **{code: f"color:{c}" for code, c in colour.items()}}
+    parts = re.split(r"\033\[(\d+)m", text)
+    made = [escape(parts[0])]
+    for code, piece in zip(parts[1::2], parts[2::2], strict=True):
+        made.append("</span>" if code == "0" else f'<span style="{styles[code]}">')
+        made.append(escape(piece))
+    return f'<pre style="line-height:1.3">{"".join(made)}</pre>'
 
 
 def number_text(x: Any) -> str:
@@ -48,6 +62,8 @@ def value_text(x: Any) -> str:
         return number_text(x[()])
     if x.ndim == 1 and 0 < x.size <= 3:
         return "[" + ", ".join(number_text(v) for v in x) + "]"
+    if x.dtype == bool:
+        return f"{shape_text(x.shape)}: {int(x.sum())} true"
     return f"{shape_text(x.shape)}: {range_text(*extent(x))}"
 
 
