@@ -20,8 +20,9 @@ import numpy as np
 
 from gradc.errors import Loc
 from gradc.inspect.circuit import written_place
-from gradc.inspect.observe import Observation, Record, activation, observe, weight_axis
+from gradc.inspect.observe import Observation, Record, activation, is_unit, observe, weight_axis, written_values
 from gradc.inspect.text import coloured, html_text, number_text, on_terminal, range_text, shape_text, table
+from gradc.ir.effects import buffers_read, roots
 from gradc.ir.nodes import Block, Node, Value
 from gradc.ir.types import is_inexact
 from gradc.runtime.dispatch import Compiled
@@ -149,6 +150,7 @@ class _Explainer:
         self.rows: list[Row] = []
         self.row_of: dict[Value, Row] = {}
         self.nodes = list(_in_order(seen.func.body))
+        self.written = written_values(seen.func)
         self.uses: dict[Value, list[Node]] = {}
         for node in self.nodes:
             for v in node.operands:
@@ -277,21 +279,25 @@ class _Explainer:
     def _flag_activations(self) -> None:
         for node in self.nodes:
             kind = activation(node)
-            record = self.seen.values.get(node.results[0]) if node.results else None
-            if kind is None or record is None or not record.count:
+            if kind is None:
+                continue
+            value = node.results[0] if node.results else node.operands[0]
+            record = self.seen.values.get(node.results[0] if node.results else node)
+            if record is None or not record.count:
                 continue
             if kind == "relu":
-                if record.on is None or node.result not in self.seen.cotangents:
+                flows = value in self.seen.cotangents or not node.results
+                if record.on is None or not flows or not is_unit(node, self.written):
                     continue
                 off = float(np.mean(~record.on)) if record.on.size else 0.0
                 if off == 1.0 or (off >= self.limits.dead and record.rows >= _FEW_SAMPLES and record.on.ndim):
-                    self._row_for(node.result, node).flag("dead", off)
-            elif not self._feeds_logarithm(node.result):
-                y = np.asarray(record.last)
+                    self._row_for(value, node).flag("dead", off)
+            elif record.seen and not self._feeds_logarithm(value):
+                y = np.concatenate(record.seen)
                 slope = 1 - y * y if kind == "tanh" else y * (1 - y)
                 flat = float(np.mean(slope < self.limits.flat * _FULL_SLOPE[kind])) if y.size else 0.0
                 if flat > self.limits.saturated:
-                    self._row_for(node.result, node).flag("saturated", flat)
+                    self._row_for(value, node).flag("saturated", flat)
 
     def _feeds_logarithm(self, value: Value, steps: int = 3) -> bool:
         """Whether a logarithm follows, whose infinite slope makes good for the flat one: probabilities."""
@@ -345,10 +351,12 @@ class _Explainer:
 
 
 def _states(block: Block, loops: int = 0) -> list[Node]:
-    """What computes the values that loops hand on to their next iteration."""
+    """What computes the values that loops hand on to their next iteration: carried ones, and arrays that they read."""
     found: dict[Node, None] = {}
+    read = buffers_read(block)
     for node in block.nodes:
-        if loops and node.op.kind == "write" and node.operands[1].node is not None:
+        handed = node.op.kind == "write" and bool(roots(node.operands[0]) & read)
+        if loops and handed and node.operands[1].node is not None:
             found[node.operands[1].node] = None
         is_loop = node.op.name in ("for", "while")
         for inner in node.blocks:

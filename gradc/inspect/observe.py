@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,11 @@ from gradc.ad.reverse import reverse
 from gradc.errors import DTypeError, NonDifferentiableError, UnsupportedError
 from gradc.inspect.text import extent
 from gradc.inspect.views import with_copied_views
+from gradc.ir.effects import roots
 from gradc.ir.interp import run
-from gradc.ir.nodes import Block, Func, Node, Value
+from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
 from gradc.ir.tree import Branch, Tree, tree_leaves
-from gradc.ir.types import Array, Scalar, is_float, is_inexact
+from gradc.ir.types import Array, is_float, is_inexact
 from gradc.runtime.dispatch import Call, Compiled
 from gradc.runtime.nonfinite import Place, bad_place, is_finite
 from gradc.runtime.ownership import copy_on_entry, merge_aliases
@@ -41,6 +42,8 @@ class Record:
     inf: bool = False
     on: np.ndarray[Any, Any] | None = None  # where it was ever other than 0
     rows: int = 0  # observations of a unit
+    seen: list[np.ndarray[Any, Any]] = field(default_factory=list)  # what a sigmoid or tanh gave, in all iterations
+    size: int = 0  # entries in `seen`
 
     def note(self, x: Any) -> None:
         """Take one more value into account."""
@@ -65,6 +68,13 @@ class Record:
             # Scaled, so that the squares of large and small cotangents neither overflow nor vanish.
             scaled = top * float(np.sqrt(np.sum((flat / top) ** 2))) if 0 < top < np.inf else top
             self.norms.append(scaled)
+
+    def note_activation(self, x: Any) -> None:
+        """Keep what a sigmoid or tanh gave, as far as there is room."""
+        array = np.array(x)
+        if self.size + array.size <= _KEPT:
+            self.seen.append(array.ravel())
+            self.size += array.size
 
     def note_units(self, x: Any, axis: int) -> None:
         """Note for each unit along `axis` whether it is on for any of the others."""
@@ -115,6 +125,7 @@ def observe(compiled: Compiled, args: Sequence[Any], kwargs: dict[str, Any]) -> 
     seeded = _seeded(func, program.result, call)
     found = Observation(repr(compiled), func, call.names, wrt, {}, {}, tuple(seeded))
     units = _unit_axes(func, wrt)
+    bounded = {n.results[0] for n in walk_nodes(func.body) if activation(n) in ("tanh", "sigmoid")}
     for param, leaf in zip(func.params, call.leaves, strict=True):
         found.values.setdefault(param, Record()).note(leaf)
 
@@ -127,8 +138,10 @@ def observe(compiled: Compiled, args: Sequence[Any], kwargs: dict[str, Any]) -> 
                 continue
             record = found.values.setdefault(key, Record())
             record.note(x)
-            if isinstance(key, Value) and key in units:
-                record.note_units(x, units[key])
+            if key in units:
+                record.note_units(x if node.results else operands[0], units[key])
+            if key in bounded:
+                record.note_activation(x)
         if found.forward is None:
             found.forward = bad_place(node, operands, results)
 
@@ -241,7 +254,59 @@ def activation(node: Node) -> str | None:
         return "relu"
     if name == "mul" and any(_compares(v) for v in node.operands):
         return "relu"
+    if name in ("mul", "div") and any(map(_is_half_or_two, node.operands)) and any(map(_adds_size, node.operands)):
+        return "relu"  # (z + |z|) / 2
+    if name == "scatter_mask" and constants[1] and _compares(node.operands[2]):
+        return "relu"  # z[z < 0] = 0
     return None
+
+
+def _is_half_or_two(value: Value) -> bool:
+    return _is_constant(value) and value.node is not None and value.node.attrs["value"] in (0.5, 2)
+
+
+def _adds_size(value: Value) -> bool:
+    node = value.node
+    if node is None or node.op.name != "add":
+        return False
+    a, b = node.operands
+    return any(y.node is not None and y.node.op.name == "abs" and y.node.operands[0] is x for x, y in ((a, b), (b, a)))
+
+
+def written_values(func: Func) -> dict[Value, list[Value]]:
+    """What is written into each buffer."""
+    found: dict[Value, list[Value]] = {}
+    for node in walk_nodes(func.body):
+        if node.op.kind == "write":
+            for root in roots(node.operands[0]):
+                found.setdefault(root, []).append(node.operands[1])
+    return found
+
+
+def is_unit(node: Node, written: Mapping[Value, Sequence[Value]], steps: int = 12) -> bool:
+    """Whether an activation is of a sum of products: `max(x - limit, 0)` is no unit of a network."""
+    work, seen = [(v, steps) for v in node.operands if not _compares(v)], set[Value]()
+    while work:
+        value, left = work.pop()
+        if value in seen or left < 0:
+            continue
+        seen.add(value)
+        work += [(v, left - 1) for v in written.get(value, ())]
+        made = value.node
+        if made is None:
+            continue
+        if made.op.kind == "product":
+            return True
+        if made.op.name == "mul" and not any(_is_constant(v) for v in made.operands):
+            return True
+        work += [(v, left - 1) for v in made.operands]
+        for block in made.blocks:
+            work += [(v, left - 1) for v in block.yields]
+    return False
+
+
+def _is_constant(value: Value) -> bool:
+    return value.node is not None and value.node.op.name == "const"
 
 
 def _is_zero(value: Value) -> bool:
@@ -257,10 +322,10 @@ def _compares(value: Value) -> bool:
     return node is not None and node.op.name in ("gt", "lt", "ge", "le") and any(map(_is_zero, node.operands))
 
 
-def _unit_axes(func: Func, wrt: Sequence[int]) -> dict[Value, int]:
+def _unit_axes(func: Func, wrt: Sequence[int]) -> dict[Value | Node, int]:
     """The axis of the units of every ReLU: that of the product before it, else the last."""
     trained = frozenset(func.params[k] for k in wrt)
-    axes: dict[Value, int] = {}
+    axes: dict[Value | Node, int] = {}
 
     def axis_of(value: Value, rank: int, steps: int = 6) -> int:
         node = value.node
@@ -276,9 +341,10 @@ def _unit_axes(func: Func, wrt: Sequence[int]) -> dict[Value, int]:
 
     def visit(block: Block) -> None:
         for node in block.nodes:
-            if activation(node) == "relu" and isinstance(node.result.ty, Array | Scalar):
-                rank = len(node.result.shape)
-                axes[node.result] = axis_of(node.result, rank) if rank else 0
+            if activation(node) == "relu":
+                value = node.results[0] if node.results else node.operands[0]
+                rank = len(value.shape)
+                axes[node.results[0] if node.results else node] = axis_of(value, rank) if rank else 0
             for inner in node.blocks:
                 visit(inner)
 
