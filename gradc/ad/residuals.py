@@ -24,6 +24,7 @@ from typing import Literal, TypeAlias
 from gradc.ad.activity import Activity, can_vary, carried_inits, carried_params, carried_yields
 from gradc.ad.apply import read_by_rule
 from gradc.ad.blocks import is_block_loop
+from gradc.ad.regions import Place, Regions, reads_of
 from gradc.ad.slices import Slice, slice_of, written_from_inside
 from gradc.ad.structure import Structure
 from gradc.ir.effects import own_reads, own_write, roots
@@ -73,7 +74,8 @@ class Plan:
     """The residual plan of one function.
 
     needed: scalars and arrays whose content the reverse sweep reads, with the nodes whose reverse reads them.
-    restored: buffers whose content the reverse sweep must find as the forward sweep had it.
+    restored: buffers whose content the reverse sweep must find as the forward sweep had it, with the nodes whose
+    reverse reads them; content: the parts of them that each of these nodes reads.
     saved: writes before which the region is taped.
     joint: control nodes whose reverse runs their forward part again; state: loops in blocks among them.
     live: what of each joint node is run again.
@@ -83,6 +85,7 @@ class Plan:
     restored: dict[Value, list[Node]] = field(default_factory=dict)
     saved: set[Node] = field(default_factory=set)
     joint: set[Node] = field(default_factory=set)
+    content: dict[tuple[Value, Node], dict[Place, None]] = field(default_factory=dict)
     state: dict[Node, State] = field(default_factory=dict)
     live: dict[Node, Slice] = field(default_factory=dict)
     provision: dict[Value, Provision] = field(default_factory=dict)
@@ -97,6 +100,7 @@ class Planner:
         self.structure = structure
         self.guarded = guarded
         self.plan = Plan()
+        self.regions = Regions(func, structure)
         self._decided: dict[Value, int] = {}
         self._not_joint: set[Node] = set()
 
@@ -134,24 +138,27 @@ class Planner:
     def _progress(self) -> tuple[int, ...]:
         plan = self.plan
         held = sum(len(s.carried) + len(s.buffers) + len(s.put_back) for s in plan.state.values())
-        return sum(map(len, plan.needed.values())), sum(map(len, plan.restored.values())), len(plan.saved), held
+        return sum(map(len, plan.needed.values())), sum(map(len, plan.content.values())), len(plan.saved), held
 
     # ------------------------------------------------------------------------------- what rules read
 
-    def need(self, value: Value, use: Node) -> None:
-        """The reverse of `use` reads the content of `value` (of the index operands, for a view)."""
+    def need(self, value: Value, use: Node, places: Sequence[Place] | None = None) -> None:
+        """The reverse of `use` reads the content of `value` (of the index operands, for a view).
+
+        places: what of the buffers of an array it reads, if not all that the array names.
+        """
         node = value.node
         if node is not None and node.op.name == "const":
             return
+        if isinstance(value.ty, Array):
+            for place in (value,) if places is None else places:
+                self.restore(place, value, use)
         uses = self.plan.needed.setdefault(value, [])
         if use in uses:
             return
         uses.append(use)
         if isinstance(value.ty, Array):
             self.need_place(value, use)
-            for root in roots(value):
-                if root not in self._buffers_of(use):  # the reverse of a loop in blocks restores its own
-                    self.restore(root, use)
 
     def need_place(self, value: Value, use: Node) -> None:
         """The reverse of `use` needs to know which part of its buffer the array `value` is."""
@@ -164,12 +171,20 @@ class Planner:
             else:
                 self.need(operand, use)
 
-    def restore(self, root: Value, use: Node) -> None:
-        """`root` must hold at the reverse of `use` what it held when `use` ran."""
-        if root in self.structure.writes_to:
-            uses = self.plan.restored.setdefault(root, [])
-            if use not in uses:
-                uses.append(use)
+    def restore(self, place: Place, array: Value, use: Node) -> None:
+        """What `place` names of the buffers of `array` must hold at the reverse of `use` what it held then."""
+        for root in roots(array):
+            if root in self.structure.writes_to and root not in self._buffers_of(use):
+                uses = self.plan.restored.setdefault(root, [])
+                if use not in uses:
+                    uses.append(use)
+                self.plan.content.setdefault((root, use), {})[place] = None
+
+    def _need_operands(self, node: Node, uses: Sequence[Node]) -> None:
+        """The reverse of `uses` computes `node` anew."""
+        for operand in node.operands:
+            for use in list(uses):
+                self.need(operand, use, [p for root in roots(operand) for p in reads_of(node, root)])
 
     def _collect(self, node: Node) -> None:
         op = node.op
@@ -242,7 +257,7 @@ class Planner:
             self.plan.provision[value] = "recompute"
             for operand in value.node.operands:
                 for use in list(self.plan.needed[value]):
-                    self.need(operand, use)
+                    self.need(operand, use, [])  # what of its base is read is known
             return
         if self._is_loop_index(value):
             self.plan.provision[value] = "recompute"
@@ -258,9 +273,7 @@ class Planner:
         if price is not None and price <= RECOMPUTE_LIMIT:
             self.plan.provision[value] = "recompute"
             assert value.node is not None
-            for operand in value.node.operands:
-                for use in list(self.plan.needed[value]):
-                    self.need(operand, use)
+            self._need_operands(value.node, self.plan.needed[value])
             return
         loops = self._loops_in_region(home, region)
         escapes = isinstance(value.ty, Scalar) and not loops
@@ -322,8 +335,12 @@ class Planner:
         if home is not None and home is not self.region_block(home) and root not in self.structure.writes_to:
             # A local array of a loop that is never written: there if it is provided itself.
             return self._provided_anyway(root) or self.recompute_price(root, uses) is not None
-        writes = self.structure.writes_to.get(root, ())
-        if not any(self.structure.may_follow(w, read, root) for w in writes):
+        places = reads_of(read, root)
+        writes = [
+            w for w in self.structure.writes_to.get(root, ())
+            if any(self.regions.may_hit(w, read, place, root) for place in places)
+        ]  # fmt: skip
+        if not writes:
             return True
         if any(self.structure.written_between(root, read, use) for use in uses):
             return False
@@ -361,16 +378,23 @@ class Planner:
 
         Not where a loop in blocks restores the buffer before the reverse of `use`, or after that of `write`.
         """
-        structure = self.structure
+        structure, plan = self.structure, self.plan
+        if use in plan.joint and structure.node_inside(write, use):
+            return False  # what is run again reads nothing that the node itself may overwrite later
         holders = [n for n in structure.owners_of(use) if root in self._buffers_of(n)]
         holder = holders[-1] if holders else None
         if holder is not None and not structure.node_inside(write, holder):
             return False
-        if not structure.may_follow(write, use, root, holder):
+        places = plan.content[root, use]
+        if not any(self.regions.may_hit(write, use, place, root, holder) for place in places):
             return False
         for owner in structure.owners_of(write):
-            if root in self._buffers_of(owner) and not structure.node_inside(use, owner):
-                self.plan.state[owner].put_back.add(root)
+            state = plan.state.get(owner)
+            if state is None or structure.node_inside(use, owner):
+                continue
+            if root in state.buffers or owner in plan.live and write in plan.live[owner].nodes:
+                state.buffers.setdefault(root, Value(root.ty))
+                state.put_back.add(root)
                 return False
         return True
 
@@ -433,19 +457,39 @@ class Planner:
         carried = carried_params(node, node.blocks[-1]) if node.op.name != "if" else []
         if state is not None:
             state.carried = [p for p in carried if p in found.values]
-            for root in sorted(found.outer_reads & written, key=self._position):
+            for root in sorted(self._overwritten(node, found, found.outer_reads & written), key=self._position):
                 state.buffers.setdefault(root, Value(root.ty))
         else:
             restored = [root for n in self._states_inside(node) for root in self._buffers_of(n)]
-            if found.outer_reads & written or not found.values.isdisjoint(carried):
+            if not found.values.isdisjoint(carried) or self._overwritten(node, found, found.outer_reads & written):
                 return False
             if any(not structure.is_inside(root, node) for root in restored):
                 return False
         for value in found.captured:
             if value in structure.def_block:
-                self.need(value, node)
+                self.need(value, node, [p for root in roots(value) for p in self._reads_in(found, root)])
         self.plan.live[node] = found
         return True
+
+    def _reads_in(self, found: Slice, root: Value) -> list[Place]:
+        return [place for inner in found.nodes for place in reads_of(inner, root)]
+
+    def _overwritten(self, node: Node, found: Slice, candidates: set[Value]) -> set[Value]:
+        """Buffers of which the blocks of `node` overwrite what their slice, or a rule, has read before."""
+        structure, may_hit = self.structure, self.regions.may_hit
+        spoilt: set[Value] = set()
+        for root in candidates:
+            reads = [(inner, place) for inner in found.nodes for place in reads_of(inner, root)]
+            if node in self.plan.state:
+                for use in self.plan.restored.get(root, ()):
+                    if structure.node_inside(use, node):
+                        reads += [(use, place) for place in self.plan.content[root, use]]
+            for write in structure.writes_to[root]:
+                if structure.node_inside(write, node) and any(
+                    may_hit(write, use, place, root, itself=use in found.nodes) for use, place in reads
+                ):
+                    spoilt.add(root)
+        return spoilt
 
     def _position(self, value: Value) -> int:
         return self.structure.order[value.node] if value.node is not None else -1 - self.func.params[::-1].index(value)

@@ -175,7 +175,9 @@ class Reverser(ControlAdjoints):
         """A result of the function: copied where the reverse sweep restores its buffer, or it is a parameter's."""
         value = self.primal(result)
         if isinstance(result.ty, Array) and any(
-            r in self.plan.restored or r in self.func.params or any(r in s.buffers for s in self.plan.state.values())
+            r in self.func.params
+            or any(r in state.buffers for state in self.plan.state.values())
+            or any(write in self.plan.saved for write in self.structure.writes_to.get(r, ()))
             for r in roots(result)
         ):
             value = memory.copy(value)

@@ -81,17 +81,21 @@ class Structure:
     def may_follow(self, later: Node, earlier: Node, root: Value, within: Node | None = None) -> bool:
         """Whether an execution of `later` may come after one of `earlier`, while `root` is one and the same buffer.
 
-        A loop around the definition of `root` makes a new buffer in each iteration. `within`: only executions in one
-        iteration of this loop, which is around both, count.
+        `within`: only executions in one iteration of this loop, which is around both, count.
         """
-        if self.order[later] > self.order[earlier]:
-            return True
+        return self.order[later] > self.order[earlier] or bool(self.shared_loops(later, earlier, root, within))
+
+    def shared_loops(self, one: Node, other: Node, root: Value, within: Node | None = None) -> list[Node]:
+        """Loops around both nodes (inside `within`, if given) in which `root` is one and the same buffer.
+
+        A loop around the definition of `root` makes a new buffer in each iteration.
+        """
         home = self.def_block[root]
-        around = self.owners_of(earlier)
-        shared = [n for n in self.owners_of(later) if n.op.name != "if" and n in around]
+        around = self.owners_of(other)
+        shared = [n for n in self.owners_of(one) if n.op.name != "if" and n in around]
         if within is not None:
             shared = shared[shared.index(within) + 1 :]
-        return any(self.encloses(home, self.block_of[n]) for n in shared)
+        return [n for n in shared if self.encloses(home, self.block_of[n])]
 
     def written_between(self, root: Value, definition: Node, use: Node) -> bool:
         """Whether `root` may be written after `definition`, up to the end of `use`, in one run of the former's block.
