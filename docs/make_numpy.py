@@ -16,6 +16,7 @@ MODULES = {
     "numpy": "np",
     "numpy.linalg": "np.linalg",
     "math": "math",
+    "cmath": "cmath",
     "builtins": "",
     "scipy.special": "scipy.special",
     "scipy.linalg": "scipy.linalg",
@@ -29,7 +30,9 @@ with a message, and so is a parameter that is not listed, or is given what gradc
 these, the language itself is supported as [the README](../README.md) says: operators, indexing and stores of every
 kind, loops, branches.
 
-"Zero" in the last column means that the derivative is 0 everywhere by decision.
+"Zero" in the last column means that the derivative is 0 everywhere by decision, "real" that complex numbers are
+refused; a function that is made of others takes them where those do. The conventions are in
+[conventions.md](conventions.md).
 """
 
 
@@ -72,9 +75,14 @@ def sentence(call: Call) -> str:
 
 
 def derivative(call: Call) -> str:
-    """"zero" where the op says so."""
+    """"zero" and "real" where the op says so."""
     op = op_of(call)
-    return "zero" if op is not None and op.zero_derivative else ""
+    if op is None:
+        return ""
+    words = ["zero"] if op.zero_derivative else []
+    if not op.takes_complex and op.kind in ("elementwise", "reduce", "product", "fresh"):
+        words.append("real")
+    return ", ".join(words)
 
 
 def table() -> str:

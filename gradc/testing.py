@@ -27,7 +27,8 @@ def numerical_grad(f: Function, argnums: Argnums = 0, eps: float | None = None) 
     """A function returning the gradient of `f` by central differences: slow and inexact, for comparison only.
 
     eps: the step; by default the cube root of the dtype's precision, scaled by the size of the entry. `f` is run as
-    plain Python, on copies of the arrays. Arguments and result as in `gradc.grad`.
+    plain Python, on copies of the arrays. Arguments and result as in `gradc.grad`; of a complex argument x + iy the
+    gradient is df/dx - i df/dy.
 
     >>> import numpy as np, gradc
     >>> bool(np.allclose(gradc.numerical_grad(lambda x: (x * x).sum())(np.array([1.0, 3.0])), [2.0, 6.0]))
@@ -63,8 +64,8 @@ def check_grads(
     """Compare the derivatives of `f` at `args` with central differences, up to `order`.
 
     Every floating-point argument is looked at: along random directions, and entry by entry (64 random ones of a
-    larger array). Integers are data; where there are no floats, Python ints count as floats. `f` may return
-    numbers, arrays and structures of them. modes: "fwd" (`jvp`), "rev" (`vjp`).
+    larger array), complex ones along both axes. Integers are data; where there are no floats, Python ints count as
+    floats. `f` may return numbers, arrays and structures of them. modes: "fwd" (`jvp`), "rev" (`vjp`).
 
     Raises: GradientMismatch that names the worst entry; NaN and infinities always mismatch.
 
@@ -100,7 +101,7 @@ class _Reverse:
         self.gradients = dict(zip(wrt, pullback.of_leaves(cotangents), strict=True))
 
     def __call__(self, directions: dict[int, Any]) -> Any:
-        return sum(np.sum(np.asarray(self.gradients[k]) * d) for k, d in directions.items())
+        return sum(np.sum(np.real(np.asarray(self.gradients[k]) * d)) for k, d in directions.items())
 
 
 class _Forward:
@@ -145,9 +146,14 @@ def _check(
     cotangents = [_random_like(x, random) for x in results]
     point = _Point.of(lambda *v: _dot(cotangents, flatten(function(*v))[0]), tree, leaves, names, wrt)
     tolerance = _Tolerance.of([*(point.leaves[k] for k in wrt), *results], atol, rtol)
-    rows = [(k, index) for k in wrt for index in _entries(np.shape(point.leaves[k]), random)]
-    steps = [_step(point.leaves[k], index, eps) for k, index in rows]
-    basis = [{k: _one_at(point.leaves[k], index)} for k, index in rows]
+    rows = [
+        (k, index, unit)
+        for k in wrt
+        for index in _entries(np.shape(point.leaves[k]), random)
+        for unit in ((1.0, 1j) if np.iscomplexobj(point.leaves[k]) else (1.0,))
+    ]
+    steps = [_step(point.leaves[k], index, eps) for k, index, _ in rows]
+    basis = [{k: _one_at(point.leaves[k], index, unit)} for k, index, unit in rows]
     numerical = [point.difference(direction, step) for direction, step in zip(basis, steps, strict=True)]
     directions = [{k: _random_like(point.leaves[k], random) for k in wrt} for _ in range(2)]
     step = min(_step(point.leaves[k], None, eps) for k in wrt)
@@ -155,8 +161,8 @@ def _check(
     for mode in modes:
         slope = _MODES[mode](f, unflatten(tree, point.leaves), wrt, cotangents)
         table = [
-            _Entry(names[k], index, complex(slope(direction)), quotient, tolerance)
-            for (k, index), direction, quotient in zip(rows, basis, numerical, strict=True)
+            _Entry(names[k], index, unit, float(slope(direction)), quotient, tolerance)
+            for (k, index, unit), direction, quotient in zip(rows, basis, numerical, strict=True)
         ]
         # NaN first, then the largest disagreement.
         worst = max(table, key=lambda entry: float("inf") if np.isnan(entry.excess) else entry.excess, default=None)
@@ -168,7 +174,7 @@ def _check(
             )
         size = sum(abs(entry.given) for entry in table)
         for direction, quotient in zip(directions, along, strict=True):
-            given = float(np.real(slope(direction)))
+            given = float(slope(direction))
             if not abs(given - quotient) <= 10 * (tolerance.atol + tolerance.rtol * max(size, abs(quotient))):
                 raise GradientMismatch(
                     f"the derivative of {name} (mode {mode!r}) disagrees with central differences\n"
@@ -191,11 +197,12 @@ class _Tolerance:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One entry of a gradient beside its difference quotient."""
+    """One entry of a gradient beside its difference quotient; of a complex one the slope along 1 or 1j."""
 
     name: str
     index: tuple[int, ...]
-    given: complex
+    unit: complex
+    given: float
     numerical: float
     tolerance: _Tolerance
 
@@ -208,8 +215,8 @@ class _Entry:
 
     def __str__(self) -> str:
         where = self.name + (f"[{', '.join(map(str, self.index))}]" if self.index else "")
-        given = self.given.real if not self.given.imag else self.given
-        return f"  worst entry: {where}: gradient {given:.10g}, by differences {self.numerical:.10g}"
+        along = " along 1j" if self.unit == 1j else ""
+        return f"  worst entry: {where}{along}: gradient {self.given:.10g}, by differences {self.numerical:.10g}"
 
 
 @dataclass(frozen=True)
@@ -243,11 +250,17 @@ class _Point:
         """The gradient in leaf k, of its kind."""
         x = self.leaves[k]
         if not isinstance(x, np.ndarray):
-            return type(x)(self.difference({k: 1.0}, _step(x, (), eps)))
+            return type(x)(self._entry(k, (), eps))
         result = np.zeros(x.shape, x.dtype)
         for index in np.ndindex(x.shape):
-            result[index] = self.difference({k: _one_at(x, index)}, _step(x, index, eps))
+            result[index] = self._entry(k, index, eps)
         return result
+
+    def _entry(self, k: int, index: tuple[int, ...], eps: float | None) -> complex:
+        x = self.leaves[k]
+        step = _step(x, index, eps)
+        real = self.difference({k: _one_at(x, index)}, step)
+        return real - 1j * self.difference({k: _one_at(x, index, 1j)}, step) if np.iscomplexobj(x) else real
 
     def difference(self, directions: dict[int, Any], step: float) -> float:
         """(f(x + step * directions) - f(x - step * directions)) / (2 * step)."""
@@ -269,7 +282,13 @@ class _Point:
                 why="a gradient is that of one number.",
                 hint="sum the result, or see gradc.check_grads.",
             )
-        return float(value[()].real)
+        if value.dtype.kind == "c":
+            raise DTypeError(
+                "the function returns a complex number",
+                why="a gradient is that of a real number.",
+                hint="return the real part, or see gradc.check_grads.",
+            )
+        return float(value[()])
 
 
 def _copies(leaves: Sequence[Any], shared: bool) -> list[Any]:
@@ -316,11 +335,11 @@ def _step(x: Any, index: tuple[int, ...] | None, eps: float | None) -> float:
     return float(np.cbrt(np.finfo(array.dtype).eps)) * max(1.0, size)
 
 
-def _one_at(x: Any, index: tuple[int, ...]) -> Any:
+def _one_at(x: Any, index: tuple[int, ...], unit: complex = 1.0) -> Any:
     if not isinstance(x, np.ndarray):
-        return 1.0
-    direction = np.zeros(x.shape)
-    direction[index] = 1.0
+        return unit
+    direction = np.zeros(x.shape, type(unit))
+    direction[index] = unit
     return direction
 
 
@@ -337,13 +356,15 @@ def _random_like(x: Any, random: np.random.Generator) -> Any:
     array = np.asarray(x)
     if array.dtype.kind not in "fc":
         return np.zeros(array.shape) if array.shape else 0.0
-    made = random.standard_normal(array.shape)
-    return made if array.shape else np.float64(made)
+    made = np.asarray(random.standard_normal(array.shape))
+    if array.dtype.kind == "c":
+        made = made + 1j * random.standard_normal(array.shape)
+    return made if array.shape else made[()]
 
 
 def _dot(cotangents: Sequence[Any], leaves: Sequence[Any]) -> float:
-    """Sum of the products of all entries: what the pullback of `cotangents` differentiates."""
-    products = [float(np.sum(np.asarray(x).real * c)) for c, x in zip(cotangents, leaves, strict=True)]
+    """Real part of the sum of the products of all entries: what the pullback of `cotangents` differentiates."""
+    products = [float(np.sum(np.real(np.asarray(x) * c))) for c, x in zip(cotangents, leaves, strict=True)]
     return float(sum(products))
 
 
@@ -392,9 +413,10 @@ def _weighted(f: Function, out: Any) -> Function:
     terms: list[str] = []
     space: dict[str, Any] = {"f": f, "np": np}
     for k, (x, path) in enumerate(zip(leaves, leaf_paths(tree, "out"), strict=True)):
-        if np.asarray(x).dtype.kind == "f":
+        if np.asarray(x).dtype.kind in "fc":
             space[f"w{k}"] = _random_like(x, random)
-            terms.append(f"np.sum(w{k} * {path})" if np.ndim(x) else f"w{k} * {path}")
+            term = f"np.sum(w{k} * {path})" if np.ndim(x) else f"w{k} * {path}"
+            terms.append(f"({term}).real" if np.iscomplexobj(x) else term)
     text = f"def weighted(*args):\n    out = f(*args)\n    return {' + '.join(terms) or '0.0'}\n"
     filename = f"<gradc weighted sum {next(_numbers)}>"
     # The front end reads a function's text where Python's tracebacks do.

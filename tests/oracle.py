@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -71,11 +72,14 @@ def copy_args(args: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def contract(out: Any, weights: Any) -> float:
-    """sum_k <R_k, out_k> over all float leaves of a result; `weights` has the result's structure, None for others."""
+    """sum_k <R_k, out_k> over all float leaves of a result; `weights` has the result's structure, None for others.
+
+    Of complex numbers it is the real part of the sum of the products.
+    """
     total = 0.0
     for leaf, weight in zip(leaves(out), leaves(weights), strict=True):
         if weight is not None:
-            total += float(np.sum(np.asarray(leaf, dtype=float) * weight))
+            total += float(np.sum(np.real(np.asarray(leaf) * weight)))
     return total
 
 
@@ -86,10 +90,12 @@ def make_weights(out: Any, seed: int = 0) -> Any:
     def weight(leaf: Any) -> Any:
         if not is_float_leaf(leaf):
             return None
+        value = rng.standard_normal(np.shape(leaf))
+        if np.iscomplexobj(leaf):
+            value = value + 1j * rng.standard_normal(np.shape(leaf))
         if isinstance(leaf, np.ndarray):
-            return rng.standard_normal(leaf.shape).astype(leaf.dtype)
-        value = rng.standard_normal()
-        return leaf.dtype.type(value) if isinstance(leaf, np.generic) else float(value)
+            return value.astype(leaf.dtype)
+        return leaf.dtype.type(value) if isinstance(leaf, np.generic) else type(leaf)(value)
 
     return tree_map(weight, out)
 
@@ -162,7 +168,10 @@ def pair(gradient: Any, direction: Any) -> float:
 def full_gradient(
     loss: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int], h: float = 2e-3
 ) -> tuple[Any, ...]:
-    """Every entry of the gradient by differences (for small arguments), as structures of float64."""
+    """Every entry of the gradient by differences (for small arguments), as structures of float64.
+
+    In a complex number x + iy it is df/dx - i df/dy.
+    """
     result = []
     for k in argnums:
         flat = list(leaves(args[k]))
@@ -171,10 +180,13 @@ def full_gradient(
             if not is_float_leaf(leaf):
                 entries.append(None)
                 continue
-            found = np.zeros(np.shape(leaf))
-            for index in np.ndindex(found.shape):
+            units = (1.0, 1j) if np.iscomplexobj(leaf) else (1.0,)
+            found = np.zeros(np.shape(leaf), complex if len(units) > 1 else float)
+            for index, unit in itertools.product(np.ndindex(found.shape), units):
 
-                def along(s: float, position: int = position, index: tuple[int, ...] = index, k: int = k) -> float:
+                def along(
+                    s: float, position: int = position, index: tuple[int, ...] = index, k: int = k, unit: Any = unit
+                ) -> float:
                     moved = list(copy_args(args))
                     counter = iter(range(len(flat)))
 
@@ -182,19 +194,20 @@ def full_gradient(
                         if next(counter) != position:
                             return value
                         if not isinstance(value, np.ndarray):
-                            return value + s
+                            return value + s * unit
                         writeable = value.flags.writeable
                         if not writeable:
                             value = np.array(value, order="K")
-                        value[index] += s
+                        value[index] += s * unit
                         value.flags.writeable = writeable
                         return value
 
                     moved[k] = tree_map(shift, moved[k])
                     return float(loss(*moved))
 
-                found[index], _ = difference(along, h * max(1.0, abs(float(np.asarray(leaf)[index]))))
-            entries.append(found if isinstance(leaf, np.ndarray) else float(found))
+                slope, _ = difference(along, h * max(1.0, float(np.abs(np.asarray(leaf)[index]))))
+                found[index] += slope / unit
+            entries.append(found if isinstance(leaf, np.ndarray) else found[()])
         supply = iter(entries)
         result.append(tree_map(lambda _leaf, supply=supply: next(supply), args[k]))
     return tuple(result)

@@ -93,13 +93,13 @@ def float_arguments(args: Sequence[Any], argnums: Sequence[int]) -> tuple[Any, .
 
 
 def double_arguments(args: Sequence[Any]) -> tuple[Any, ...]:
-    """The arguments in float64, for differences of a float32 program."""
-    return tuple(
-        tree_map(
-            lambda v: v.astype(np.float64) if isinstance(v, np.ndarray | np.floating) and v.dtype.kind == "f" else v, a
-        )
-        for a in args
-    )
+    """The arguments in double precision, for differences of a program in single precision."""
+
+    def double(leaf: Any) -> Any:
+        wide = {"f": np.float64, "c": np.complex128}.get(getattr(leaf, "dtype", np.dtype(bool)).kind)
+        return leaf if wide is None else leaf.astype(wide)
+
+    return tuple(tree_map(double, a) for a in args)
 
 
 __all__ = [

@@ -704,6 +704,9 @@ NAIVE = {
     "root": [
         "%2: float64 = square(%x)", "%3: float64 = square(%y)", "%4: float64 = add(%2, %3)", "%5: float64 = sqrt(%4)",
     ],
+    "absolute_square": [
+        "%2: complex128 = complex_of(%x, %y)", "%3: float64 = abs(%2)", "%5: float64 = square(%3)",
+    ],
     "logsumexp": [
         "%2: float64[n] = exp(%a)", "%3: float64 = sum(%2) {axes=(0,), keepdims=False}", "%5: float64 = log(%3)",
     ],

@@ -17,7 +17,8 @@ from tests.programs import PROGRAMS, Program
 # One or two of each kind, so that every run compiles some; the rest of the kernels are behind `-m slow`.
 REPRESENTATIVE = {
     "aliasing.alias_then_scale", "aliasing.swap_in_loop", "aliasing.overlap_forward", "aliasing.strided_inputs",
-    "aliasing.zero_dimensional", "control.zero_trips", "control.while_on_array", "control.return_from_nested_loops",
+    "aliasing.zero_dimensional", "complex_numbers.crank_nicolson", "complex_numbers.stores_to_parts",
+    "control.zero_trips", "control.while_on_array", "control.return_from_nested_loops",
     "control.index_out_of_range", "indexing.gather_by_argument", "indexing.mask_store", "indexing.slices_by_argument",
     "structures.nested_argument", "structures.tuple_result", "structures.float32_with_python_float",
     "structures.integer_differentiated", "numerics.small_classifier", "numerics.where_unguarded_root",
@@ -34,7 +35,8 @@ def quiet() -> Iterator[None]:
 
 
 def single_precision(args: tuple[Any, ...], out: Any) -> bool:
-    return any(getattr(leaf, "dtype", None) == np.float32 for part in (*args, out) for leaf in leaves(part))
+    single = (np.float32, np.complex64)
+    return any(getattr(leaf, "dtype", None) in single for part in (*args, out) for leaf in leaves(part))
 
 
 def assert_same(actual: Any, expected: Any, rtol: float, what: str) -> None:

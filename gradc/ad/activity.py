@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from gradc.errors import DTypeError, UnsupportedError
+from gradc.errors import DTypeError
 from gradc.ir.effects import own_write, roots, view_operands
 from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
-from gradc.ir.types import Array, Stack, is_complex, is_inexact
+from gradc.ir.types import Array, Stack, is_inexact
 
 
 def can_vary(value: Value) -> bool:
@@ -61,17 +61,6 @@ class Activity:
     def is_active(self, value: Value) -> bool:
         """Whether the value (or any buffer that it may name) is varied and useful."""
         return any(p in self._varied and p in self._useful for p in _places(value))
-
-    def refuse_complex(self) -> None:
-        """Raise UnsupportedError at the first node whose active result is complex."""
-        for node in self._nodes:
-            if any(is_complex(r.ty) and self.is_active(r) for r in node.results):
-                raise UnsupportedError(
-                    "a complex value depends on a differentiated argument",
-                    node.loc,
-                    "derivatives of complex arithmetic are not supported yet.",
-                    "write the real and imaginary parts as real numbers.",
-                )
 
     # ------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from gradc.ir.builder import Builder, new_func
 from gradc.ir.effects import own_write, roots
 from gradc.ir.nodes import Node, Value, used_values
 from gradc.ir.opdef import TABLE
-from gradc.ir.types import Array, Type
+from gradc.ir.types import Array, Type, is_complex
 from gradc.ops.rules import constant_of
 
 
@@ -157,6 +157,7 @@ def unbroadcast(ct: Value, to: Value, builder: Builder) -> Value:
     Shapes: ct (*lead, *S) where the shape of `to` broadcasts to S; a ct of lower rank or with size-1 axes is left
     for whoever accumulates it to broadcast. Source: the transpose of broadcasting is summation.
     """
+    ct = real_like(ct, to, builder)
     shape = to.shape
     lead = ct.rank - len(shape)
     axes = list(range(lead)) if lead > 0 else []
@@ -175,8 +176,19 @@ def unbroadcast(ct: Value, to: Value, builder: Builder) -> Value:
     return cast_like(ct, to, builder)
 
 
+def real_like(ct: Value, to: Value, builder: Builder) -> Value:
+    """The real part of a complex `ct` where `to` is real.
+
+    A real value moves along the real axis only, and cotangents pair with tangents as Re(ct * tangent).
+    """
+    if is_complex(ct.ty) and not is_complex(to.ty):
+        return builder.emit("real", (ct,))  # type: ignore[no-any-return]
+    return ct
+
+
 def cast_like(ct: Value, to: Value, builder: Builder) -> Value:
-    """`ct` with the dtype of `to` (and weak where `to` is), if it has another."""
+    """`ct` with the dtype of `to` (and weak where `to` is), if it has another; of complex numbers the real part."""
+    ct = real_like(ct, to, builder)
     weak = bool(getattr(to.ty, "weak", False)) and not isinstance(ct.ty, Array)
     if ct.dtype == to.dtype and weak == bool(getattr(ct.ty, "weak", False)):
         return ct

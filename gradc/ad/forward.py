@@ -72,7 +72,6 @@ class Forward:
         self.keep_value = keep_value
         self.outputs = [r for r in func.results if is_inexact(r.ty)]
         self.activity = Activity(func, [func.params[k] for k in wrt], self.outputs)
-        self.activity.refuse_complex()
         self.guarded = guarded_nodes(func)
         self.new = Func(f"{func.name}_jvp", Block(), func.loc, dict(func.notes))
         self.builder = Builder(self.new, checks=False)
@@ -149,7 +148,8 @@ class Forward:
 
     def _zero(self, like: Value) -> Value:
         assert isinstance(like.ty, Scalar)
-        return self.builder.const(0.0 if like.ty.weak else np.dtype(like.ty.dtype).type(0))
+        zero = 0j if like.ty.dtype == "complex128" else 0.0
+        return self.builder.const(zero if like.ty.weak else np.dtype(like.ty.dtype).type(0))
 
     def _pair(self, old: Value, tangent: Value) -> None:
         if old.name and not tangent.name and tangent.node is not None and tangent.node.op.name != "const":

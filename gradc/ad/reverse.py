@@ -115,7 +115,6 @@ class Reverser(ControlAdjoints):
     def __init__(self, func: Func, wrt: list[int], keep_value: bool, seeds: str, outputs: list[int]) -> None:
         structure = Structure(func)
         activity = Activity(func, [func.params[k] for k in wrt], [func.results[k] for k in outputs])
-        activity.refuse_complex()
         guarded = guarded_nodes(func)
         plan = Planner(func, activity, structure, guarded).make()
         new = Func(f"{func.name}_vjp", Block(), func.loc, dict(func.notes))

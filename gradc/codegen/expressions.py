@@ -16,7 +16,7 @@ import numpy as np
 
 from gradc.codegen.folding import Folding
 from gradc.codegen.naming import Variables
-from gradc.codegen.python_numbers import NumberKinds
+from gradc.codegen.python_numbers import NumberKinds, numpy_double
 from gradc.errors import InternalError
 from gradc.ir.nodes import Node, Value
 from gradc.ir.opdef import OpDef
@@ -151,7 +151,9 @@ class Expressions:
                 operand = node.operands[names.index(field)]
                 hazard = self._kinds.needs_numpy(node) and names.index(field) == 0
                 pieces.append(
-                    f"np.float64({self.text(operand)})" if hazard else self.text(operand, slot_minimum(before, after))
+                    f"{numpy_double(operand)}({self.text(operand)})"
+                    if hazard
+                    else self.text(operand, slot_minimum(before, after))
                 )
             else:
                 pieces.append(attribute_text(node.attrs[field]))
@@ -288,6 +290,17 @@ class Expressions:
             return None
         return f"{self.text(node.operands[0], ATOM)}.astype({_dtype_text(node.result.dtype)})", ATOM
 
+    def _part(self, node: Node) -> Text | None:
+        """NumPy's parts are views: a copy of them, unless they are read at once or nobody else has what they are of."""
+        (x,) = node.operands
+        if not isinstance(x.ty, Array) or node.result in self._read_at_once:
+            return None
+        made = x.node
+        if x in self._folded and made is not None and made.op.kind in ("elementwise", "product"):
+            if made.op.emit != "{x}":
+                return None
+        return f"{self.text(x, ATOM)}.{node.op.name}.copy()", ATOM
+
     def _pop(self, node: Node) -> Text:
         return f"{self.text(node.operands[0])}.pop()", ATOM
 
@@ -307,7 +320,7 @@ class Expressions:
     def _pow(self, node: Node) -> Text | None:
         base, exponent = (self.text(node.operands[0], 13), self.text(node.operands[1], 11))
         if self._kinds.needs_numpy(node):
-            base = f"np.float64({self.text(node.operands[0])})"
+            base = f"{numpy_double(node.operands[0])}({self.text(node.operands[0])})"
         if _SIMPLE.fullmatch(exponent) and (_SIMPLE.fullmatch(base) or base[-1] in ")]"):
             return f"{base}**{exponent}", 12
         return f"{base} ** {exponent}", 12
@@ -391,6 +404,8 @@ _STRUCTURAL: dict[str, Callable[[Expressions, Node], Text | None]] = {
     "broadcast_to": Expressions._broadcast_to,
     "stack_new": Expressions._stack_new,
     "pop": Expressions._pop,
+    "real": Expressions._part,
+    "imag": Expressions._part,
     "undef": Expressions._undef,
     "let": Expressions._let,
     "pow": Expressions._pow,

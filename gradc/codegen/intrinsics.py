@@ -22,6 +22,7 @@ from numba.extending import intrinsic
 from numba.np import arrayobj
 from numba.np.numpy_support import from_dtype
 
+from gradc.codegen.complex_functions import ComplexFunctions
 from gradc.codegen.product_intrinsic import as_intp, declare, shape_values
 from gradc.codegen.product_intrinsic import product as product  # kernels import it from here
 from gradc.ir.loops import KERNEL_DTYPES
@@ -137,8 +138,20 @@ def _call_llvm(builder: Any, name: str, *args: Any) -> Any:
 Emit = Callable[..., Any]
 
 
-def _function(arity: int, on_floats: Emit | None, on_integers: Emit | None = None) -> Any:
-    """An intrinsic of operands of one type: `on_floats(builder, *values)`, `on_integers(builder, ty, *values)`."""
+def _function(
+    arity: int, on_floats: Emit | None, on_integers: Emit | None = None, on_complex: Emit | None = None
+) -> Any:
+    """An intrinsic of operands of one type: `on_floats(builder, *values)`, `on_integers(builder, ty, *values)`.
+
+    `on_complex(builder, real, imag)` gives both parts of the result.
+    """
+
+    def by_parts(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        assert on_complex is not None
+        ty = signature.return_type
+        z, result = context.make_complex(builder, ty, value=args[0]), context.make_complex(builder, ty)
+        result.real, result.imag = on_complex(builder, z.real, z.imag)
+        return result._getvalue()
 
     def choose(types_: tuple[Any, ...]) -> Any:
         first = types_[0]
@@ -148,6 +161,8 @@ def _function(arity: int, on_floats: Emit | None, on_integers: Emit | None = Non
             return first(*types_), lambda context, builder, signature, args: on_floats(builder, *args)
         if isinstance(first, types.Integer | types.Boolean) and on_integers is not None:
             return first(*types_), lambda context, builder, signature, args: on_integers(builder, first, *args)
+        if isinstance(first, types.Complex) and on_complex is not None:
+            return first(*types_), by_parts
         return None
 
     if arity == 1:
@@ -165,8 +180,12 @@ def _function(arity: int, on_floats: Emit | None, on_integers: Emit | None = Non
     return binary
 
 
+_COMPLEX = ComplexFunctions(_call_libm, _call_llvm)
+
+
 def _libm(name: str, arity: int = 1) -> Any:
-    return _function(arity, lambda builder, *args: _call_libm(builder, name, *args))
+    on_complex = getattr(_COMPLEX, name, None)
+    return _function(arity, lambda builder, *args: _call_libm(builder, name, *args), on_complex=on_complex)
 
 
 def _rounding(name: str) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 
 from gradc.codegen.liveness import carried_inputs, carried_params, carried_yields
 from gradc.ir.nodes import Func, Node, Value, walk_nodes
-from gradc.ir.types import Array, Scalar, Stack
+from gradc.ir.types import Array, Scalar, Stack, is_complex
 
 # Python numbers in, Python number out.
 _NATIVE = frozenset(
@@ -184,6 +184,11 @@ class NumberKinds:
                 seen.add(value)
                 work.extend(sources.get(value, ()))
         return seen
+
+
+def numpy_double(value: Value) -> str:
+    """The NumPy type of a scalar in double precision, as text."""
+    return "np.complex128" if is_complex(value.ty) else "np.float64"
 
 
 def _is_weak_float(value: Value) -> bool:

@@ -39,7 +39,7 @@ from gradc.codegen.liveness import (
     trip_count,
 )
 from gradc.codegen.naming import Variables
-from gradc.codegen.python_numbers import NumberKinds
+from gradc.codegen.python_numbers import NumberKinds, numpy_double
 from gradc.codegen.rebinding import Rebinding
 from gradc.codegen.shapes import ShapeComments
 from gradc.codegen.statements import Line, Scope, Statements, is_tape_read, view_base
@@ -104,11 +104,9 @@ def source(
     needed = {v for v in func.params if v in used}
     head = unpack_lines(leaves, trees, lambda k: func.params[k] in needed)
     if kinds.converted:
-        names = [variables[p] for p in kinds.converted]
-        head += [f"{n} = np.float64({n})" if len(names) == 1 else "" for n in names[:1]]
-        if len(names) > 1:
-            head[-1] = f"{', '.join(names)} = {', '.join(f'np.float64({n})' for n in names)}"
-        head[-1] += "  # division by zero gives inf, as in NumPy"
+        names = ", ".join(variables[p] for p in kinds.converted)
+        doubles = ", ".join(f"{numpy_double(p)}({variables[p]})" for p in kinds.converted)
+        head.append(f"{names} = {doubles}  # division by zero gives inf, as in NumPy")
     shown = [v for v in func.params if v in needed]
     shapes = ShapeComments(func, leaves.names, shown, variables.names() | set(trees))
     head[:0] = shapes.heading(WIDTH - len(INDENT))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradc.errors import DTypeError
 from gradc.frontends.bindings import (
     Binding,
     Closure,
@@ -361,7 +362,7 @@ def _conversion(name: str, dtype: str) -> Handler:
         if is_number(b):
             return m.fold({"float": float, "int": int}[name], b)
         if is_complex(b.ty):
-            m.fail("TypeError", f"{name}() argument must be a real number")
+            raise DTypeError(f"{name}() takes a real number, not a complex one", hint="write z.real.")
         if name == "int" and is_float(b.ty):
             b = m.emit("trunc", b)
         if b.ty == Scalar(dtype, True):
@@ -385,8 +386,13 @@ def _complex(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Bin
     _only(m, "complex", args, keywords, 0, 2)
     if all(is_number(a) for a in args):
         return m.fold(complex, *args)
-    total = m.binary(operator.mul, args[0], 1 + 0j)
-    return total if len(args) == 1 else m.binary(operator.add, total, m.binary(operator.mul, args[1], 1j))
+    parts = [m.scalar(a, "an argument of complex()") for a in args]
+    if any(isinstance(p, Value) and is_complex(p.ty) for p in parts):
+        if len(parts) == 1:
+            return m.emit("cast", parts[0], dtype="complex128", weak=True)
+        m.refuse("complex() of complex parts", hint="write a + 1j*b.")
+    doubles = [p if is_number(p) else m.emit("cast", p, dtype="float64", weak=True) for p in parts]
+    return m.emit("complex_of", *(doubles if len(doubles) == 2 else (*doubles, 0.0)))
 
 
 @_handles(pow)

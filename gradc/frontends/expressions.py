@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import cmath
 import math
 import operator
 import types
@@ -611,7 +612,9 @@ FOLDABLE: frozenset[Any] = frozenset(
         builtins.abs, builtins.min, builtins.max, builtins.pow, builtins.divmod, builtins.round, builtins.float,
         builtins.int, builtins.bool, builtins.complex, builtins.sum,
     }
-) | frozenset(f for name, f in vars(math).items() if callable(f) and not name.startswith("_"))
+) | frozenset(
+    f for module in (math, cmath) for name, f in vars(module).items() if callable(f) and not name.startswith("_")
+)
 
 
 def is_foldable(callee: Any, args: Sequence[Any], keywords: dict[str, Any]) -> bool:

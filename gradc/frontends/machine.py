@@ -45,7 +45,7 @@ from gradc.frontends.bindings import (
 from gradc.frontends.liveness import reads
 from gradc.ir.builder import Builder
 from gradc.ir.effects import roots
-from gradc.ir.nodes import Block, Func, Value
+from gradc.ir.nodes import Block, Func, Node, Value
 from gradc.ir.opdef import OpDef
 from gradc.ir.program import Capture, Guard, leaf_type
 from gradc.ir.tree import LEAF_TYPES, flatten, is_structure, leaf_names, unflatten
@@ -507,6 +507,14 @@ class Machine:
         """Refuse a write that a broken alias would not see."""
         written = roots(target)
         self.written |= written
+        for value in written:
+            node = part_node(value)
+            if node is not None and self.shares_memory(value):
+                self.refuse(
+                    f"a view of `.{node.op.name}` is written",
+                    "gradc's real and imaginary parts are copies; what is stored to one directly goes to the array.",
+                    f"index the array first, then take the part: z[1:].{node.op.name}[0] = v.",
+                )
         for link in self.links:
             for mine, other in ((link.one, link.other), (link.other, link.one)):
                 if written & mine and self.is_used(other):
@@ -524,6 +532,20 @@ class Machine:
         if any(b.node is None for b in buffers):
             return True
         return any(is_array(b) and roots(b) & buffers for b in self.reachable())
+
+    def shares_memory(self, part: Value) -> bool:
+        """Whether what is stored in a real or imaginary part would be seen elsewhere, were it a view as in NumPy."""
+        node = part.node
+        assert node is not None
+        whole = roots(node.operands[0])
+        if self.is_used(whole):
+            return True
+        for b in self.reachable():
+            for other in roots(b) if is_array(b) else ():
+                twin = part_node(other)
+                if twin is not None and other is not part and twin.op is node.op and roots(twin.operands[0]) & whole:
+                    return True
+        return False
 
     # ----------------------------------------------------------------------------------------- sizes
 
@@ -570,6 +592,12 @@ class Machine:
             for b in frame.env.values():
                 found += [v for v in walk_binding(b, seen) if isinstance(v, Value)]
         return [v for v in found if self.builder.in_scope(v)]
+
+
+def part_node(b: Value) -> Node | None:
+    """The node that takes the real or imaginary part of an array, where `b` is what it gives."""
+    node = b.node
+    return node if node is not None and node.op.name in ("real", "imag") and isinstance(b.ty, Array) else None
 
 
 def is_array_like(value: Any) -> bool:

@@ -36,12 +36,16 @@ def check_snapshots(func: Func, snapshots: Iterable[Value]) -> None:
                 continue
             again = loops[write] - loops[node]  # loops that come back to uses before the write
             if returned or any(order[use] > order[write] or again & loops[use] for use in uses):
+                copied = _KINDS.get(node.op.name, "a diagonal or a broadcast")
                 raise UnsupportedError(
-                    "an array is written of which a diagonal or a broadcast is still used",
+                    f"an array is written of which {copied} is still used",
                     write.loc,
                     f"NumPy's (line {node.loc.lineno}) is a view and would change; gradc's is a copy.",
-                    "take a .copy() of the array before, or the diagonal after the write.",
+                    "take a .copy() of it before the write, or take it again after.",
                 )
+
+
+_KINDS = {"real": "the real part", "imag": "the imaginary part"}
 
 
 def _number(block: Block, around: frozenset[Node], order: dict[Node, int], loops: dict[Node, frozenset[Node]]) -> None:

@@ -28,8 +28,11 @@ from gradc.frontends.bindings import (
 from gradc.frontends.expressions import _BINARY
 from gradc.frontends.loops import Loops
 from gradc.frontends.merge import statements_end
+from gradc.frontends.subscripts import Index
 from gradc.ir.nodes import Value
+from gradc.ir.region import FULL
 from gradc.ir.tree import is_named_tuple, is_structure
+from gradc.ir.types import is_complex
 from gradc.ops.memory import size_value
 
 _TRANSPARENT: tuple[Any, ...] = (np.errstate, np.printoptions, warnings.catch_warnings)
@@ -125,6 +128,13 @@ class Statements(Loops):
             self.note_rebind(base)
             object.__setattr__(base, name, b)
             return
+        if is_array(base) and name in ("real", "imag") and (name == "real" or is_complex(base.ty)):
+            index = Index([FULL] * base.rank, view=True)
+            if is_complex(base.ty):
+                self.write_part(base, index, name, b)
+            else:
+                self.write_region(base, index, b)
+            return
         self.refuse(
             f"attribute {name!r} of {describe(base)} cannot be assigned", "objects are static.",
             "use a dataclass, or return the new value.",
@@ -140,8 +150,12 @@ class Statements(Loops):
                 base = self.eval(s.target.value)
                 key = self.eval(s.target.slice)
                 if is_array(base):
-                    index = self.parse_index(base, key)
-                    self.update_region(base, index, function, self.eval(s.value))
+                    whole, part = self.part_of(base)
+                    index = self.parse_index(whole, key)
+                    if part:
+                        self.update_part(whole, index, part, function, self.eval(s.value))
+                    else:
+                        self.update_region(base, index, function, self.eval(s.value))
                     return
                 old = self.item(base, key)
                 new = self._updated(old, function, self.eval(s.value))

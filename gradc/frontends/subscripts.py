@@ -20,7 +20,7 @@ from gradc.frontends.bindings import (
     is_number,
     is_scalar,
 )
-from gradc.frontends.machine import Machine
+from gradc.frontends.machine import Machine, part_node
 from gradc.ir.nodes import Value
 from gradc.ir.region import FULL, NEWAXIS, Arg, At, Entry, Gather, Region, Span, span_length
 from gradc.ir.types import Array, Scalar, Size, is_bool, is_complex, is_integer, promote_dtypes
@@ -304,7 +304,12 @@ class Subscripts(Machine):
     def store_item(self, base: Binding, key: Binding, b: Binding) -> None:
         """base[key] = b."""
         if is_array(base):
-            self.write_region(base, self.parse_index(base, key), b)
+            whole, name = self.part_of(base)
+            index = self.parse_index(whole, key)
+            if name:
+                self.write_part(whole, index, name, b)
+            else:
+                self.write_region(base, index, b)
             return
         if isinstance(base, dict):
             self.note_rebind(base)
@@ -345,6 +350,31 @@ class Subscripts(Machine):
             self.emit("store", self.view(base, index), value)
         else:
             self._scatter(base, index, value)
+
+    def part_of(self, b: Value) -> tuple[Value, str]:
+        """The array of which `b` is the real or imaginary part, and which; `b` itself and "" where it stands alone."""
+        node = part_node(b)
+        return (node.operands[0], node.op.name) if node is not None and self.shares_memory(b) else (b, "")
+
+    def write_part(self, whole: Value, index: Index, name: str, b: Binding) -> None:
+        """whole.real[index] = b, or whole.imag: NumPy's parts are views, so the array of complex numbers changes."""
+        value = self.value(b)
+        if is_complex(value.ty):
+            raise DTypeError(f"a complex value cannot be written into `.{name}`", hint="take its real part.")
+        self.write_region(whole, index, self._with_part(self.read_region(whole, index), name, value))
+
+    def _with_part(self, whole: Value, name: str, value: Value) -> Value:
+        """Complex numbers with one part replaced."""
+        other = self.emit("imag" if name == "real" else "real", whole)
+        made: Value = self.emit("complex_of", *((value, other) if name == "real" else (other, value)))
+        return made
+
+    def update_part(self, whole: Value, index: Index, name: str, function: Callable[[Any, Any], Any], b: Any) -> None:
+        """whole.real[index] op= b, or whole.imag."""
+        old = self.emit(name, self.read_region(whole, index))
+        new = self.binary(function, old, b)
+        self._require_same_kind(new, old, function)
+        self.write_part(whole, index, name, new)
 
     def view(self, base: Value, index: Index) -> Value:
         """The view that a basic index names."""
@@ -431,6 +461,10 @@ class Subscripts(Machine):
 
     def update_array(self, array: Value, function: Callable[[Any, Any], Any], b: Binding) -> None:
         """array op= b: the array's buffer changes, its dtype does not."""
+        whole, name = self.part_of(array)
+        if name:
+            self.update_part(whole, Index([FULL] * array.rank, view=True), name, function, b)
+            return
         value = self.value(b)
         if function in (operator.add, operator.sub) and np.dtype(array.dtype).kind in "fc":
             self._require_same_kind(value, array, function)

@@ -21,6 +21,7 @@ from gradc.ir.types import (
     Type,
     add_sizes,
     broadcast_shapes,
+    is_complex,
     is_inexact,
     multiply_sizes,
     promote_dtypes,
@@ -201,6 +202,8 @@ class Builder:
                 results = [self.elementwise_type(op, values, attrs, weak)]
             else:
                 raise InternalError(f"op {op.name} has no type rule")
+            if not op.takes_complex and op.kind in _COMPUTING:
+                _refuse_complex(op, (*types, *results))
         except GradcError as error:
             raise error if error.loc is not None else type(error)(error.what, self.loc, error.why, error.hint) from None
         made = self._insert(op, values, attrs, list(results))
@@ -268,6 +271,19 @@ class Builder:
         copy = clone_node(node, mapping)
         self.block.nodes.append(copy)
         return copy
+
+
+_COMPUTING = frozenset(("elementwise", "reduce", "product", "fresh"))
+
+
+def _refuse_complex(op: OpDef, types: Sequence[Type]) -> None:
+    """Raise DTypeError where an op that is defined for real numbers meets complex ones."""
+    if any(is_complex(ty) for ty in types):
+        raise DTypeError(
+            f"`{op.name}` of complex numbers",
+            why="it is compiled for real numbers only.",
+            hint="write it with z.real, z.imag and abs(z).",
+        )
 
 
 def new_func(name: str, params: Sequence[tuple[str, Type]], loc: Loc = NOWHERE) -> Func:

@@ -66,6 +66,8 @@ class OpDef:
     prelude: definition of a Python function that `emit` calls and NumPy lacks.
     lower: how reductions, products and arranged arrays are written as loops: Fold, Contraction, Cells of `ir/loops.py`.
     reassociable: the kernel text for steps of a sum or product that a loop carries, whose order does not matter.
+    takes_complex: operands and results may be complex, and all rules of the entry hold for them: a partial is the
+        complex derivative, a vjp the transpose without conjugation (docs/conventions.md). Other ops refuse them.
     conditions: positions of operands that are truth values, which are not converted to the dtype of the result.
     kernel: text of one element for Numba; operands and attrs by name, which may occur more than once, so the emitter
         fills in names or literals, already of the dtype in which the op computes (`ops/rules.py`). Or a function of
@@ -91,6 +93,7 @@ class OpDef:
     linear: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     zero_derivative: bool = False
+    takes_complex: bool = False
     singular: bool | Callable[..., bool] = False
     dtype_rule: DtypeRule | None = None
     guard: Callable[..., None] | None = None

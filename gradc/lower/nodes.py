@@ -109,6 +109,8 @@ class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
         compute = result
         if node.op.name == "cast" or result == "bool" or (_is_complex(common) and not _is_complex(result)):
             compute = common
+        elif _is_complex(result) and not _is_complex(common):
+            compute = "float32" if result == "complex64" else "float64"  # a number of two real parts
         if node.op.name == "cast":
             return Text("{x}", {"x": operands[0]}, result, result)
         return Apply(node.op, node.attrs, tuple(operands), result, compute)

@@ -104,6 +104,7 @@ concatenate: OpDef = define(
     OpDef(
         "concatenate", "fresh", ("x",), infer=_concatenate_type, run=lambda *xs, axis: np.concatenate(xs, axis=axis),
         emit=_emit_concatenate, vjp=_concatenate_vjp, jvp=_concatenate_jvp, expand=_expand_concatenate, cost=100,
+        takes_complex=True,
         doc="The operands, one after the other along {axis}, in a new array of the promoted dtype.",
     )
 )
@@ -149,6 +150,7 @@ array_of: OpDef = define(
         "array_of", "fresh", ("x",), infer=lambda types, attrs, require: [attrs["type"]], emit=_emit_array,
         run=lambda *xs, shape, type: np.array(xs, dtype=type.dtype).reshape(shape), vjp=_array_vjp, jvp=_array_jvp,
         expand=_expand_array,
+        takes_complex=True,
         doc="A new array of scalars, in C order. {shape}: ints, {type}.",
     )
 )
@@ -187,7 +189,8 @@ def make_array(x: Any, dtype: str | None = None) -> Value:
     leaves = [builder.value(leaf) for leaf in leaves_of(x)]
     if not any(v.rank for v in leaves):
         scalars = [v if isinstance(v.ty, Scalar) else load(v, region=()) for v in leaves]
-        found = promote_dtypes(tuple(v.ty for v in scalars)).dtype if scalars else "float64"  # type: ignore[misc]
+        # NumPy has no weak numbers here: [float32, 1.0] is an array of float64.
+        found = promote_dtypes(tuple(Scalar(v.dtype) for v in scalars)).dtype if scalars else "float64"
         return array_of(*scalars, shape=shape, type=Array(dtype or found, shape))
     if any(v.rank != leaves[0].rank for v in leaves):
         raise ShapeError("this list holds arrays of different ranks")

@@ -11,7 +11,7 @@ from gradc.errors import ShapeError, UnsupportedError
 from gradc.ir.nodes import Block, Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, Arg, At, Gather, Region, Span
-from gradc.ir.types import WEAK_INT, Array, Scalar, add_sizes, promote_dtypes, subtract_sizes
+from gradc.ir.types import WEAK_INT, Array, Scalar, add_sizes, is_complex, promote_dtypes, subtract_sizes
 from gradc.ops.arrange import at_least_1d, concatenate, stack
 from gradc.ops.elementwise import gt, lt, maximum, minimum, where
 from gradc.ops.indexing import places_in
@@ -218,6 +218,7 @@ convolve: OpDef = define(
     OpDef(
         "convolve", "fresh", ("a", "v"), infer=_convolve_type, run=np.convolve, emit="np.convolve({a}, {v})",
         expand=_expand_convolve, vjp=_convolve_vjp, jvp=_convolve_jvp, cost=1000,
+        takes_complex=True,
         doc="Discrete convolution of two arrays of one axis, at every overlap.",
     )
 )
@@ -248,8 +249,8 @@ def _convolve_call(a: Any, v: Any, mode: str = "full") -> Value:
 @call(np.correlate)
 def _correlate_call(a: Any, v: Any, mode: str = "valid") -> Value:
     x, y = at_least_1d(as_value(a)), at_least_1d(as_value(v))
-    if "complex" in y.dtype:
-        raise UnsupportedError("np.correlate of complex arrays")
+    if is_complex(y.ty):
+        y = current_builder().emit("conj", (y,))
     if mode == "same":
         raise UnsupportedError('np.correlate with mode "same"', hint='take the middle of mode="full"')
     return _cut(convolve(x, flipped(y, 0)), x, y, mode)

@@ -12,13 +12,14 @@ from gradc.ir.types import Stack
 
 const = define(
     OpDef("const", "elementwise", (), doc="A number. {value}: Python number (weak type) or NumPy scalar.",
-          zero_derivative=True)
+          zero_derivative=True, takes_complex=True)
 )  # made by Builder.const
 
 undef = define(
     OpDef(
         "undef", "elementwise", (), infer=lambda types, attrs, require: [attrs["type"]],
         run=lambda type: 0, zero_derivative=True,
+        takes_complex=True,
         doc="A scalar nobody reads: what the branch that does not compute a value yields. {type}",
     )
 )
@@ -54,6 +55,7 @@ let = define(
         "let", "elementwise", ("x",), infer=lambda types, attrs, require: [types[0]], run=lambda x: x, emit="{x}",
         kernel="{x}",
         partials=lambda y, x: [1], linear=("x",), cost=0,
+        takes_complex=True,
         doc="Another name for a scalar: `dx = dz` where a stage hands its cotangent on. Passes replace it by x.",
     )
 )

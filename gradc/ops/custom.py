@@ -32,6 +32,7 @@ def _run(*operands: Any, rule: Rule) -> Any:
 custom = define(
     OpDef(
         "custom", "fresh", (), infer=lambda types, attrs, require: attrs["rule"].types, run=_run,
+        takes_complex=True,
         doc="What the primal function of {rule} computes; derivatives follow the rule.", cost=1000,
     )
 )
@@ -39,6 +40,7 @@ rule_input = define(
     OpDef(
         "rule_input", "elementwise", ("x",), infer=lambda types, attrs, require: [types[0]],
         run=lambda x: x, zero_derivative=True, emit="{x}", partials=lambda y, x: [None],
+        takes_complex=True,
         doc="x, a constant to the differentiation that is under way.",
     )
 )
@@ -79,6 +81,7 @@ def _zero(y: Value) -> Value:
 rule_result = define(
     OpDef(
         "rule_result", "fresh", (), infer=_result_types, run=_run_result, vjp=_pull_back,
+        takes_complex=True,
         doc="The first {results} operands; the {arguments} after them get the cotangents that {backward} gives.",
     )
 )

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from gradc.errors import DTypeError
 from gradc.ir.nodes import Value, current_builder
-from gradc.ir.opdef import OpDef, call
-from gradc.ir.types import Scalar, is_inexact, is_integer
+from gradc.ir.opdef import TABLE, OpDef, call
+from gradc.ir.types import Scalar, is_complex, is_inexact, is_integer
 from gradc.ops.elementwise import abs, eq, ge, lt, where
 from gradc.ops.rules import (
     POSITIVE,
@@ -84,6 +85,8 @@ def _fixed_power_partial(x: Value, exponent: Any) -> Any:
 def _has_steep_power(x: Value, y: Value) -> bool:
     """Whether x ** y can be finite with an infinite derivative: not for a literal y that is < 0, 0 or >= 1."""
     exponent = constant_of(y)
+    if isinstance(exponent, complex | np.complexfloating):
+        return True
     return exponent is None or 0 < exponent < 1
 
 
@@ -107,21 +110,32 @@ pow: OpDef = elementwise(
     "pow(x, y)", calls=(np.power, operator.pow, math.pow), sympy="Pow", run=_run_power,
     emit="{x} ** {y}", kernel=_power_kernel, precedence=12, dtype=_power_dtype, guard=_refuse_negative_exponent,
     domain=(POSITIVE, REALS), partials=_power_partials, singular=_has_steep_power, cost=20,
+    takes_complex=True,
     doc="x ** y. A literal exponent is treated on its own. Else at x = 0 the derivative in y is 0, and where y = 0 the "
     "derivative in x is 0; a negative base has a NaN derivative in y. Small integer exponents become products.",
 )
 
 square: OpDef = elementwise(
     "square(x)", calls=(np.square,), run=np.square, emit="np.square({x})", kernel="{x} * {x}", dtype=arithmetic,
-    partials=lambda y, x: [2 * x], doc="x * x.",
+    partials=lambda y, x: [2 * x], takes_complex=True, doc="x * x.",
 )
+
+
+def absolute_square(x: Value) -> Value:
+    """|x|**2, as a real number."""
+    if not is_complex(x.ty):
+        return square(x)  # type: ignore[no-any-return]
+    return square(TABLE["real"](x)) + square(TABLE["imag"](x))  # type: ignore[no-any-return]
+
+
 reciprocal: OpDef = elementwise(
     "reciprocal(x)", calls=(np.reciprocal,), run=np.reciprocal, emit="np.reciprocal({x})", kernel="1 / {x}",
-    dtype=arithmetic, domain=POSITIVE, partials=lambda y, x: [-y * y], cost=4, doc="1 / x.",
+    dtype=arithmetic, domain=POSITIVE, partials=lambda y, x: [-y * y], cost=4, takes_complex=True, doc="1 / x.",
 )
 sqrt: OpDef = elementwise(
     "sqrt(x)", calls=(np.sqrt, math.sqrt), sympy="sqrt", run=np.sqrt, emit="np.sqrt({x})", kernel="sqrt({x})",
     domain=POSITIVE, edge=(0.0, 4.0), partials=lambda y, x: [0.5 / y], singular=True, cost=4,
+    takes_complex=True,
     doc="Square root; the derivative at 0 is inf.",
 )
 root: OpDef = elementwise(
@@ -156,34 +170,36 @@ _LN10 = math.log(10.0)
 exp: OpDef = elementwise(
     "exp(x)", calls=(np.exp, math.exp), sympy="exp", run=np.exp, emit="np.exp({x})", kernel="exp({x})",
     edge=(0.0, -750.0),
-    partials=lambda y, x: [y], cost=10, doc="e**x. The derivative is the result.",
+    partials=lambda y, x: [y], cost=10, takes_complex=True, doc="e**x. The derivative is the result.",
 )
 exp2: OpDef = elementwise(
     "exp2(x)", calls=(np.exp2, *((math.exp2,) if hasattr(math, "exp2") else ())), run=np.exp2, emit="np.exp2({x})",
-    kernel="exp2({x})", partials=lambda y, x: [y * _LN2], cost=10, doc="2**x.",
+    kernel="exp2({x})", partials=lambda y, x: [y * _LN2], cost=10, takes_complex=True, doc="2**x.",
 )
 expm1: OpDef = elementwise(
     "expm1(x)", calls=(np.expm1, math.expm1), run=np.expm1, emit="np.expm1({x})", kernel="expm1({x})",
     edge=(0.0, 1e-12),
     partials=lambda y, x: [exp(x)], cost=12,
+    takes_complex=True,
     doc="e**x - 1, exact near 0. The derivative is exp(x), because y + 1 has no digits left where x < -37.",
 )
 log: OpDef = elementwise(
     "log(x)", calls=(np.log,), sympy="log", run=np.log, emit="np.log({x})", kernel="log({x})", domain=POSITIVE,
-    edge=(1.0, 1e-300), partials=lambda y, x: [1 / x], cost=10, doc="Natural logarithm.",
+    edge=(1.0, 1e-300), partials=lambda y, x: [1 / x], cost=10, takes_complex=True, doc="Natural logarithm.",
 )
 log2: OpDef = elementwise(
     "log2(x)", calls=(np.log2, math.log2), run=np.log2, emit="np.log2({x})", kernel="log2({x})", domain=POSITIVE,
-    partials=lambda y, x: [1 / (x * _LN2)], cost=10, doc="Logarithm to base 2.",
+    partials=lambda y, x: [1 / (x * _LN2)], cost=10, takes_complex=True, doc="Logarithm to base 2.",
 )
 log10: OpDef = elementwise(
     "log10(x)", calls=(np.log10, math.log10), run=np.log10, emit="np.log10({x})", kernel="log10({x})", domain=POSITIVE,
-    partials=lambda y, x: [1 / (x * _LN10)], cost=10, doc="Logarithm to base 10.",
+    partials=lambda y, x: [1 / (x * _LN10)], cost=10, takes_complex=True, doc="Logarithm to base 10.",
 )
 log1p: OpDef = elementwise(
     "log1p(x)", calls=(np.log1p, math.log1p), run=np.log1p, emit="np.log1p({x})", kernel="log1p({x})",
     domain=(-0.8, 3.0),
-    edge=(0.0, 1e-12), partials=lambda y, x: [1 / (1 + x)], cost=12, doc="log(1 + x), exact near 0.",
+    edge=(0.0, 1e-12), partials=lambda y, x: [1 / (1 + x)], cost=12, takes_complex=True,
+    doc="log(1 + x), exact near 0.",
 )
 
 
@@ -264,26 +280,35 @@ log_sigmoid: OpDef = elementwise(
 
 sin: OpDef = elementwise("sin(x)", calls=(np.sin, math.sin), sympy="sin", run=np.sin, emit="np.sin({x})",
                          kernel="sin({x})",
-                  partials=lambda y, x: [cos(x)], cost=12, doc="Sine.")
+                  partials=lambda y, x: [cos(x)], cost=12, takes_complex=True, doc="Sine.")
 cos: OpDef = elementwise("cos(x)", calls=(np.cos, math.cos), sympy="cos", run=np.cos, emit="np.cos({x})",
                          kernel="cos({x})",
-                  partials=lambda y, x: [-sin(x)], cost=12, doc="Cosine.")
+                  partials=lambda y, x: [-sin(x)], cost=12, takes_complex=True, doc="Cosine.")
 tan: OpDef = elementwise("tan(x)", calls=(np.tan, math.tan), sympy="tan", run=np.tan, emit="np.tan({x})",
                          kernel="tan({x})",
-                  domain=(-1.3, 1.3), partials=lambda y, x: [1 + y * y], cost=20, doc="Tangent.")
+                  domain=(-1.3, 1.3), partials=lambda y, x: [1 + y * y], cost=20, takes_complex=True, doc="Tangent.")
+def _arc_root(x: Value) -> Value:
+    """sqrt(1 - x*x) with its digits near 1 and -1, and for complex numbers on the sheet that arcsin is on."""
+    # For complex numbers the root of the product is on the wrong side of the cuts: at 2 + 0j both factors have one.
+    root: Value = sqrt(1 - x) * sqrt(1 + x) if is_complex(x.ty) else sqrt((1 - x) * (1 + x))
+    return root
+
+
 arcsin: OpDef = elementwise(
     "arcsin(x)", calls=(np.arcsin, math.asin), sympy="asin", run=np.arcsin, emit="np.arcsin({x})", kernel="asin({x})",
-    domain=UNIT, edge=(1.0, 0.0), partials=lambda y, x: [1 / sqrt((1 - x) * (1 + x))], singular=True, cost=15,
+    domain=UNIT, edge=(1.0, 0.0), partials=lambda y, x: [1 / _arc_root(x)], singular=True, cost=15,
+    takes_complex=True,
     doc="Inverse sine; the derivative is inf at -1 and 1, and (1 - x)*(1 + x) keeps its digits near them.",
 )
 arccos: OpDef = elementwise(
     "arccos(x)", calls=(np.arccos, math.acos), sympy="acos", run=np.arccos, emit="np.arccos({x})", kernel="acos({x})",
-    domain=UNIT, edge=(1.0, 0.0), partials=lambda y, x: [-1 / sqrt((1 - x) * (1 + x))], singular=True, cost=15,
+    domain=UNIT, edge=(1.0, 0.0), partials=lambda y, x: [-1 / _arc_root(x)], singular=True, cost=15,
+    takes_complex=True,
     doc="Inverse cosine; the derivative is -inf at -1 and 1.",
 )
 arctan: OpDef = elementwise(
     "arctan(x)", calls=(np.arctan, math.atan), sympy="atan", run=np.arctan, emit="np.arctan({x})", kernel="atan({x})",
-    edge=(0.0, 1e200), partials=lambda y, x: [1 / (1 + x * x)], cost=15, doc="Inverse tangent.",
+    edge=(0.0, 1e200), partials=lambda y, x: [1 / (1 + x * x)], cost=15, takes_complex=True, doc="Inverse tangent.",
 )
 
 
@@ -299,28 +324,37 @@ arctan2: OpDef = elementwise(
     doc="The angle of the point (x, y); at (0, 0) the derivative is 0.",
 )
 sinh: OpDef = elementwise("sinh(x)", calls=(np.sinh, math.sinh), sympy="sinh", run=np.sinh, emit="np.sinh({x})",
-                   kernel="sinh({x})", partials=lambda y, x: [cosh(x)], cost=20, doc="Hyperbolic sine.")
+                   kernel="sinh({x})", partials=lambda y, x: [cosh(x)], cost=20, takes_complex=True,
+                   doc="Hyperbolic sine.")
 cosh: OpDef = elementwise("cosh(x)", calls=(np.cosh, math.cosh), sympy="cosh", run=np.cosh, emit="np.cosh({x})",
-                   kernel="cosh({x})", partials=lambda y, x: [sinh(x)], cost=20, doc="Hyperbolic cosine.")
+                   kernel="cosh({x})", partials=lambda y, x: [sinh(x)], cost=20, takes_complex=True,
+                   doc="Hyperbolic cosine.")
 tanh: OpDef = elementwise(
     "tanh(x)", calls=(np.tanh, math.tanh), sympy="tanh", run=np.tanh, emit="np.tanh({x})", kernel="tanh({x})",
     edge=(0.0, -0.0, 19.0, 800.0), partials=lambda y, x: [1 - y * y], cost=15,
+    takes_complex=True,
     doc="Hyperbolic tangent. 1 - y*y needs only y, and pays for it: its absolute error is 1e-16, so relative digits go "
     "as |x| grows: an error of 3e-9 at |x| = 9, 2e-4 at 15, all digits at 19 (1/cosh(x)**2 keeps them, and needs x).",
 )
+def _arcsinh_partials(y: Value, x: Value) -> list[Any]:
+    return [1 / (sqrt(1 + x * x) if is_complex(x.ty) else hypot(1.0, x))]
+
+
 arcsinh: OpDef = elementwise(
     "arcsinh(x)", calls=(np.arcsinh, math.asinh), sympy="asinh", run=np.arcsinh, emit="np.arcsinh({x})",
     kernel="asinh({x})",
-    edge=(0.0, 1e200), partials=lambda y, x: [1 / hypot(1.0, x)], cost=20, doc="Inverse hyperbolic sine.",
+    edge=(0.0, 1e200), partials=_arcsinh_partials, cost=20, takes_complex=True,
+    doc="Inverse hyperbolic sine.",
 )
 arccosh: OpDef = elementwise(
     "arccosh(x)", calls=(np.arccosh, math.acosh), sympy="acosh", run=np.arccosh, emit="np.arccosh({x})",
     kernel="acosh({x})", domain=(1.2, 4.0), edge=(1.0,), partials=lambda y, x: [1 / (sqrt(x - 1) * sqrt(x + 1))],
-    singular=True, cost=20, doc="Inverse hyperbolic cosine; the derivative at 1 is inf.",
+    singular=True, cost=20, takes_complex=True, doc="Inverse hyperbolic cosine; the derivative at 1 is inf.",
 )
 arctanh: OpDef = elementwise(
     "arctanh(x)", calls=(np.arctanh, math.atanh), sympy="atanh", run=np.arctanh, emit="np.arctanh({x})",
     kernel="atanh({x})", domain=UNIT, partials=lambda y, x: [1 / ((1 - x) * (1 + x))], singular=True, cost=20,
+    takes_complex=True,
     doc="Inverse hyperbolic tangent; the derivative is inf at -1 and 1.",
 )
 
@@ -328,14 +362,21 @@ arctanh: OpDef = elementwise(
 # ------------------------------------------------------------------------------ calls made of other ops
 
 
+def _angle(x: Any) -> Value:
+    value = as_value(x)
+    if is_complex(value.ty):
+        raise DTypeError("an angle is a real number", hint="write z * (np.pi / 180)")
+    return value
+
+
 @call(np.deg2rad, np.radians, math.radians)
 def _radians(x: Any, /) -> Value:
-    return as_value(x) * (math.pi / 180.0)
+    return _angle(x) * (math.pi / 180.0)
 
 
 @call(np.rad2deg, np.degrees, math.degrees)
 def _degrees(x: Any, /) -> Value:
-    return as_value(x) * (180.0 / math.pi)
+    return _angle(x) * (180.0 / math.pi)
 
 
 @call(np.sinc)
@@ -350,4 +391,6 @@ def _sinc(x: Any, /) -> Value:
 
 @call(np.float_power)
 def _float_power(x1: Any, x2: Any, /) -> Value:
-    return numpy_call(pow, None)(*(convert(v, "float64") for v in (as_value(x1), as_value(x2))))
+    base, exponent = as_value(x1), as_value(x2)
+    dtype = "complex128" if is_complex(base.ty) or is_complex(exponent.ty) else "float64"
+    return numpy_call(pow, None)(convert(base, dtype), convert(exponent, dtype))

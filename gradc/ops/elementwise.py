@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from gradc.errors import UnsupportedError
+from gradc.errors import DTypeError, UnsupportedError
 from gradc.ir.nodes import Node, Value, current_builder
-from gradc.ir.opdef import CALLS, OpDef, call
-from gradc.ir.types import Array, Scalar, is_inexact
+from gradc.ir.opdef import CALLS, TABLE, OpDef, call
+from gradc.ir.types import Array, Scalar, is_complex, is_inexact
 from gradc.ops.rules import (
     POSITIVE,
     REALS,
@@ -27,6 +27,7 @@ from gradc.ops.rules import (
     dtype_name,
     elementwise,
     integral,
+    numpy_call,
     promoted,
     python_float,
     quotient,
@@ -39,6 +40,12 @@ from gradc.ops.rules import (
 
 
 def _cast_dtype(values: Any, attrs: dict[str, Any]) -> Scalar:
+    if is_complex(values[0].ty) and np.dtype(attrs["dtype"]).kind not in "cb":
+        raise DTypeError(
+            f"complex numbers are converted to {attrs['dtype']}",
+            why="that drops the imaginary part, of which NumPy warns.",
+            hint="write z.real.",
+        )
     return Scalar(attrs["dtype"], attrs["weak"])
 
 
@@ -60,6 +67,7 @@ def _emit_cast(node: Node, x: str) -> str:
 cast: OpDef = elementwise(
     "cast(x)", run=_run_cast, emit=_emit_cast, kernel="{dtype}({x})", dtype=_cast_dtype,
     partials=lambda y, x, **attrs: [1 if is_inexact(y.ty) else None],
+    takes_complex=True,
     doc="x in {dtype}, a Python number where {weak}. To a float the derivative is 1, to an integer or boolean 0.",
 )
 
@@ -81,6 +89,7 @@ where: OpDef = elementwise(
     kernel="({a} if {c} else {b})", dtype=_where_dtype, conditions=(0,),
     partials=lambda y, c, a, b: [None, as_bool(c), logical_not(c)],
     vjp=lambda ct, y, c, a, b: [None, where(c, ct, 0.0), where(c, 0.0, ct)], jvp=_where_jvp,
+    takes_complex=True,
     doc="a where c holds, else b. The side not taken gets exact zeros: the cotangent is chosen, not multiplied.",
 )
 
@@ -102,6 +111,7 @@ stop_gradient: OpDef = elementwise(
     "stop_gradient(x)", run=lambda x: np.positive(x) if not isinstance(x, bool | np.bool_) else x, emit="{x}",
     kernel="{x}",
     dtype=promoted, partials=lambda y, x: [None], zero_derivative=True,
+    takes_complex=True,
     doc="x, counted as a constant by derivatives.",
 )
 
@@ -113,6 +123,7 @@ strong_mul: OpDef = elementwise(
     """ct * partial, and exactly 0 where ct is 0: an infinite partial does not turn a zero into NaN."""
     return np.where(ct == 0, 0.0, ct * np.where(ct == 0, 1.0, partial))[()]
 ''',
+    takes_complex=True,
     doc="ct * p, but exactly 0 where ct is 0, also against an infinite or undefined p.",
 )
 
@@ -143,22 +154,24 @@ add: OpDef = elementwise(
     "add(x, y)", calls=(np.add, operator.add), sympy="Add", run=operator.add, emit="{x} + {y}", kernel="{x} + {y}",
     precedence=9, dtype=arithmetic, commutative=True, partials=lambda z, x, y: [1, 1], linear=("x", "y"),
     reassociable="reassoc_add({x}, {y})",
+    takes_complex=True,
     doc="x + y; on NumPy booleans it is `or`.",
 )
 sub: OpDef = elementwise(
     "sub(x, y)", calls=(np.subtract, operator.sub), run=operator.sub, emit="{x} - {y}", kernel="{x} - {y}",
     precedence=9, reassociable="reassoc_add({x}, -{y})",
-    dtype=signed_arithmetic, partials=lambda z, x, y: [1, -1], linear=("x", "y"), doc="x - y.",
+    dtype=signed_arithmetic, partials=lambda z, x, y: [1, -1], linear=("x", "y"), takes_complex=True, doc="x - y.",
 )
 mul: OpDef = elementwise(
     "mul(x, y)", calls=(np.multiply, operator.mul), sympy="Mul", run=operator.mul, emit="{x} * {y}", kernel="{x} * {y}",
     precedence=10, dtype=arithmetic, commutative=True, partials=lambda z, x, y: [y, x],
+    takes_complex=True,
     doc="x * y; on NumPy booleans it is `and`.",
 )
 div: OpDef = elementwise(
     "div(x, y)", calls=(np.divide, operator.truediv), run=_divide, emit="{x} / {y}", kernel="{x} / {y}", precedence=10,
     dtype=quotient, domain=(REALS, POSITIVE), edge=(0.0, 1.0), partials=lambda z, x, y: [1 / y, -z / y],
-    cost=4, doc="x / y; float division by zero gives inf or nan. d/dy is -z/y, from the result z.",
+    cost=4, takes_complex=True, doc="x / y; float division by zero gives inf or nan. d/dy is -z/y, from the result z.",
 )
 floordiv: OpDef = elementwise(
     "floordiv(x, y)", calls=(np.floor_divide, operator.floordiv), run=np.floor_divide, emit="{x} // {y}",
@@ -179,19 +192,26 @@ fmod: OpDef = elementwise(
 )
 neg: OpDef = elementwise(
     "neg(x)", calls=(np.negative, operator.neg), run=operator.neg, emit="-{x}", kernel="-{x}", precedence=11,
-    dtype=signed_arithmetic, partials=lambda y, x: [-1], linear=("x",), doc="-x.",
+    dtype=signed_arithmetic, partials=lambda y, x: [-1], linear=("x",), takes_complex=True, doc="-x.",
 )
 
 
 # ------------------------------------------------------------------------------- absolute values, rounding
 
+def _abs_partials(y: Value, x: Value) -> list[Any]:
+    if not is_complex(x.ty):
+        return [sign(x)]
+    # d|z| = Re(conj(z) dz) / |z|
+    return [TABLE["conj"](x) / where(eq(y, 0), 1.0, y)]
+
+
 abs: OpDef = elementwise(
     "abs(x)", calls=(np.abs, operator.abs), sympy="Abs", run=np.abs, emit="np.abs({x})", kernel="abs({x})",
-    dtype=real_part,
-    edge=(0.0, -2.0), partials=lambda y, x: [sign(x)], doc="Absolute value; the derivative at 0 is 0.",
+    dtype=real_part, takes_complex=True,
+    edge=(0.0, -2.0), partials=_abs_partials, doc="Absolute value; the derivative at 0 is 0.",
 )
 sign: OpDef = elementwise(
-    "sign(x)", calls=(np.sign,), sympy="sign", run=np.sign, emit="np.sign({x})", dtype=signed_arithmetic,
+    "sign(x)", sympy="sign", run=np.sign, emit="np.sign({x})", dtype=signed_arithmetic,
     kernel="({x} / {x} if {x} != {x} else ({x} > 0) - ({x} < 0))", zero_derivative=True,
     doc="-1, 0 or 1, NaN of NaN; the derivative is 0.",
 )
@@ -241,10 +261,12 @@ ge: OpDef = elementwise("ge(x, y)", calls=(np.greater_equal, operator.ge), sympy
                  kernel="{x} >= {y}", precedence=4, dtype=boolean, zero_derivative=True, doc="x >= y.")
 eq: OpDef = elementwise("eq(x, y)", calls=(np.equal, operator.eq), sympy="Equality", run=operator.eq, emit="{x} == {y}",
                  kernel="{x} == {y}", precedence=4, dtype=boolean, zero_derivative=True, commutative=True,
+                 takes_complex=True,
                  doc="x == y.")
 ne: OpDef = elementwise("ne(x, y)", calls=(np.not_equal, operator.ne), sympy="Unequality", run=operator.ne,
                         emit="{x} != {y}",
                  kernel="{x} != {y}", precedence=4, dtype=boolean, zero_derivative=True, commutative=True,
+                 takes_complex=True,
                  doc="x != y.")
 logical_and: OpDef = elementwise(
     "logical_and(x, y)", calls=(np.logical_and,), sympy="And", run=np.logical_and, emit="np.logical_and({x}, {y})",
@@ -267,13 +289,23 @@ logical_xor: OpDef = elementwise(
 )
 isnan: OpDef = elementwise("isnan(x)", calls=(np.isnan, math.isnan), run=np.isnan, emit="np.isnan({x})",
                            kernel="{x} != {x}",
-                    dtype=boolean, zero_derivative=True, doc="x is NaN.")
+                    dtype=boolean, zero_derivative=True, takes_complex=True, doc="x is NaN.")
 isfinite: OpDef = elementwise("isfinite(x)", calls=(np.isfinite, math.isfinite), run=np.isfinite,
                               emit="np.isfinite({x})",
                        kernel="{x} - {x} == 0", dtype=boolean, zero_derivative=True,
+                       takes_complex=True,
                        doc="x is neither infinite nor NaN.")
+
+
+def _isinf_kernel(known: tuple[Any, ...], compute: str) -> str:
+    if compute.startswith("complex"):
+        return "(abs({x}.real) == np.inf or abs({x}.imag) == np.inf)"
+    return "({x} == {x} and {x} - {x} != 0)"
+
+
 isinf: OpDef = elementwise("isinf(x)", calls=(np.isinf, math.isinf), run=np.isinf, emit="np.isinf({x})",
-                    kernel="({x} == {x} and {x} - {x} != 0)", dtype=boolean, zero_derivative=True,
+                    kernel=_isinf_kernel, dtype=boolean, zero_derivative=True,
+                    takes_complex=True,
                     doc="x is infinite.")
 
 
@@ -416,15 +448,32 @@ def _positive(x: Any, /) -> Value:
     return as_value(x)
 
 
+@call(np.sign)
+def _sign(x: Any, /, **keywords: Any) -> Value:
+    x = as_value(x)
+    if not is_complex(x.ty):
+        return numpy_call(sign, np.sign)(x, **keywords)
+    if keywords:
+        raise UnsupportedError("np.sign of complex numbers with keywords", hint="assign its result")
+    size = abs(x)
+    nothing = eq(size, 0)
+    return where(nothing, 0.0, x / where(nothing, 1.0, size))  # type: ignore[no-any-return]
+
+
 @call(np.fabs, math.fabs)
 def _fabs(x: Any, /) -> Value:
     x = as_value(x)
+    if is_complex(x.ty):
+        raise DTypeError("np.fabs takes real numbers", hint="write np.abs")
     return abs(x if is_inexact(x.ty) else convert(x, "float64"))
 
 
 @call(np.nan_to_num)
 def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Value:
     x = as_value(x)
+    if is_complex(x.ty):
+        re, im = (_nan_to_num(TABLE[part](x), copy, nan, posinf, neginf) for part in ("real", "imag"))
+        return TABLE["complex_of"](re, im)  # type: ignore[no-any-return]
     if not is_inexact(x.ty):
         return x
     if not copy:
@@ -440,6 +489,9 @@ def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, n
 @call(np.round, np.around, method="round")
 def _round(a: Any, decimals: Any = 0, out: Any = None) -> Value:
     x = as_value(a)
+    if is_complex(x.ty):
+        rounded = TABLE["complex_of"](*(_round(TABLE[part](x), decimals) for part in ("real", "imag")))
+        return rounded if out is None else write_out(rounded, out)
     if not isinstance(decimals, int):
         raise UnsupportedError("np.round takes a literal number of decimals")
     if not is_inexact(x.ty):

@@ -16,13 +16,14 @@ from gradc.errors import ShapeError, UnsupportedError
 from gradc.ir.nodes import Block, Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, Arg, At
-from gradc.ir.types import WEAK_INT, Array, Scalar, Stack, promote_dtypes
+from gradc.ir.types import WEAK_INT, Array, Scalar, Stack, is_complex, promote_dtypes
 from gradc.ops.elementary import log, sqrt
 from gradc.ops.elementwise import abs as abs_op
 from gradc.ops.elementwise import eq, gt, sign, where
 from gradc.ops.memory import copy, load, make_index, make_zeros, shape_values, size_value, store_at, transpose
+from gradc.ops.parts import complex_of, conj, imag
 from gradc.ops.products import dot, matmul
-from gradc.ops.rules import as_value, constant_of, convert
+from gradc.ops.rules import as_value, constant_of, convert, part_dtype
 from gradc.ops.scans import make_positions
 
 _CELL = (At(Arg(0)), At(Arg(1)))
@@ -60,9 +61,7 @@ def _square(x: Value, what: str) -> None:
 
 def _matrix_dtype(*values: Value) -> str:
     found = np.result_type(promote_dtypes(tuple(v.ty for v in values if not isinstance(v.ty, Stack))).dtype)
-    if found.kind == "c":
-        raise UnsupportedError("complex matrices", hint="write real and imaginary parts as blocks of a real matrix")
-    return found.name if found.kind == "f" else "float64"
+    return found.name if found.kind in "fc" else "float64"
 
 
 def eliminate(u: Value, b: Value | None) -> Value:
@@ -157,6 +156,7 @@ solve: OpDef = define(
     OpDef(
         "solve", "product", ("a", "b"), infer=_solve_type, run=np.linalg.solve, emit="np.linalg.solve({a}, {b})",
         expand=_expand_solve, vjp=_solve_vjp, jvp=_solve_jvp, cost=10000,
+        takes_complex=True,
         doc="The x with a @ x = b, for a square matrix a and a matrix b; inf or nan in kernels where a is singular.",
     )
 )
@@ -193,6 +193,7 @@ solve_triangular: OpDef = define(
         "solve_triangular", "product", ("t", "b"), infer=_solve_type, run=_run_solve_triangular,
         emit="scipy.linalg.solve_triangular({t}, {b}, lower={lower})", expand=_expand_solve_triangular,
         vjp=_solve_triangular_vjp, jvp=_solve_triangular_jvp, cost=5000,
+        takes_complex=True,
         doc="The x with t @ x = b, where only the {lower} (or upper) triangle of t is read.",
     )
 )
@@ -206,6 +207,11 @@ def _scalar_of_matrix(types: Sequence[Any], attrs: dict[str, Any], require: Any)
     return [Scalar(types[0].dtype)]
 
 
+def _real_of_matrix(types: Sequence[Any], attrs: dict[str, Any], require: Any) -> list[Any]:
+    require(0, 0, 0, 1)
+    return [Scalar(part_dtype(types[0].dtype))]
+
+
 def _expand_det(a: Value) -> Value:
     u = copy(a)
     parity = eliminate(u, None)
@@ -216,7 +222,7 @@ def _expand_det(a: Value) -> Value:
 def _expand_logabsdet(a: Value) -> Value:
     u = copy(a)
     eliminate(u, None)
-    start = current_builder().const(np.dtype(a.dtype).type(0))
+    start = current_builder().const(np.dtype(part_dtype(a.dtype)).type(0))
     (total,) = loop(0, size_value(u, 0), lambda i, s: [s + log(abs_op(cell(u, i, i)))], (start,))
     return total
 
@@ -237,14 +243,16 @@ det: OpDef = define(
         "det", "product", ("a",), infer=_scalar_of_matrix, run=np.linalg.det, emit="np.linalg.det({a})",
         expand=_expand_det, vjp=lambda ct, y, a: [(ct * y) * turned(inverse(a))],
         jvp=lambda tangents, y, a: y * _inner(tangents[0], turned(inverse(a))), cost=10000,
+        takes_complex=True,
         doc="Determinant. Its derivative y * inv(a).T is not defined in kernels where a is singular.",
     )
 )
 logabsdet: OpDef = define(
     OpDef(
-        "logabsdet", "product", ("a",), infer=_scalar_of_matrix, run=lambda a: np.linalg.slogdet(a)[1],
+        "logabsdet", "product", ("a",), infer=_real_of_matrix, run=lambda a: np.linalg.slogdet(a)[1],
         emit="np.linalg.slogdet({a})[1]", expand=_expand_logabsdet, vjp=lambda ct, y, a: [ct * turned(inverse(a))],
         jvp=lambda tangents, y, a: _inner(tangents[0], turned(inverse(a))), cost=10000,
+        takes_complex=True,
         doc="log |det a|, without overflow.",
     )
 )
@@ -262,6 +270,38 @@ detsign: OpDef = define(
         "detsign", "product", ("a",), infer=_scalar_of_matrix, run=lambda a: np.linalg.slogdet(a)[0],
         emit="np.linalg.slogdet({a})[0]", expand=_expand_detsign, zero_derivative=True,
         vjp=lambda ct, y, a: [None], cost=10000, doc="Sign of the determinant.",
+    )
+)
+
+
+def _expand_detphase(a: Value) -> Value:
+    u = copy(a)
+    parity = eliminate(u, None)
+
+    def times(i: Value, p: Value) -> list[Value]:
+        pivot = cell(u, i, i)
+        size = abs_op(pivot)
+        return [p * where(eq(size, 0), size, pivot / size)]
+
+    (total,) = loop(0, size_value(u, 0), times, (parity,))
+    return total
+
+
+def _detphase_vjp(ct: Value, y: Value, a: Value) -> list[Value]:
+    # d y = y * 1j * Im(trace(inv(a) @ da)), and cotangents pair as Re(ct * dy).
+    turn = complex_of(0.0, imag(ct * y))
+    return [turn * turned(inverse(a))]
+
+
+def _detphase_jvp(tangents: Sequence[Value], y: Value, a: Value) -> Value:
+    return y * complex_of(0.0, imag(_inner(tangents[0], turned(inverse(a)))))  # type: ignore[no-any-return]
+
+
+detphase: OpDef = define(
+    OpDef(
+        "detphase", "product", ("a",), infer=_scalar_of_matrix, run=lambda a: np.linalg.slogdet(a)[0],
+        emit="np.linalg.slogdet({a})[0]", expand=_expand_detphase, takes_complex=True, vjp=_detphase_vjp,
+        jvp=_detphase_jvp, cost=10000, doc="det a / |det a| of a complex matrix.",
     )
 )
 
@@ -373,6 +413,8 @@ def _solve_triangular_call(
         i = make_positions(size_value(x, 0))
         x = where(eq(make_index(i, (FULL, NEWAXIS)), i), np.dtype(_matrix_dtype(x)).type(1), x)
     turn = trans in (1, "T", 2, "C")
+    if trans in (2, "C") and is_complex(x.ty):
+        x = conj(x)
     down = bool(lower) != turn
     return solved(turned(x) if turn else x, b, lambda t, y: solve_triangular(t, y, lower=down))
 
@@ -390,7 +432,7 @@ def _det_call(a: Any) -> Value:
 @call(np.linalg.slogdet)
 def _slogdet_call(a: Any) -> tuple[Value, Value]:
     x = _float_matrix(a, "the determinant")
-    return detsign(x), logabsdet(x)
+    return (detphase if is_complex(x.ty) else detsign)(x), logabsdet(x)
 
 
 @call(np.linalg.cholesky)
@@ -416,7 +458,8 @@ def _cho_solve_call(c_and_lower: Any, b: Any, overwrite_b: Any = False, check_fi
     factor, lower = c_and_lower
 
     def by(t: Value, y: Value) -> Value:
-        first, second = (t, turned(t)) if lower else (turned(t), t)
+        other = conj(turned(t)) if is_complex(t.ty) else turned(t)
+        first, second = (t, other) if lower else (other, t)
         return solve_triangular(second, solve_triangular(first, y, lower=True), lower=False)
 
     return solved(factor, b, by)

@@ -312,6 +312,7 @@ zeros = define(
     OpDef(
         "zeros", "fresh", (), infer=_with_known_shape, reads=(),
         run=lambda *k, shape, type: np.zeros(_allocated(shape, k), type.dtype),
+        takes_complex=True,
         doc="A new array of zeros. {shape}: ints and Args; {type}.",
         vjp=lambda ct, y, *k, **attrs: [None for _ in k], linear=(),
     )
@@ -323,6 +324,7 @@ empty = define(
         run=lambda *k, shape, type: np.full(
             _allocated(shape, k), np.nan if np.dtype(type.dtype).kind in "fc" else 0, type.dtype
         ),
+        takes_complex=True,
         doc="A new array of unspecified content. {shape}, {type}.", vjp=lambda ct, y, *k, **attrs: [None for _ in k],
     )
 )
@@ -346,6 +348,7 @@ copy = define(
         "copy", "fresh", ("x",), infer=lambda types, attrs, require: [Array(types[0].dtype, types[0].shape)],
         reads=(0,),
         run=lambda x: np.array(x, order="C"), emit="{x}.copy()", linear=("x",), vjp=lambda ct, y, x: [ct],
+        takes_complex=True,
         doc="A new C-contiguous array with the content of x.",
     )
 )
@@ -354,6 +357,7 @@ broadcast_to = define(
         "broadcast_to", "fresh", ("x",), infer=_with_known_shape, reads=(0,),
         run=lambda x, *k, shape, type: np.array(np.broadcast_to(x, _allocated(shape, k)), dtype=type.dtype),
         linear=("x",), vjp=lambda ct, y, x, *k, **attrs: [ct, *(None for _ in k)],
+        takes_complex=True,
         doc="A new array of {shape} that repeats x along axes of size 1 and new leading axes; the maker has checked "
         "that "
         "it fits. The cotangent is summed back by the driver.",
@@ -375,6 +379,7 @@ gather = define(
     OpDef(
         "gather", "fresh", ("x",), infer=_with_known_shape,
         run=lambda x, *k, region, type: x[python_index(region, k)],
+        takes_complex=True,
         doc="Advanced indexing with integer arrays (some entries Gather): a new array. Indices out of range are the "
         "business of `check_indices` before it.",
     )
@@ -382,7 +387,8 @@ gather = define(
 mask_select = define(
     OpDef(
         "mask_select", "fresh", ("x", "mask"), infer=_with_known_shape, reads=(0, 1),
-        run=lambda x, mask, type: x[mask], doc="x[mask] for a boolean array over the leading axes: a new array.",
+        run=lambda x, mask, type: x[mask], takes_complex=True,
+        doc="x[mask] for a boolean array over the leading axes: a new array.",
     )
 )
 check_indices = define(
@@ -524,6 +530,7 @@ last_writers = define(
     OpDef(
         "last_writers", "fresh", ("x",), infer=_with_known_shape, zero_derivative=True,
         run=lambda x, *k, region, type: _last_writers(x, python_index(region, k)),
+        takes_complex=True,
         doc="Boolean, shaped like x[region] (integer arrays): whether an entry is the last one that names its "
         "position, so "
         "the one whose value `scatter` keeps.",

@@ -10,12 +10,12 @@ from gradc.errors import UnsupportedError
 from gradc.ir.nodes import Value
 from gradc.ir.opdef import call
 from gradc.ir.types import Array, is_inexact
-from gradc.ops.elementary import root, square
+from gradc.ops.elementary import absolute_square, root
 from gradc.ops.elementwise import abs as abs_op
 from gradc.ops.elementwise import eq, ne, where
 from gradc.ops.memory import make_reshape
 from gradc.ops.reduce import max, min, sum
-from gradc.ops.rules import as_value, constant_of, convert, normal_axes
+from gradc.ops.rules import as_value, constant_of, convert, normal_axes, part_dtype
 
 
 def vector_norm(x: Value, order: Any, axes: tuple[int, ...], keepdims: bool) -> Value:
@@ -26,7 +26,7 @@ def vector_norm(x: Value, order: Any, axes: tuple[int, ...], keepdims: bool) -> 
         power = sum(abs_op(x) ** order, **how)
         return power ** (1.0 / order)
     if known in (None, 2):
-        return root(sum(square(x), **how))
+        return root(sum(absolute_square(x), **how))
     if known == np.inf:
         return max(abs_op(x), **how)
     if known == -np.inf:
@@ -34,7 +34,7 @@ def vector_norm(x: Value, order: Any, axes: tuple[int, ...], keepdims: bool) -> 
     if known == 1:
         return sum(abs_op(x), **how)
     if known == 0:
-        return sum(convert(ne(x, 0), x.dtype), **how)
+        return sum(convert(ne(x, 0), part_dtype(x.dtype)), **how)
     power = sum(abs_op(x) ** known, **how)
     if known < 1:
         return power ** (1.0 / known)
@@ -50,7 +50,7 @@ def matrix_norm(x: Value, order: Any, axes: tuple[int, int], keepdims: bool) -> 
     """
     known = constant_of(order) if isinstance(order, Value) else order
     if known in (None, "fro"):
-        return root(sum(square(x), axes=tuple(sorted(axes)), keepdims=keepdims))
+        return root(sum(absolute_square(x), axes=tuple(sorted(axes)), keepdims=keepdims))
     if known not in (1, -1, np.inf, -np.inf):
         raise UnsupportedError(f"the matrix norm of order {known!r}", hint="fro, 1, -1, np.inf or -np.inf")
     first, second = axes if abs(known) == 1 else axes[::-1]

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gradc.errors import DTypeError, ShapeError
+from gradc.errors import ShapeError, UnsupportedError
 from gradc.ir.loops import Contraction
 from gradc.ir.nodes import Node, Value, current_builder
 from gradc.ir.opdef import TABLE, OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, At
-from gradc.ir.types import Array, Shape, broadcast_sizes, format_shape, promote_dtypes, with_shape
+from gradc.ir.types import Array, Shape, broadcast_sizes, format_shape, is_complex, promote_dtypes, with_shape
 from gradc.ops import elementary  # noqa: F401  # its ops are in the table
 from gradc.ops.elementwise import mul
 from gradc.ops.memory import make_broadcast, make_index, make_reshape, shape_values, transpose
@@ -118,6 +118,7 @@ matmul: OpDef = define(
         "matmul", "product", ("a", "b"), lower=Contraction(_subscripts), infer=_matmul_type, run=np.matmul,
         emit="{a} @ {b}", precedence=10,
         vjp=_matmul_vjp, jvp=_matmul_jvp, cost=1000,
+        takes_complex=True,
         doc="a @ b: vectors, matrices and batches of them, as NumPy's matmul. Two vectors give a number.",
     )
 )
@@ -215,20 +216,23 @@ def _outer_call(a: Any, b: Any, out: Any = None) -> Value:
     return result if out is None else write_out(result, out)
 
 
+def _conjugate(x: Value) -> Value:
+    return TABLE["conj"](x) if is_complex(x.ty) else x  # type: ignore[no-any-return]
+
+
 @call(np.vdot)
 def _vdot_call(a: Any, b: Any, /) -> Value:
     a, b = _operands(a, b)
-    if "complex" in a.dtype:
-        raise DTypeError("np.vdot of complex arrays", hint="write np.sum(np.conj(a) * b)")
+    a = _conjugate(a)
     return matmul(flat(a), flat(b)) if a.rank or b.rank else a * b
 
 
 @call(np.vecdot)
 def _vecdot_call(x1: Any, x2: Any, /, axis: Any = -1) -> Value:
     a, b = _operands(x1, x2)
-    if "complex" in a.dtype or axis != -1:
-        raise DTypeError("np.vecdot of complex arrays or over another axis", hint="write np.sum(np.conj(a) * b, axis)")
-    product = a * b
+    if axis != -1:
+        raise UnsupportedError("np.vecdot over another axis", hint="write np.sum(np.conj(a) * b, axis)")
+    product = _conjugate(a) * b
     return sum_over(product, axes=(product.rank - 1,), keepdims=False)
 
 

@@ -15,7 +15,7 @@ from gradc.ir.loops import Fold
 from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS
-from gradc.ir.types import Array, Scalar, Shape, with_shape
+from gradc.ir.types import Array, Scalar, Shape, is_complex, with_shape
 from gradc.ops.elementwise import as_bool, eq, gt, maximum, minimum, where
 from gradc.ops.memory import (
     make_broadcast,
@@ -150,6 +150,7 @@ sum: OpDef = define(
         "sum", "reduce", ("x",), lower=Fold(*_TOTAL, "{s}"), infer=_rule(_summed), run=_run_sum,
         emit=emit_reduction("np.sum"), linear=("x",),
         vjp=_sum_vjp,
+        takes_complex=True,
         doc="Sum over {axes}; booleans and integers add up in 64 bits.",
     )
 )
@@ -164,6 +165,7 @@ mean: OpDef = define(
         "mean", "reduce", ("x",), lower=Fold(*_TOTAL, "{s} / {count}"), infer=_rule(_averaged),
         emit=emit_reduction("np.mean"), linear=("x",), vjp=_mean_vjp,
         run=lambda x, axes, keepdims: np.mean(x, axis=axes, keepdims=keepdims),
+        takes_complex=True,
         doc="Arithmetic mean over {axes}; NaN of no elements.",
     )
 )
@@ -239,6 +241,7 @@ prod: OpDef = define(
         "prod", "reduce", ("x",), lower=Fold((("p", "y", 1),), (("p", "{p} * {x}"),), "{p}"), infer=_rule(_summed),
         emit=emit_reduction("np.prod"), vjp=_prod_vjp, jvp=_prod_jvp,
         run=lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims),
+        takes_complex=True,
         doc="Product over {axes}. Each factor's derivative is the product of the others, also where some are 0.",
     )
 )
@@ -296,6 +299,8 @@ def reduce_call(
 ) -> Value:
     """What NumPy's function for a reduction does. `neutral` stands in for what `where=` leaves out."""
     x = _operand(a, dtype)
+    if op in (all, any) and is_complex(x.ty):
+        x = as_bool(x)
     if where_mask is not True:
         x = where(as_bool(as_value(where_mask)), x, neutral)
     if not isinstance(x.ty, Array):

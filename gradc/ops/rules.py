@@ -158,7 +158,20 @@ def boolean(values: Sequence[Value], attrs: dict[str, Any]) -> Scalar:
 def real_part(values: Sequence[Value], attrs: dict[str, Any]) -> Scalar:
     """The promoted dtype; the real one of a complex dtype (abs)."""
     found = arithmetic(values, attrs)
-    return Scalar({"complex128": "float64", "complex64": "float32"}.get(found.dtype, found.dtype), found.weak)
+    return Scalar(part_dtype(found.dtype), found.weak)
+
+
+_PARTS = {"complex128": "float64", "complex64": "float32"}
+
+
+def part_dtype(dtype: str) -> str:
+    """The dtype of the parts of a complex dtype; another one as it is."""
+    return _PARTS.get(dtype, dtype)
+
+
+def whole_dtype(dtype: str) -> str:
+    """The complex dtype whose parts have this dtype."""
+    return "complex64" if dtype == "float32" else "complex128"
 
 
 # ---------------------------------------------------------------------------------------------- calls

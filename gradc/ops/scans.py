@@ -142,6 +142,7 @@ cumsum: OpDef = define(
         "cumsum", "fresh", ("x",), infer=_same_type, run=lambda x, axis: np.cumsum(x, axis=axis),
         emit="np.cumsum({x}, axis={axis})", vjp=_cumsum_vjp, linear=("x",),
         expand=lambda x, axis: scan(lambda first, before, item: before + item, 0, (x,), axis, False),
+        takes_complex=True,
         doc="Running sum along {axis}.",
     )
 )
@@ -163,6 +164,7 @@ cumprod: OpDef = define(
         "cumprod", "fresh", ("x",), infer=_same_type, run=lambda x, axis: np.cumprod(x, axis=axis),
         emit="np.cumprod({x}, axis={axis})", vjp=_cumprod_vjp, jvp=_cumprod_jvp,
         expand=lambda x, axis: scan(lambda first, before, item: before * item, 1, (x,), axis, False),
+        takes_complex=True,
         doc="Running product along {axis}; its derivative is right where factors are 0.",
     )
 )
@@ -214,6 +216,7 @@ shift: OpDef = define(
         to[-by:] = of[:by]
     return result
 ''',
+        takes_complex=True,
         doc="x[i + by] at i along {axis}, and 0 where that is outside. {by}: not 0.",
     )
 )
@@ -269,6 +272,7 @@ recurrence: OpDef = define(
         r[i] += factors[i] * r[i - 1]
     return result
 ''',
+        takes_complex=True,
         doc="r[i] = b[i] + a[i]*r[i - 1] along {axis}, r[0] = b[0]; {reverse}: from the end.",
     )
 )

@@ -365,6 +365,7 @@ roll: OpDef = define(
         run=lambda x, shift, axis: np.roll(x, shift, axis=axis),
         vjp=lambda ct, y, x, shift, *, axis: [roll(ct, -shift, axis=axis), None],
         jvp=lambda tangents, y, x, shift, *, axis: roll(tangents[0], shift, axis=axis),
+        takes_complex=True,
         doc="Elements move `shift` places up along {axis}, those that leave come in at the other end.",
     )
 )
@@ -485,7 +486,8 @@ def _triangle(name: str, other: str, kept: str) -> OpDef:
             name, "fresh", ("x",), infer=lambda types, attrs, require: [Array(types[0].dtype, types[0].shape)],
             run=lambda x, k: getattr(np, name)(x, k),
             emit=lambda node, x: f"np.{name}({x}{', ' + str(node.attrs['k']) if node.attrs['k'] else ''})",
-            vjp=flipped, linear=("x",), lower=Cells(f"({{x}} if {{column}} - {{row}} {kept} {{k}} else 0)"),
+            vjp=flipped, linear=("x",), takes_complex=True,
+            lower=Cells(f"({{x}} if {{column}} - {{row}} {kept} {{k}} else 0)"),
             doc=f"The {other} triangle of the last two axes, from diagonal {{k}}; zeros elsewhere.",
         )
     )

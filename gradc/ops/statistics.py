@@ -10,9 +10,9 @@ from gradc.errors import UnsupportedError
 from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import OpDef, call
 from gradc.ir.region import FULL, NEWAXIS, Arg, At
-from gradc.ir.types import Array, is_inexact
+from gradc.ir.types import Array, is_complex, is_inexact
 from gradc.ops.arrange import make_array, stack
-from gradc.ops.elementary import root, sqrt, square
+from gradc.ops.elementary import absolute_square, root, sqrt
 from gradc.ops.elementwise import floor, isnan, logical_not, minimum, where
 from gradc.ops.indexing import sorted_along
 from gradc.ops.memory import load, make_index, make_reshape, shape_values, size_value
@@ -34,7 +34,7 @@ def variance(a: Any, axis: Any, dtype: Any, ddof: Any, keepdims: Any) -> Value:
         return x - x
     axes = normal_axes(axis, x.rank)
     away = x - mean(x, axes=axes, keepdims=True)
-    squares = square(away)
+    squares = absolute_square(away)
     if isinstance(ddof, int | float) and ddof == 0:
         return mean(squares, axes=axes, keepdims=bool(keepdims))
     return sum(squares, axes=axes, keepdims=bool(keepdims)) / (count_over(x, axes) - ddof)
@@ -197,7 +197,8 @@ def _cov_call(
     x = convert(x, np.result_type(x.dtype, np.float64 if dtype is None else dtype).name)
     away = x - mean(x, axes=(1,), keepdims=True)
     less = (0 if bias else 1) if ddof is None else ddof
-    table = matmul(away, permute(away, (1, 0))) / (size_value(x, 1) - less)
+    other = current_builder().emit("conj", (away,)) if is_complex(away.ty) else away
+    table = matmul(away, permute(other, (1, 0))) / (size_value(x, 1) - less)
     builder = current_builder()
     if all(builder.canonical_size(s) == 1 for s in table.shape):
         return load(table, region=(At(0), At(0)))
@@ -263,7 +264,7 @@ def _nanmean_call(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, 
 def _nan_variance(a: Any, axis: Any, ddof: Any, keepdims: Any) -> Value:
     x, there = _present(a)
     away = where(there, x - _nan_mean(x, there, axis, True), 0.0)
-    return _nan_mean(square(away), there, axis, keepdims, ddof)
+    return _nan_mean(absolute_square(away), there, axis, keepdims, ddof)
 
 
 @call(np.nanvar)

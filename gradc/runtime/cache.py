@@ -57,11 +57,16 @@ def environment_tag() -> str:
 
 @functools.cache
 def _module_hash(name: str) -> str:
-    """Hash of the text of a module of gradc that kernels import: what they call there is compiled into them."""
+    """Hash of the text of a module of gradc that kernels import, and of those of `codegen` that it imports in turn.
+
+    What kernels call there is compiled into them.
+    """
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         return name
-    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    inner = re.findall(r"^(?:from|import) (gradc\.codegen\.[\w.]*)", text, re.MULTILINE)
+    return hashlib.sha256("\0".join((text, *map(_module_hash, inner))).encode()).hexdigest()
 
 
 @functools.cache

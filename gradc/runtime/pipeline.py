@@ -326,7 +326,7 @@ def _scalar_result(func: Func, result: Tree, request: Request) -> tuple[Tree, in
             f"{func.name} returns a number of type {ty.dtype}, which has no gradient",
             func.loc,
             why="the value that is differentiated has to be a real floating-point number.",
-            hint="return the real part." if ty.dtype.startswith("complex") else "return a float.",
+            hint="return .real of it, or use gradc.vjp." if ty.dtype.startswith("complex") else "return a float.",
         )
     return result, value.k
 

@@ -1,8 +1,19 @@
 """Small plain functions of every kind that the front end and reverse mode meet, with inputs."""
 
-from tests.programs import aliasing, blind, control, indexing, mixed, numerics, structures, viewing
+from tests.programs import (
+    aliasing,
+    blind,
+    complex_numbers,
+    control,
+    indexing,
+    mixed,
+    numerics,
+    structures,
+    viewing,
+)
 from tests.programs.entry import PROGRAMS, Program
 
 __all__ = [
-    "PROGRAMS", "Program", "aliasing", "blind", "control", "indexing", "mixed", "numerics", "structures", "viewing",
+    "PROGRAMS", "Program", "aliasing", "blind", "complex_numbers", "control", "indexing", "mixed", "numerics",
+    "structures", "viewing",
 ]  # fmt: skip

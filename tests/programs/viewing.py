@@ -136,7 +136,7 @@ def functions_that_copy(x):
     return total
 
 
-@program((signed(4),), refused=True)
+@program((signed(4),))
 def real_part_is_the_array(x):
     y = x.copy()
     r = y.real

@@ -105,6 +105,8 @@ class Body(Arrays):
             operands += self._argument(k, name, kind)
         for number, statement in enumerate(node.body):
             self.nest = number
+            if self.dead:  # after an exception that is always raised; the type of the result is still to be known
+                self.label(self.new_label())
             self.statement(statement)
             if not self.dead:
                 self._release_unused(statement, last)
