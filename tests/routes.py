@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import gradc
+from gradc.ad.forward import jvp
 from gradc.ad.reverse import reverse
 from gradc.frontends.from_python import bind_arguments, parse
 from gradc.ir.interp import run
@@ -53,6 +54,27 @@ def vjp_by_interpreter(
             out.append(unflatten(tree, [gradients.get(start + i) for i in range(len(leaves))]))
         start += len(leaves)
     return unflatten(program.result, values), tuple(out)
+
+
+def jvp_by_interpreter(
+    function: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int], tangents: Sequence[Any]
+) -> tuple[Any, list[Any]]:
+    """(result, tangents of its floating-point leaves) from the IR of forward mode; `tangents`: one per argnum."""
+    bound = bind_arguments(function, args, {})
+    program = parse(function, bound)
+    flat = _argument_leaves(bound)
+    positions, given, start = [], [], 0
+    for k, arg in enumerate(args):
+        leaves, _ = flatten(arg)
+        if k in argnums:
+            positions += [start + i for i, leaf in enumerate(leaves) if is_float_leaf(leaf)]
+            given += flatten(tangents[list(argnums).index(k)])[0]
+        start += len(leaves)
+    derived = jvp(stability(program.func), positions)
+    verify(derived)
+    results = run(derived, [*flat, *_capture_leaves(program), *given])
+    count = len(program.func.results)
+    return unflatten(program.result, results[:count]), results[count:]
 
 
 def _argument_leaves(args: Sequence[Any]) -> list[Any]:
@@ -103,6 +125,6 @@ def double_arguments(args: Sequence[Any]) -> tuple[Any, ...]:
 
 
 __all__ = [
-    "double_arguments", "float_arguments", "gradient_by_kernel", "gradient_by_source", "make_weights",
-    "primal_by_interpreter", "vjp_by_interpreter",
+    "double_arguments", "float_arguments", "gradient_by_kernel", "gradient_by_source", "jvp_by_interpreter",
+    "make_weights", "primal_by_interpreter", "vjp_by_interpreter",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 import gradc
 from tests import routes
-from tests.oracle import contract, copy_args, full_gradient, leaves, make_weights, tree_map
+from tests.oracle import contract, copy_args, full_gradient, leaves, make_weights, pair, random_direction, tree_map
 from tests.programs import PROGRAMS, Program
 
 # One or two of each kind, so that every run compiles some; the rest of the kernels are behind `-m slow`.
@@ -155,6 +155,34 @@ def test_jit(program: Program) -> None:
         rtol = 1e-5 if single_precision(args, expected) else 1e-12
         assert_same(value, expected, rtol, f"value of {program.name}")
         assert_same(ours, theirs, rtol, f"what {program.name} did to its arguments")
+
+
+def in_kind(leaf: Any, value: Any) -> Any:
+    """A number or an array as the kind of thing that `leaf` is."""
+    if isinstance(leaf, np.ndarray):
+        return np.asarray(value, leaf.dtype)
+    return leaf.dtype.type(value) if isinstance(leaf, np.generic) and value is not None else value
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if p.raises is None and not p.refused], ids=lambda p: p.name)
+def test_forward_and_reverse_are_adjoint(program: Program) -> None:
+    """<J v, w> = <v, J^T w> for random v and w, whatever the differences say at a kink."""
+    args = program.inputs[0]
+    argnums = program.active(args)
+    if not argnums:
+        pytest.skip("nothing to differentiate")
+    given = routes.float_arguments(copy_args(args), argnums)
+    weights = make_weights(program.function(*copy_args(given)), 1)
+    directions = tuple(
+        tree_map(in_kind, given[k], d) for k, d in zip(argnums, random_direction(given, argnums, 2), strict=True)
+    )
+    _, gradients = routes.vjp_by_interpreter(program.function, copy_args(given), argnums, weights)
+    _, tangents = routes.jvp_by_interpreter(program.function, copy_args(given), argnums, directions)
+    cotangents = [w for w in leaves(weights) if w is not None]
+    forward = sum(float(np.sum(t * w)) for t, w in zip(tangents, cotangents, strict=True))
+    backward = pair(gradients, directions)
+    single = single_precision(args, program.function(*copy_args(given)))
+    np.testing.assert_allclose(forward, backward, rtol=1e-5 if single else 1e-11, atol=1e-5 if single else 1e-11)
 
 
 def write_one_read_other(a, b):
