@@ -47,17 +47,22 @@ def main() -> int:
     restrict_threads(options.threads)
 
     from bench.first_call import first_call_table
+    from bench.nopython import nopython_table
     from bench.peers import PEERS
     from bench.runner import report, write_json
     from bench.tables import TABLES, run_case
 
     if options.tables == ["list"]:
         print("\n".join(f"{name:12s}{title}" for name, (title, _) in TABLES.items()))
+        print(f"{'nopython':12s}Derivatives called in nopython code, against ones written by hand")
         print(f"{'first-call':12s}First calls in fresh processes, cold and from the disk cache")
         return 0
     clock = time.perf_counter if options.clock == "wall" else time.process_time
     peers = options.peers.split(",") if options.peers else list(PEERS)
     for name in options.tables or ["small", "mlp", "jacobi_2d", "seidel_2d", "cholesky", "gmm"]:
+        if name == "nopython":
+            print(nopython_table(options.budget))
+            continue
         if name == "first-call":
             print(first_call_table())
             continue

@@ -1,0 +1,201 @@
+"""Derivatives called in nopython code, against the same loop with a derivative written by hand, which Numba inlines.
+
+Each contestant is an @njit loop that calls the derivative and adds up what it gives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+import gradc
+from bench.runner import interleaved, text_table
+
+
+@dataclass(frozen=True)
+class Case:
+    """A derivative by gradc and by hand, and a loop factory: loop(derivative)(count, *args)."""
+
+    name: str
+    gradc: Any
+    by_hand: Any
+    loop: Callable[[Any], Any]
+    args: tuple[Any, ...]
+    count: int
+
+
+# --------------------------------------------------------------------------------------------------- scalars
+
+
+def product(x):
+    return np.sin(x) * x
+
+
+@njit
+def product_by_hand(x):
+    return np.cos(x) * x + np.sin(x)
+
+
+def staged(x, y):
+    sigy = 1.0 / (1 + np.exp(-y))
+    num = x + sigy
+    sigx = 1.0 / (1 + np.exp(-x))
+    xpy = x + y
+    den = sigx + xpy**2
+    return num / den
+
+
+@njit(error_model="numpy")
+def staged_by_hand(x, y):
+    sigy = 1.0 / (1 + np.exp(-y))
+    num = x + sigy
+    sigx = 1.0 / (1 + np.exp(-x))
+    xpy = x + y
+    invden = 1.0 / (sigx + xpy * xpy)
+    dden = -num * invden * invden
+    dboth = 2.0 * xpy * dden
+    return invden + (1 - sigx) * sigx * dden + dboth, (1 - sigy) * sigy * invden + dboth
+
+
+def valley(x, y):
+    return (1 - x) ** 2 + 100.0 * (y - x**2) ** 2
+
+
+@njit
+def valley_by_hand(x, y):
+    a, b = 1 - x, y - x * x
+    return a * a + 100.0 * b * b, (-2.0 * a - 400.0 * x * b, 200.0 * b)
+
+
+def over_x(derivative):
+    @njit
+    def run(count):
+        total = 0.0
+        for i in range(count):
+            total += derivative(0.1 + 1e-7 * i)
+        return total
+
+    return run
+
+
+def over_pairs(derivative):
+    @njit
+    def run(count):
+        total = 0.0
+        for i in range(count):
+            dx, dy = derivative(0.1 + 1e-7 * i, 0.2)
+            total += dx + 2.0 * dy
+        return total
+
+    return run
+
+
+def over_values_and_pairs(derivative):
+    @njit
+    def run(count):
+        total = 0.0
+        for i in range(count):
+            value, (dx, dy) = derivative(0.1 + 1e-7 * i, 0.2)
+            total += value + dx + 2.0 * dy
+        return total
+
+    return run
+
+
+# ---------------------------------------------------------------------------------------------------- arrays
+
+
+def norm(x):
+    return 0.5 * (x * x).sum()
+
+
+@njit
+def norm_by_hand(x):
+    return x.copy()
+
+
+def chain(x):
+    return np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+@njit
+def chain_by_hand(x):
+    dx = np.zeros_like(x)
+    for i in range(len(x) - 1):
+        t = x[i + 1] - x[i] * x[i]
+        dx[i] += -400.0 * x[i] * t - 2.0 * (1 - x[i])
+        dx[i + 1] += 200.0 * t
+    return dx
+
+
+def form(x, matrix):
+    total = 0.0
+    for i in range(len(x)):
+        for j in range(len(x)):
+            total += x[i] * matrix[i, j] * x[j]
+    return 0.5 * total
+
+
+@njit
+def form_by_hand(x, matrix):
+    dx = np.zeros_like(x)
+    for i in range(len(x)):
+        for j in range(len(x)):
+            dx[i] += 0.5 * (matrix[i, j] + matrix[j, i]) * x[j]
+    return dx
+
+
+def over_array(derivative):
+    @njit
+    def run(count, x):
+        total = 0.0
+        for _ in range(count):
+            total += derivative(x)[0]
+        return total
+
+    return run
+
+
+def over_array_and_matrix(derivative):
+    @njit
+    def run(count, x, matrix):
+        total = 0.0
+        for _ in range(count):
+            total += derivative(x, matrix)[0]
+        return total
+
+    return run
+
+
+def cases() -> list[Case]:
+    x = np.linspace(0.5, 1.5, 100)
+    both = (0, 1)
+    return [
+        Case("sin(x) x", gradc.grad(product), product_by_hand, over_x, (), 100_000),
+        Case("staged", gradc.grad(staged, both), staged_by_hand, over_pairs, (), 100_000),
+        Case("rosenbrock 2", gradc.value_and_grad(valley, both), valley_by_hand, over_values_and_pairs, (), 100_000),
+        Case("norm 3", gradc.grad(norm), norm_by_hand, over_array, (x[:3].copy(),), 20_000),
+        Case("rosenbrock 10", gradc.grad(chain), chain_by_hand, over_array, (x[:10].copy(),), 20_000),
+        Case("rosenbrock 100", gradc.grad(chain), chain_by_hand, over_array, (x,), 5_000),
+        Case("form 10", gradc.grad(form), form_by_hand, over_array_and_matrix, (x[:10].copy(), np.eye(10)), 5_000),
+    ]
+
+
+def nopython_table(budget: float, clock: Callable[[], float] = time.process_time) -> str:
+    """Nanoseconds per derivative, and how many times as long gradc's takes."""
+    lines = []
+    for case in cases():
+        loops = {name: case.loop(getattr(case, name)) for name in ("gradc", "by_hand")}
+        results = [loop(10, *case.args) for loop in loops.values()]
+        assert abs(results[0] - results[1]) <= 1e-9 * abs(results[1]), case.name
+        calls = {name: (lambda loop=loop, c=case: loop(c.count, *c.args)) for name, loop in loops.items()}
+        seconds = interleaved(calls, budget, clock=clock)
+        ours, theirs = (1e9 * seconds[name] / case.count for name in ("gradc", "by_hand"))
+        lines.append([case.name, f"{ours:.1f} ns", f"{theirs:.1f} ns", f"{ours / theirs:.2f}"])
+    title = "Derivatives called in nopython code"
+    return f"{title}\n\n{text_table(['function', 'gradc', 'by hand', 'gradc/by hand'], lines)}\n"
