@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit, typeof
+from numba import int64, njit, typeof
 from numba.core.registry import cpu_target
 from numba.core.runtime import _nrt_python, rtsys
 
@@ -284,6 +284,34 @@ for k in range(length):
 return (out, held[0], held[0], length)
 """
     same("n", body, (0,), (1,), (9,), (100,))
+
+
+def test_small_arrays_that_stay_lie_on_the_stack() -> None:
+    body = """
+t = empty_float64((n, 2))
+few = empty_int64((3,))
+for i in range(n):
+    t[i, 0] = np.float64(i)
+    t[i, 1] = 1.0
+if n > 2:
+    rows = empty_float64((n,))
+    for i in range(n):
+        rows[i] = t[i, 0] * t[i, 1]
+    t[0, 0] = rows[n - 1]
+kept = empty_float64((n,))
+few[0] = t.shape[0]
+total = 0.0
+for i in range(n):
+    total += t[i, 0]
+    kept[i] = total
+if n == 7:
+    raise ShapeError("seven")
+return (kept, few[0], total)
+"""
+    same("n", body, (0,), (1,), (5,), (7,), (63,), (64,), (65,), (1000,))
+    text = text_of("n", body)
+    assembly = bridge.translated(text, "kernel", (int64,)).assembly
+    assert assembly.count("alloca [1024 x i8]") == 3  # t, few and rows; not what is returned
 
 
 def test_results_are_arguments_and_shared_arrays() -> None:

@@ -20,6 +20,7 @@ from gradc.codegen import foreign
 from gradc.codegen.native.calls import Calls
 from gradc.codegen.native.flow import UNLIKELY
 from gradc.codegen.native.kinds import COMPLEX, FLOATS, SIGNED, SIZE, ArrayKind, NotTranslated, Value, memory_type
+from gradc.codegen.native.stack import ARRAYS, MOST
 from gradc.ir.foreign import VOID, prototype_of_word
 
 ARGUMENTS = "arguments"
@@ -37,6 +38,8 @@ class Arrays(Calls):
         self.roots: dict[str, set[str]] = {}  # what memory a variable may name: variables that allocate, ARGUMENTS
         self.nest = 0
         self.scopes: dict[tuple[int, str], tuple[str, str]] = {}  # the lists of scopes of its accesses in a nest
+        self.staying: set[str] = set()
+        self.stacked = 0  # arrays that lie on the stack where they are small
         self.depth = 0  # of loops around what is emitted
         self.products: dict[str, None] = {}
         self.sites: dict[str, list[ast.expr]] = {}  # values assigned to each variable
@@ -260,10 +263,34 @@ class Arrays(Calls):
         """name = np.empty(sizes, dtype)."""
         if self.depth and name not in self.arrays and len(self.sites.get(name, ())) == 1:
             data = self._kept_memory(name, dtype, sizes)
+        elif not self.depth and name in self.staying and len(self.sites.get(name, ())) == 1 and self.stacked < ARRAYS:
+            data = self._stack_or_heap(name, dtype, sizes)
         else:
             data, reference = self.new_memory(*self.bytes_of(dtype, sizes))
             self.own(name, reference)
         self.bind(name, ArrayKind(dtype, len(sizes), "C"), data, sizes, (), {name})
+
+    def _stack_or_heap(self, name: str, dtype: str, sizes: Sequence[str]) -> str:
+        """Memory for an array that stays in the function: on the stack where it is small."""
+        total, status = self.bytes_of(dtype, sizes)
+        if total.isdigit() and int(total) > MOST:
+            data, reference = self.new_memory(total, status)
+            self.own(name, reference)
+            return data
+        place = f"%stack.{self.stacked}"
+        self.stacked += 1
+        make, done = self.new_label(), self.new_label()
+        before = self.current
+        self.branch_if(self.emit(f"icmp ugt i64 {total}, {MOST}"), make, done)
+        self.label(make)
+        data, reference = self.new_memory(total, status)
+        made = self.current
+        self.branch(done)
+        self.label(done)
+        owned = self.phi("ptr", [("null", before), (reference, made)])
+        held = self.phi("ptr", [(place, before), (data, made)])
+        self.own(name, owned)
+        return held
 
     def _kept_memory(self, name: str, dtype: str, sizes: Sequence[str]) -> str:
         """Memory for a variable of a loop: that of the iteration before, where it has the size and no view holds it."""

@@ -23,6 +23,7 @@ from gradc.codegen.native.arrays import ARGUMENTS, MEMORY_ERROR, SIZE_ERROR, Arr
 from gradc.codegen.native.calls import Helper
 from gradc.codegen.native.flow import METADATA, NO_UNROLLING
 from gradc.codegen.native.kinds import LLVM, SIZE, ArrayKind, Kind, NotTranslated, Value
+from gradc.codegen.native.stack import MOST, staying_names
 
 Result: TypeAlias = "Kind | tuple[Result, ...]"
 """What a kernel returns: scalars and arrays in nested tuples."""
@@ -100,6 +101,7 @@ class Body(Arrays):
         if len(names) != len(kinds):
             raise NotTranslated("another number of arguments")
         self._note_assigned(node.body)
+        self.staying = staying_names(node, is_part)
         operands = ["ptr noalias nocapture writeonly %results"]
         for k, (name, kind) in enumerate(zip(names, kinds, strict=True)):
             operands += self._argument(k, name, kind)
@@ -161,6 +163,7 @@ class Body(Arrays):
         lines.append(f"define i32 @{self.symbol}({', '.join(operands)}) nounwind {{")
         lines.append("entry:")
         lines.append("%status = alloca i32")
+        lines += (f"%stack.{k} = alloca [{MOST} x i8], align 64" for k in range(self.stacked))
         lines += self.slots()
         if count:
             lines.append(f"%owned = alloca [{count} x ptr]")
