@@ -23,6 +23,7 @@ from gradc.runtime.dispatch import Compiled, compiled
 from gradc.runtime.higher import HessianProduct, HessianProducts, expand_jvp
 from gradc.runtime.lambdify import expression_of
 from gradc.runtime.lambdify import to_sympy as _to_sympy
+from gradc.runtime.pickling import reduce_ruled
 from gradc.runtime.plan import Transform
 from gradc.runtime.pullback_inside import interpret_vjp
 
@@ -252,7 +253,14 @@ def stop_gradient(x: T) -> T:
     return x
 
 
-class CustomVJP(RuledFunction):
+class _Ruled(RuledFunction):
+    """A function with a rule, which can be pickled."""
+
+    def __reduce__(self) -> Any:
+        return reduce_ruled(self)
+
+
+class CustomVJP(_Ruled):
     """What `gradc.custom_vjp` returns."""
 
     kind = "custom_vjp"
@@ -262,7 +270,7 @@ class CustomVJP(RuledFunction):
         self.rules = (_rule(fwd, "fwd"), _rule(bwd, "bwd"))
 
 
-class CustomJVP(RuledFunction):
+class CustomJVP(_Ruled):
     """What `gradc.custom_jvp` returns."""
 
     kind = "custom_jvp"
@@ -273,7 +281,7 @@ class CustomJVP(RuledFunction):
         return rule
 
 
-class Checkpointed(RuledFunction):
+class Checkpointed(_Ruled):
     """What `gradc.checkpoint` returns."""
 
     kind = "checkpoint"

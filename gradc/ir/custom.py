@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -45,13 +44,6 @@ class RuledFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
-
-    def __reduce__(self) -> Any:
-        """A function of a module is pickled by its name, as Python's functions are."""
-        found: Any = sys.modules.get(self.__module__)
-        for part in self.__qualname__.split("."):
-            found = getattr(found, part, None)
-        return self.__qualname__ if found is self else object.__reduce_ex__(self, 2)
 
     def __repr__(self) -> str:
         return f"<gradc.{self.kind} of {getattr(self.function, '__qualname__', self.function)}>"

@@ -136,7 +136,7 @@ def same_static(x: Any, y: Any) -> bool:
     return type(x) is type(y) and bool(x == y)
 
 
-_objects: weakref.WeakSet[Compiled] = weakref.WeakSet()
+_objects: weakref.WeakValueDictionary[int, Compiled] = weakref.WeakValueDictionary()  # by id: equal ones are not one
 
 
 class Compiled:
@@ -158,7 +158,7 @@ class Compiled:
         self._bind = fastcall.binder(self._signature, self._qualname)
         type(self).__call__ = fastcall.general_call(self._signature, Compiled._call, self._qualname)  # type: ignore[assignment]
         check_argnums(transform.argnums, self._signature, self._qualname)
-        _objects.add(self)
+        _objects[id(self)] = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the compiled function. Every object has a class of its own, which overrides this."""
@@ -184,6 +184,22 @@ class Compiled:
         if find_by_name(getattr(self, "__module__", ""), name) is self:
             return find_by_name, (self.__module__, name)
         return compiled, (portable(self._function, self._by_source), self._transform, self._base)
+
+    def __eq__(self, other: object) -> bool:
+        """Objects are equal that compute the same of one function: of the same object, with the same options."""
+        if not isinstance(other, Compiled):
+            return NotImplemented
+        return bool(self._meaning == other._meaning)
+
+    def __hash__(self) -> int:
+        return hash(self._meaning)
+
+    @property
+    def _meaning(self) -> Any:
+        function: Any = self._function
+        if not isinstance(function, Compiled):
+            function = function.meaning if isinstance(function, BuiltFunction) else id(function)
+        return self._base, self._transform, function
 
     def __copy__(self) -> Compiled:
         """The object itself, as copies of functions are."""
@@ -581,7 +597,7 @@ def signature_of(function: Any) -> inspect.Signature:
 def _renew_locks() -> None:
     """In a fork: locks that another thread of the parent held would never open."""
     cache.renew_locks()
-    for made in list(_objects):
+    for made in list(_objects.values()):
         made._locks.clear()
 
 

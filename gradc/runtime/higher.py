@@ -60,6 +60,10 @@ class HessianProduct(BuiltFunction):
     def __reduce__(self) -> Any:
         return HessianProduct, (portable(self.function, self.gradient._by_source), self.transform, self.second)
 
+    @property
+    def meaning(self) -> Any:
+        return HessianProduct, self.gradient, self.second
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return compiled(self, Transform("jit"))(*args, **kwargs)
 

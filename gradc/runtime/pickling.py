@@ -23,6 +23,7 @@ from typing import Any
 
 from gradc.errors import UnsupportedError
 from gradc.frontends.source import function_source
+from gradc.ir.custom import RuledFunction
 
 _Place = tuple[str, int, int]  # qualified name, first line, and which of the codes with these it is
 
@@ -30,7 +31,7 @@ _Place = tuple[str, int, int]  # qualified name, first line, and which of the co
 class BySource:
     """Stands for a function in a pickle: what is loaded is the function."""
 
-    def __init__(self, function: types.FunctionType, memo: dict[int, BySource]) -> None:
+    def __init__(self, function: types.FunctionType, memo: dict[int, Any]) -> None:
         self.function = function
         self._memo = memo  # one per function, so that functions may refer to each other in a circle
 
@@ -75,6 +76,44 @@ class BySource:
         return portable(value, self._memo)
 
 
+class RuledBySource:
+    """Stands for a function with a derivative rule that has no name to be found by, in a pickle."""
+
+    def __init__(self, ruled: RuledFunction, memo: dict[int, Any]) -> None:
+        self.ruled = ruled
+        self._memo = memo  # the function and its rule refer to the object in a circle
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.ruled(*args, **kwargs)
+
+    def __reduce__(self) -> Any:
+        ruled = self.ruled
+        state = portable(ruled.function, self._memo), tuple(portable(rule, self._memo) for rule in ruled.rules)
+        return _make_ruled, (type(ruled),), state, None, None, _fill_ruled
+
+
+def reduce_ruled(ruled: RuledFunction) -> Any:
+    """The `__reduce__` of functions with rules: by name where that finds them, else by source."""
+    if find_by_name(ruled.__module__, ruled.__qualname__) is ruled:
+        return find_by_name, (ruled.__module__, ruled.__qualname__)
+    memo: dict[int, Any] = {}
+    memo[id(ruled)] = found = RuledBySource(ruled, memo)
+    return _same, (found,)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _make_ruled(cls: type[RuledFunction]) -> RuledFunction:
+    return cls.__new__(cls)
+
+
+def _fill_ruled(ruled: RuledFunction, state: tuple[Any, tuple[Any, ...]]) -> None:
+    RuledFunction.__init__(ruled, state[0])
+    ruled.rules = state[1]
+
+
 class _Module:
     """Stands for a module in a pickle."""
 
@@ -85,7 +124,7 @@ class _Module:
         return importlib.import_module, (self.name,)
 
 
-def portable(value: Any, memo: dict[int, BySource]) -> Any:
+def portable(value: Any, memo: dict[int, Any]) -> Any:
     """`value` with stand-ins for what Python's pickles refuse: functions without a name to be found by, and modules.
 
     memo: stand-ins by the id of their function, which they keep alive.
@@ -97,6 +136,13 @@ def portable(value: Any, memo: dict[int, BySource]) -> Any:
         if known is None:
             known = memo[id(value)] = BySource(value, memo)
         return known
+    if isinstance(value, RuledFunction):
+        if find_by_name(value.__module__, value.__qualname__) is value:
+            return value
+        stand_in = memo.get(id(value))
+        if stand_in is None:
+            stand_in = memo[id(value)] = RuledBySource(value, memo)
+        return stand_in
     if isinstance(value, types.ModuleType):
         return _Module(value.__name__)
     cls = type(value)

@@ -1,0 +1,154 @@
+"""Compiled objects as Python objects: pickles, equality, signatures, types."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gradc
+
+
+def power(x, n=2):
+    """x to the n."""
+    return x**n
+
+
+def ruled(factor):
+    """A function with a rule that exists nowhere by name, whose rule refers to it."""
+    f = gradc.custom_vjp(lambda x: x * factor)
+    f.defvjp(lambda x: (f(x), None), lambda _, ct: (10.0 * factor * ct,))
+    return f
+
+
+def test_equal_objects_compute_the_same_of_one_function():
+    gradient = gradc.grad(power)
+    assert gradient == gradc.grad(power) and hash(gradient) == hash(gradc.grad(power))
+    assert pickle.loads(pickle.dumps(gradient)) == gradient == copy.deepcopy(gradient)
+    assert gradc.hessian(power) == gradc.hessian(power)
+    assert gradc.hvp(power) == gradc.hvp(power) != gradc.hvp(power).as_hessp()
+    others = [gradc.jit(power), gradc.value_and_grad(power), gradc.grad(power, "x"), gradc.grad(lambda x: x), power, 3]
+    assert all(gradient != other for other in others)
+    assert len({gradient, gradc.grad(power), *others}) == 1 + len(others)
+
+
+def test_signatures_and_documentation_are_those_of_the_function():
+    gradient = gradc.grad(power)
+    assert str(inspect.signature(gradient)) == "(x, n=2)"
+    assert gradient.__doc__ == power.__doc__ and gradient.__name__ == "power" and gradient.__wrapped__ is power
+    assert gradient.__module__ == __name__
+    assert repr(gradc.value_and_grad(power, argnums="x")) == "<gradc.value_and_grad(power, argnums='x')>"
+    assert str(inspect.signature(gradc.hvp(lambda x, y: x * y))) == "(x, y, v)"
+    assert str(inspect.signature(gradc.lambdify("a, b", "a * b"))) == "(a, b)"
+    assert functools.wraps(gradient)(lambda: None).__name__ == "power"
+
+
+def test_functions_with_rules_pickle_by_source():
+    f = ruled(3.0)
+    again = pickle.loads(pickle.dumps(f))
+    assert again(2.0) == 6.0 and gradc.grad(again)(2.0) == 30.0
+    gradient = pickle.loads(pickle.dumps(gradc.grad(lambda x: f(x) * x)))
+    assert gradient(2.0) == 6.0 + 60.0
+    assert pickle.loads(pickle.dumps(gradc.grad(f)))(2.0) == 30.0
+    layer = gradc.checkpoint(lambda x: f(x) ** 2)
+    assert gradc.grad(pickle.loads(pickle.dumps(layer)))(1.0) == 2 * 3.0 * 30.0
+
+
+def test_lambdified_expressions_and_products_pickle():
+    expression = pickle.loads(pickle.dumps(gradc.lambdify("x, y", "x**2 * y")))
+    assert expression(2.0, 3.0) == 12.0 and gradc.grad(expression)(2.0, 3.0) == 12.0
+    product = gradc.hvp(lambda x: (x**3).sum())
+    x = np.ones(2)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(product.as_hessp()))(x, x), [6.0, 6.0])
+
+
+def test_cloudpickle(tmp_path: Path):
+    cloudpickle = pytest.importorskip("cloudpickle", reason="cloudpickle is an optional dependency of the tests")
+    k = 3.0
+    f = ruled(2.0)
+    made = {"a": gradc.grad(lambda x: x * k), "b": gradc.value_and_grad(lambda x: f(x) * x), "c": gradc.grad(power)}
+    again = cloudpickle.loads(cloudpickle.dumps(made))
+    assert (again["a"](2.0), again["b"](2.0), again["c"](2.0)) == (3.0, (8.0, 44.0), 4.0)
+    (tmp_path / "pickled").write_bytes(cloudpickle.dumps((made["a"], lambda x: made["a"](x) + 1.0)))
+    code = "import pickle, sys; a, b = pickle.load(open(sys.argv[1], 'rb')); print(a(2.0), b(2.0))"
+    run = subprocess.run([sys.executable, "-c", code, tmp_path / "pickled"], capture_output=True, text=True)
+    assert run.stdout.split() == ["3.0", "4.0"], run.stderr
+
+
+SAMPLE = '''
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import gradc
+
+Vector = npt.NDArray[np.float64]
+
+
+@gradc.grad
+def bare(x: Vector) -> float:
+    return float(x @ x)
+
+
+@gradc.value_and_grad(argnums=("x", "y"), has_aux=True)
+def with_options(x: float, y: float) -> tuple[float, int]:
+    return x * y, 1
+
+
+@gradc.custom_vjp
+def ruled(x: float) -> float:
+    return x
+
+
+@gradc.custom_jvp
+def tangent(x: float) -> float:
+    return x
+
+
+@tangent.defjvp
+def rule(primals: tuple[float], tangents: tuple[float]) -> tuple[float, float]:
+    return primals[0], tangents[0]
+
+
+def plain(x: Vector, scale: float = 1.0) -> float:
+    return scale * float(x @ x)
+
+
+ruled.defvjp(lambda x: (x, None), lambda _, ct: (ct,))
+gradient: Vector = bare(np.ones(3))
+objects = [gradc.jit(plain), gradc.grad(plain), gradc.jacobian(plain, mode="fwd"), gradc.hessian(plain, argnums="x")]
+out, pullback = gradc.vjp(plain, np.ones(3))
+cotangents: tuple[Any, ...] = pullback(1.0)
+product: Vector = gradc.hvp(plain).as_hessp()(np.ones(3), np.ones(3), 2.0)
+value, change = gradc.jvp(plain, (np.ones(3),), (np.ones(3),))
+text: str = bare.source
+kept: float = gradc.stop_gradient(2.0)
+checked: float = rule((1.0,), (2.0,))[1]
+reveal_type(bare)
+reveal_type(with_options)
+reveal_type(gradc.jit()(plain))
+reveal_type(kept)
+'''
+
+
+@pytest.mark.slow
+def test_types_of_decorated_functions(tmp_path: Path):
+    pytest.importorskip("mypy", reason="mypy is a tool of development")
+    sample = tmp_path / "sample.py"
+    sample.write_text(SAMPLE)
+    options = ["--strict", "--config-file=", f"--cache-dir={tmp_path}", "--follow-imports=silent"]
+    command = [sys.executable, "-m", "mypy", *options, "--ignore-missing-imports", str(sample)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(gradc.__file__).parent.parent)
+    assert run.returncode == 0, run.stdout + run.stderr
+    notes = [line for line in run.stdout.splitlines() if "Revealed" in line]
+    revealed = [note.rpartition("Revealed type is ")[2].strip('"') for note in notes]
+    assert revealed[:3] == ["gradc.runtime.dispatch.Compiled"] * 3
+    assert revealed[3] in ("builtins.float", "float")
