@@ -1,10 +1,10 @@
 """The code blocks of the README and the documentation: run them, compare or renew what they print.
 
-    python docs/blocks.py             run all pages, say what differs
-    python docs/blocks.py --update    put what was printed in the place of what pages say; then read the difference
+    python docs/blocks.py [PAGE ...]             run all pages or these, say what differs
+    python docs/blocks.py --update [PAGE ...]    put what is printed in the place of what they say; read the difference
 
-A ``python`` block runs after those before it on the page. A ``text`` block right after it holds what it prints. A ``console``
-block holds commands after `$ ` with their output; those of `python -m gradc` run, in this process.
+A ``python`` block runs after those before it on the page. A ``text`` block right after it holds what it prints. A
+``console`` block holds commands after `$ ` with their output; those of `python -m gradc` run, in this process.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ def run_console(code: str) -> str:
     return made
 
 
-def _run_all(update: bool) -> int:
+def _run(chosen: list[Path], update: bool) -> int:
     different = 0
-    for page in pages():
+    for page in chosen:
         with tempfile.TemporaryDirectory() as folder:
             before = os.getcwd()
             os.chdir(folder)
@@ -108,4 +108,5 @@ def _run_all(update: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_run_all("--update" in sys.argv[1:]))
+    named = [Path(a).resolve() for a in sys.argv[1:] if not a.startswith("-")]
+    sys.exit(_run(named or pages(), "--update" in sys.argv[1:]))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,15 +17,55 @@ import pytest
 
 from tests.routes import vjp_by_interpreter
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 
 
-def test_the_list_of_functions_is_up_to_date() -> None:
-    spec = importlib.util.spec_from_file_location("make_numpy", DOCS / "make_numpy.py")
+def load(name: str) -> ModuleType:
+    """A script of the folder."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (DOCS / "numpy.md").read_text() == module.table(), "run python docs/make_numpy.py"
+    return module
+
+
+def test_the_list_of_functions_is_up_to_date() -> None:
+    assert (DOCS / "numpy.md").read_text() == load("make_numpy").table(), "run python docs/make_numpy.py"
+
+
+@pytest.mark.slow  # collects and runs a part of test_ops.py in a process of its own
+def test_the_op_of_the_guide_passes_the_tests_of_the_table() -> None:
+    page = (DOCS / "contributing" / "add-an-op.md").read_text()
+    entry = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "elementwise(" in block)
+    script = "import sys, pytest\nfrom scipy.special import cosm1\n" + entry
+    script += "sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', 'tests/test_ops.py', '-k', 'cosm1']))\n"
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert int(re.findall(r"(\d+) passed", ran.stdout)[-1]) >= 5
+
+
+def texts_of_picture(svg: str) -> set[str]:
+    return {html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg)}
+
+
+def test_pictures_show_what_gradc_draws() -> None:
+    made = load("make_pictures").diagrams()
+    assert set(made) <= {path.name for path in (DOCS / "images").iterdir()}
+    for name, diagram in made.items():
+        shown = texts_of_picture((DOCS / "images" / name).read_text())
+        for vertex in diagram.vertices:
+            assert {vertex.head, vertex.value, vertex.cotangent} <= shown, "run python docs/make_pictures.py"
+
+
+def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
+    missing = [m for m in ("mkdocs", "material", "mkdocstrings") if importlib.util.find_spec(m) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)}: not installed; `.ci/run` installs the extra `docs` and builds the site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "value_and_grad" in (tmp_path / "site" / "reference" / "api" / "index.html").read_text()
 
 
 def absolute(x: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from scipy import special
 
 import gradc
 from gradc.codegen.standalone import HELPERS, IMPORTED
@@ -74,6 +75,14 @@ def add_to(x, y):
     return np.sum(x)
 
 
+def of_scipy(x, n):
+    return np.sum(special.jv(n, x) * special.erfinv(np.tanh(x))) + special.eval_hermite(3, x[0])
+
+
+def airy(x):
+    return special.airy(x)[0]
+
+
 def counts(a, b):
     return a @ b
 
@@ -91,11 +100,12 @@ def arguments() -> list[tuple[Any, tuple[Any, ...], dict[str, Any], dict[str, An
         (gradc.jit(add_to), (rng.normal(size=4), rng.normal(size=4)), {}),
         (gradc.jit(counts), (np.arange(6).reshape(2, 3), np.arange(12).reshape(3, 4)), {}),
         (gradc.grad(until_large), (np.float32(0.7),), {}),
+        (gradc.grad(of_scipy), (rng.uniform(0.1, 2.0, 5), 1.5), {}),
     ]
 
 
 CASES_HERE = arguments()
-NAMES = ["network", "smooth", "until_large", "along", "with_captures", "add_to", "counts", "single"]
+NAMES = ["network", "smooth", "until_large", "along", "with_captures", "add_to", "counts", "single", "of_scipy"]
 
 
 def load(path: Path) -> ModuleType:
@@ -254,6 +264,14 @@ def test_programs_for_arguments_that_are_one_array_are_not_saved(tmp_path: Path)
     x = np.ones(3)
     with pytest.raises(gradc.UnsupportedError, match="one array"):
         gradc.jit(add_to).lower(x, x).source.save(tmp_path / "one.py")
+
+
+def test_what_numba_lacks_is_saved_for_numpy_only(tmp_path: Path) -> None:
+    source = gradc.grad(airy).lower(0.5).source
+    with pytest.raises(gradc.UnsupportedError, match="save the NumPy module instead"):
+        source.save(tmp_path / "airy.py", numba=True)
+    got = vars(load(source.save(tmp_path / "airy.py")))["airy_grad"](0.5)
+    np.testing.assert_allclose(got, special.airy(0.5)[1])
 
 
 def test_source_reads_at_a_prompt_and_in_a_notebook(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from gradc.codegen.kernel import Printer
 from gradc.codegen.layout import APART, CHECK, ArgumentChecks, apart_lines, arguments_text
 from gradc.codegen.naming import fresh_name
 from gradc.errors import UnsupportedError
-from gradc.ir.loops import KERNEL_FUNCTIONS, Alloc, Bind, Buffer, Kernel, Lin, Product, Raise
+from gradc.ir.loops import KERNEL_FUNCTIONS, SPECIAL_FUNCTIONS, Alloc, Bind, Buffer, Kernel, Lin, Product, Raise
 from gradc.ir.nodes import Func
 from gradc.ir.program import Capture
 from gradc.ir.tree import Tree
@@ -119,6 +119,29 @@ def exact_product(a, row_a, col_a, b, row_b, col_b, c, row_c, col_c, m, n, k, ad
                     for p in range(k):
                         target[i, j] = target[i, j] + left[i, p] * right[p, j]
 ''',
+    "special": '''\
+def special(name, operands):
+    """A function of `scipy.special` for compiled code, from SciPy's C interface: d is a double, l an integer."""
+    c_types = {"d": (ctypes.c_double, "double"), "l": (ctypes.c_long, "(?:Py_ssize_t|long)")}
+    wanted = "double .(" + ", ".join(c_types[o][1] for o in operands) + ")(, int .*)?."
+    get_name, get_pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    get_name.restype, get_name.argtypes = ctypes.c_char_p, (ctypes.py_object,)
+    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    for found, capsule in cython_special.__pyx_capi__.items():
+        signature = re.fullmatch(wanted, get_name(capsule).decode())
+        if signature and re.fullmatch("(__pyx_fuse_[0-9]+(_[0-9]+)?)?" + name, found):
+            break
+    else:
+        raise ImportError(f"this SciPy has no C function {name} of {operands}")
+    # Cython passes a last argument that is 0 in calls from C.
+    last = [ctypes.c_int] if signature[2] else []
+    function = ctypes.CFUNCTYPE(ctypes.c_double, *(c_types[o][0] for o in operands), *last)(
+        get_pointer(capsule, get_name(capsule))
+    )
+    names = "abcd"[: len(operands)]
+    given = [f"int({n})" if o == "l" else n for n, o in zip(names, operands)] + ["0"] * len(last)
+    return njit(eval(f"lambda {', '.join(names)}: function({', '.join(given)})", {"function": function}))
+''',
     "prepared": '''\
 def prepared(array, order):
     """The array as the kernel takes it: in this order of memory, and not read-only; copied where it is not so."""
@@ -191,7 +214,9 @@ class _Standalone(Printer):
         results = [self.result(r) for r in self.kernel.results]
         self.line(f"return {results[0]}" if len(results) == 1 else f"return ({', '.join(results)})")
         signature = f"@njit(({', '.join(types)}{',' if len(types) == 1 else ''}), "
-        options = 'error_model="numpy", cache=True, nogil=True)'
+        # Numba cannot keep what holds addresses of C functions.
+        cached = "" if any("special_" in line for line in self.lines) else "cache=True, "
+        options = f'error_model="numpy", {cached}nogil=True)'
         if len(signature) + len(options) > 120:
             signature += "\n      "
         head = f"def {name}({', '.join(self.kernel.params)}):"
@@ -231,7 +256,7 @@ def numba_module(
         if size == 1
     ]
     text = printer.definition(kernel_name, [_numba_type(p.ty) for p in func.params], ones)
-    helpers, imports = _needed(text)
+    helpers, imports, definitions = _needed(text)
     # The function with the user's arguments.
     texts = [_from_kernel(v.ty, n) for v, n in zip(func.results, _result_names(func, used), strict=True)]
     returned = Results(texts, trees)
@@ -255,11 +280,11 @@ def numba_module(
     numba_names = sorted(set(re.findall(r"\b(u?int\d+|float\d+|complex\d+|boolean|types)\b", text.split("\ndef ")[0])))
     head = [*imports, "import numpy as np", f"from numba import {', '.join([*numba_names, 'njit'])}"]
     if returned.definitions:
-        head.insert(0, "import collections\n")
+        head.insert(0, "import collections")
     if "matrix" in helpers:
         head.append("from numpy.lib.stride_tricks import as_strided")
     parts = [
-        _title(func, name, kernel_name, "np.dot" in text or "product" in helpers),
+        _title(func, name, kernel_name, "np.dot" in text or "product" in helpers, "special" in helpers),
         "\n".join(_sorted_imports(head)),
         *(["\n".join([*returned.definitions, *leaves.constants])] if returned.definitions or constants else []),
         *checks[:1],
@@ -267,55 +292,61 @@ def numba_module(
     checks += [APART] if apart else []
     # What is compiled at once stands behind what it calls.
     called = "\n".join([header, *lines]) + "\n"
-    blocks = [called, *(HELPERS[h] for h in HELPERS if h in helpers), text, *checks[1:]]
+    blocks = [called, *(HELPERS[h] for h in HELPERS if h in helpers), *definitions, text, *checks[1:]]
     return "\n\n".join(parts) + "\n\n\n" + "\n\n".join(blocks)
 
 
-def _title(func: Func, name: str, kernel_name: str, products: bool) -> str:
+def _title(func: Func, name: str, kernel_name: str, products: bool, special: bool) -> str:
     where = f" (from {func.loc.function or func.name}, {PurePath(func.loc.filename).name}:{func.loc.lineno})"
-    scipy = ", and SciPy, by which Numba reaches BLAS" if products else ""
+    needs = "NumPy, Numba and SciPy" if special else "NumPy and Numba"
+    needs += ", and SciPy, by which Numba reaches BLAS" if products and not special else ""
+    kept = "" if special else ", and kept\nin __pycache__"
     return (
         f'"""{name}{where if func.loc.lineno else ""}, staged by gradc for Numba.\n\n'
-        f"Needs NumPy and Numba{scipy}. `{name}` takes the arguments that `ARGUMENTS` says;\n"
+        f"Needs {needs}. `{name}` takes the arguments that `ARGUMENTS` says;\n"
         f"`{kernel_name}` takes the numbers and arrays in them, and can be called from functions under\n"
-        "numba.njit. It is compiled when this module is first imported, for the types that stand above it, and kept\n"
-        'in __pycache__.\n"""'
+        f'numba.njit. It is compiled when this module is first imported, for the types that stand above it{kept}.\n"""'
     )
 
 
 def _sorted_imports(lines: Sequence[str]) -> list[str]:
-    first = [line.strip() for line in lines if line.startswith(("import collections", "from math"))]
-    rest = [line for line in lines if line.strip() not in first]
-    numpy_names = sorted(
-        line.removeprefix("from numpy import ") for line in rest if line.startswith("from numpy import ")
-    )
-    gathered = [f"from numpy import {', '.join(numpy_names)}"] if numpy_names else []
-    others = [line for line in rest if not line.startswith("from numpy import ")]
+    """Python's own first; what comes from NumPy in one line."""
+    own = [line for line in lines if re.match(r"(import|from) (collections|ctypes|math|re)\b", line)]
+    names = sorted(line.removeprefix("from numpy import ") for line in lines if line.startswith("from numpy import "))
+    gathered = [f"from numpy import {', '.join(names)}"] if names else []
+    others = [line for line in lines if line not in own and not line.startswith("from numpy import ")]
     plain = [line for line in others if line.startswith("import ")]
-    return [*first, *([""] if first else []), *plain, *[x for x in others if x not in plain], *gathered]
+    return [*own, *([""] if own else []), *plain, *sorted([*gathered, *(x for x in others if x not in plain)])]
 
 
-def _needed(text: str) -> tuple[set[str], list[str]]:
-    """The helpers that the kernel calls, and the imports of what NumPy and math have for the others.
+def _needed(text: str) -> tuple[set[str], list[str], list[str]]:
+    """The helpers that the kernel calls, imports of what NumPy, `math` and SciPy have for the others, and definitions.
 
-    Raises: UnsupportedError for a function that is neither.
+    Raises: UnsupportedError for a function that none of them has.
     """
     code = re.sub(r'"(\\.|[^"\\])*"', "", text)
     called = set(re.findall(r"(?<![\w.])(\w+)\(", code))
     imports = []
     helpers = {"matrix"} if called & {"product", "exact_product"} else set()
-    for function in sorted(called & {*KERNEL_FUNCTIONS, *IMPORTED, *HELPERS}):
+    special = {}
+    for function in sorted(called):
         if function in HELPERS:
             helpers.add(function)
         elif function in IMPORTED:
             imports.append(IMPORTED[function])
-        else:
+        elif function in SPECIAL_FUNCTIONS and SPECIAL_FUNCTIONS[function][2] < 0:
+            special[function] = SPECIAL_FUNCTIONS[function]
+        elif function in KERNEL_FUNCTIONS or function.startswith(("special_", "call_c_")):
             raise UnsupportedError(
                 f"this program calls {function}, which Numba does not have",
-                why="the function belongs to gradc's compiler.",
+                why="gradc calls it by its address, or made it itself.",
                 hint="save the NumPy module instead: .save(path) without numba=True.",
             )
-    return helpers, imports
+    if special:
+        helpers.add("special")
+        imports += ["import ctypes", "import re", "from scipy.special import cython_special"]
+    definitions = [f'{f} = special("{name}", "{operands}")' for f, (name, operands, _) in special.items()]
+    return helpers, imports, ["\n".join(definitions) + "\n"] if definitions else []
 
 
 def _whole_matrix(buffer: Buffer, start: tuple[Lin, ...], row: int, column: int, rows: Lin, columns: Lin) -> str:

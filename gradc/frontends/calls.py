@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -297,7 +298,8 @@ class Calls(Expressions):
 
     def _refuse_library(self, callee: Any) -> None:
         name = getattr(callee, "__name__", type(callee).__name__)
-        module = (getattr(callee, "__module__", None) or "numpy").replace("numpy", "np", 1)
+        homes = (m for m in ("numpy", "scipy.special") if getattr(sys.modules.get(m), name, None) is callee)  # of ufuncs
+        module = (getattr(callee, "__module__", None) or next(homes, "numpy")).replace("numpy", "np", 1)
         self.refuse(
             f"`{module}.{name}` has no rule", "gradc compiles the NumPy and SciPy functions that are in its op table.",
             "write it with functions that are in the table, or pass its result in as an argument.",
