@@ -27,7 +27,7 @@ HEAD = """# What NumPy, SciPy, math and Python offer inside a differentiated fun
 
 Made from the op table by `python docs/make_numpy.py`; do not edit by hand. A function that is not listed is refused
 with a message, and so is a parameter that is not listed, or is given what gradc cannot honour (`out=`, say). Besides
-these, the language itself is supported as [the README](../README.md) says: operators, indexing and stores of every
+these, the language itself is supported as [the tutorial](tutorial.md) says: operators, indexing and stores of every
 kind, loops, branches.
 
 "Zero" in the last column means that the derivative is 0 everywhere by decision, "real" that complex numbers are

@@ -41,12 +41,23 @@ def jit(f: None = None) -> Decorator: ...
 def jit(f: Function | None = None) -> Compiled | Decorator:
     """A compiled `f`: the same arguments, the same result, the same changes to arrays that it is given.
 
-    >>> import gradc
-    >>> @gradc.jit
-    ... def mean_square(x, y):
-    ...     return (x * x + y * y) / 2
-    >>> mean_square(1.0, 3.0)
-    5.0
+    Args:
+        f: a function of numbers, NumPy arrays and structures of them: a `def`, a lambda, a closure, a method, a partial
+            object, an object with `__call__`, or a function under `numba.njit`.
+
+    Returns:
+        The compiled function. Programs are made at calls, one for each kind of arguments.
+
+    Raises:
+        UnsupportedError: at a call, where `f` contains what gradc has no rule for. So do all functions below.
+
+    Example:
+        >>> import gradc
+        >>> @gradc.jit
+        ... def mean_square(x, y):
+        ...     return (x * x + y * y) / 2
+        >>> mean_square(1.0, 3.0)
+        5.0
     """
     if f is None:
         return jit
@@ -58,17 +69,31 @@ def grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Compiled: 
 @overload
 def grad(f: None = None, argnums: Argnums = 0, has_aux: bool = False) -> Decorator: ...
 def grad(f: Function | None = None, argnums: Argnums = 0, has_aux: bool = False) -> Compiled | Decorator:
-    """A function returning the gradient of `f`, which returns a number, in the arguments that `argnums` names.
+    """A function returning the gradient of `f`, which returns a number.
 
-    argnums: a position or a name gives the bare gradient, a tuple of positions a tuple, a tuple of names a dict. The
-    gradient of a structure (tuple, list, dict, named tuple, dataclass) has that structure.
-    has_aux: `f` returns (value, aux), and the result is (gradient, aux).
+    Reverse mode: the cost is a small multiple of that of `f`, whatever the number of variables.
 
-    >>> import gradc
-    >>> gradc.grad(lambda x, y: x * y * y)(3.0, 2.0)
-    4.0
-    >>> gradc.grad(lambda x, y: x * y * y, argnums=("x", "y"))(3.0, 2.0)
-    {'x': 4.0, 'y': 12.0}
+    Args:
+        f: a function as `jit` takes it, that returns a real floating-point number, or (number, aux) with `has_aux`.
+        argnums: which arguments: a position or a name gives the bare gradient, a tuple of positions a tuple, a tuple
+            of names a dict.
+        has_aux: `f` returns (value, aux), and the result is (gradient, aux).
+
+    Returns:
+        A function of the arguments of `f`. The gradient in an array has its shape and dtype, in a structure (tuple,
+        list, dict, named tuple, dataclass) that structure, in a Python number it is a float. Arguments are never
+        changed.
+
+    Raises:
+        DTypeError: at a call, where integers or booleans are to be differentiated (a Python int counts as a float).
+        ShapeError: at a call, where `f` returns something else than a number.
+
+    Example:
+        >>> import gradc
+        >>> gradc.grad(lambda x, y: x * y * y)(3.0, 2.0)
+        4.0
+        >>> gradc.grad(lambda x, y: x * y * y, argnums=("x", "y"))(3.0, 2.0)
+        {'x': 4.0, 'y': 12.0}
     """
     if f is None:
         return functools.partial(grad, argnums=argnums, has_aux=has_aux)
@@ -80,11 +105,23 @@ def value_and_grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> 
 @overload
 def value_and_grad(f: None = None, argnums: Argnums = 0, has_aux: bool = False) -> Decorator: ...
 def value_and_grad(f: Function | None = None, argnums: Argnums = 0, has_aux: bool = False) -> Compiled | Decorator:
-    """A function returning (value, gradient) of `f`; with `has_aux`, ((value, aux), gradient). See `grad`.
+    """A function returning `(value, gradient)` of `f`: `grad` with the value that it computes anyway.
 
-    >>> import gradc
-    >>> gradc.value_and_grad(lambda x, y: x * y * y, argnums=(0, 1))(3.0, 2.0)
-    (12.0, (4.0, 12.0))
+    Args:
+        f: as in `grad`.
+        argnums: as in `grad`.
+        has_aux: `f` returns (value, aux), and the result is ((value, aux), gradient).
+
+    Returns:
+        A function of the arguments of `f`. `scipy.optimize.minimize` takes it with `jac=True`.
+
+    Raises:
+        DTypeError, ShapeError: at a call, as in `grad`.
+
+    Example:
+        >>> import gradc
+        >>> gradc.value_and_grad(lambda x, y: x * y * y, argnums=(0, 1))(3.0, 2.0)
+        (12.0, (4.0, 12.0))
     """
     if f is None:
         return functools.partial(value_and_grad, argnums=argnums, has_aux=has_aux)
@@ -92,27 +129,47 @@ def value_and_grad(f: Function | None = None, argnums: Argnums = 0, has_aux: boo
 
 
 def vjp(f: Function, *primals: Any) -> tuple[Any, _pullback.Pullback]:
-    """`(out, pullback)`: what `f` returns, and the function from a cotangent of it to a tuple, one entry per primal.
+    """What `f` returns, and its pullback: the function from a cotangent of the result to cotangents of the arguments.
 
-    Integers are data: their entry is None, but a Python int counts as a float where `f` does not need an int.
-    The pullback keeps what it needs: later writes to the primals do not reach it.
+    Args:
+        f: a function as `jit` takes it, of any result.
+        *primals: its arguments.
 
-    >>> import numpy as np, gradc
-    >>> out, pullback = gradc.vjp(lambda x, y: x * y, np.array([1.0, 2.0]), 3.0)
-    >>> pullback(np.array([1.0, 10.0]))
-    (array([ 3., 30.]), 21.0)
+    Returns:
+        `(out, pullback)`. `pullback(ct)` takes a cotangent with the structure and shapes of `out`, and returns a tuple
+        with one entry per primal. Integers are data: their entry is None, but a Python int counts as a float where
+        `f` does not need an int. The pullback keeps what it needs: later writes to the primals do not reach it.
+
+    Raises:
+        ShapeError, DTypeError: from the pullback, for a cotangent that does not fit `out`.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> out, pullback = gradc.vjp(lambda x, y: x * y, np.array([1.0, 2.0]), 3.0)
+        >>> pullback(np.array([1.0, 10.0]))
+        (array([ 3., 30.]), 21.0)
     """
     return _pullback.vjp(f, primals)
 
 
 def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
-    """`(out, tangent_out)`: what `f` returns for `primals`, and its derivative along `tangents`.
+    """What `f` returns, and its derivative along tangents of the arguments: forward mode.
 
-    Integers are data: their tangent may be None, and so is that of integers in the result.
+    Args:
+        f: a function as `jit` takes it, of any result.
+        primals: its arguments, a tuple or list.
+        tangents: one for each, of its structure and shapes. Integers are data: their tangent may be None.
 
-    >>> import numpy as np, gradc
-    >>> gradc.jvp(lambda x, y: x * y, (np.array([1.0, 2.0]), 3.0), (np.array([1.0, 0.0]), 1.0))
-    (array([3., 6.]), array([4., 2.]))
+    Returns:
+        `(out, tangent_out)`, of one structure; the tangent of integers in the result is None.
+
+    Raises:
+        ShapeError, DTypeError: for tangents that do not fit the primals.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> gradc.jvp(lambda x, y: x * y, (np.array([1.0, 2.0]), 3.0), (np.array([1.0, 0.0]), 1.0))
+        (array([3., 6.]), array([4., 2.]))
     """
     return _pullback.jvp(f, tuple(primals), tuple(tangents))
 
@@ -122,15 +179,25 @@ def jacfwd(f: Function, argnums: Argnums = 0) -> Compiled: ...
 @overload
 def jacfwd(f: None = None, argnums: Argnums = 0) -> Decorator: ...
 def jacfwd(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decorator:
-    """A function returning the Jacobian of `f`, by one forward sweep for every entry of the arguments in `argnums`.
+    """A function returning the Jacobian of `f`, by forward sweeps, one for every entry of the arguments in `argnums`.
 
-    Its shape is that of the result followed by that of the argument. Structures of results hold Jacobians, or where
-    several arguments or a structure are differentiated, structures of these in turn.
+    Args:
+        f: a function as `jit` takes it, of floating-point results.
+        argnums: as in `grad`.
 
-    >>> import numpy as np, gradc
-    >>> gradc.jacfwd(lambda x: x * x)(np.array([1.0, 2.0]))
-    array([[2., 0.],
-           [0., 4.]])
+    Returns:
+        A function of the arguments of `f`. A Jacobian has the shape of the result followed by that of the argument.
+        Structures of results hold Jacobians, or where several arguments or a structure are differentiated, structures
+        of these in turn.
+
+    Raises:
+        DTypeError: at a call, where the result or a differentiated argument is not floating-point.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> gradc.jacfwd(lambda x: x * x)(np.array([1.0, 2.0]))
+        array([[2., 0.],
+               [0., 4.]])
     """
     if f is None:
         return functools.partial(jacfwd, argnums=argnums)
@@ -142,12 +209,23 @@ def jacrev(f: Function, argnums: Argnums = 0) -> Compiled: ...
 @overload
 def jacrev(f: None = None, argnums: Argnums = 0) -> Decorator: ...
 def jacrev(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decorator:
-    """`jacfwd` by one reverse sweep for every entry of the result.
+    """A function returning the Jacobian of `f`, by reverse sweeps, one for every entry of the result.
 
-    >>> import numpy as np, gradc
-    >>> gradc.jacrev(lambda x: x.sum() * x)(np.array([1.0, 2.0]))
-    array([[4., 1.],
-           [2., 5.]])
+    Args:
+        f: as in `jacfwd`.
+        argnums: as in `grad`.
+
+    Returns:
+        A function as `jacfwd` gives it.
+
+    Raises:
+        DTypeError: at a call, as in `jacfwd`.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> gradc.jacrev(lambda x: x.sum() * x)(np.array([1.0, 2.0]))
+        array([[4., 1.],
+               [2., 5.]])
     """
     if f is None:
         return functools.partial(jacrev, argnums=argnums)
@@ -159,11 +237,24 @@ def jacobian(f: Function, argnums: Argnums = 0, mode: str | None = None) -> Comp
 @overload
 def jacobian(f: None = None, argnums: Argnums = 0, mode: str | None = None) -> Decorator: ...
 def jacobian(f: Function | None = None, argnums: Argnums = 0, mode: str | None = None) -> Compiled | Decorator:
-    """`jacfwd` (mode "fwd") or `jacrev` ("rev"), or the cheaper of them for the sizes of the first call (None).
+    """A function returning the Jacobian of `f`, in the mode that is cheaper.
 
-    >>> import numpy as np, gradc
-    >>> gradc.jacobian(lambda x: (x * x).sum())(np.array([1.0, 2.0]))
-    array([2., 4.])
+    Args:
+        f: as in `jacfwd`.
+        argnums: as in `grad`.
+        mode: "fwd" for `jacfwd`, "rev" for `jacrev`, None for the cheaper of them at the sizes of the first call.
+
+    Returns:
+        A function as `jacfwd` gives it.
+
+    Raises:
+        DTypeError: at a call, as in `jacfwd`.
+        ValueError: for another mode.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> gradc.jacobian(lambda x: (x * x).sum())(np.array([1.0, 2.0]))
+        array([2., 4.])
     """
     kinds = {None: "jacobian", "fwd": "jacfwd", "rev": "jacrev"}
     if mode not in kinds:
@@ -180,12 +271,22 @@ def hessian(f: None = None, argnums: Argnums = 0) -> Decorator: ...
 def hessian(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decorator:
     """A function returning the Hessian of `f`, which returns a number: the forward Jacobian of its gradient.
 
-    Its shape is that of the argument, twice. Several arguments and structures nest, the gradient's structure outside.
+    Args:
+        f: as in `grad`.
+        argnums: as in `grad`.
 
-    >>> import numpy as np, gradc
-    >>> gradc.hessian(lambda x: x[0] * x[0] * x[1])(np.array([1.0, 2.0]))
-    array([[4., 2.],
-           [2., 0.]])
+    Returns:
+        A function of the arguments of `f`. The Hessian has the shape of the argument, twice. Several arguments and
+        structures nest, the gradient's structure outside.
+
+    Raises:
+        DTypeError, ShapeError: at a call, as in `grad`.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> gradc.hessian(lambda x: x[0] * x[0] * x[1])(np.array([1.0, 2.0]))
+        array([[4., 2.],
+               [2., 0.]])
     """
     if f is None:
         return functools.partial(hessian, argnums=argnums)
@@ -199,13 +300,24 @@ def hvp(f: None = None, argnums: Argnums = 0) -> Decorator: ...
 def hvp(f: Function | None = None, argnums: Argnums = 0) -> HessianProducts | Decorator:
     """A function of `(*args, v)` returning the Hessian of `f` times `v`, without forming the Hessian.
 
-    `v` has the structure of the argument that `argnums` names (of the gradient, where it names several), and so has
-    the result. For functions of one argument this is the `hessp` of `scipy.optimize.minimize`; `.as_hessp()` takes `v`
-    second for functions of more.
+    Forward mode over reverse mode: the cost is a small multiple of that of the gradient.
 
-    >>> import numpy as np, gradc
-    >>> gradc.hvp(lambda x: x[0] * x[0] * x[1])(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
-    array([4., 2.])
+    Args:
+        f: as in `grad`.
+        argnums: as in `grad`.
+
+    Returns:
+        A function of the arguments of `f` and `v`, which has the structure of the gradient, and so has the result.
+        For functions of one argument it is the `hessp` of `scipy.optimize.minimize`; `.as_hessp()` takes `v` second for
+        functions of more.
+
+    Raises:
+        DTypeError, ShapeError: at a call, as in `grad`, and where `v` does not fit.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> gradc.hvp(lambda x: x[0] * x[0] * x[1])(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
+        array([4., 2.])
     """
     if f is None:
         return functools.partial(hvp, argnums=argnums)
@@ -216,16 +328,27 @@ def hvp(f: Function | None = None, argnums: Argnums = 0) -> HessianProducts | De
 def lambdify(args: Any, expr: Any, name: str = "expression") -> Compiled:
     """A compiled function of a SymPy expression, or of a string in Python syntax.
 
-    args: symbols or names, in the order of the call; a nested tuple of symbols, a `MatrixSymbol` or an `IndexedBase`
-    stands for an array. expr: an expression gives a number, a `Matrix` an array of its shape, tuples, lists and dicts
-    their like. Symbols stand for real numbers, so integers count as floats. Where symbols are given arrays, the
-    expression is computed for each of their entries. Of a `Piecewise` the branch taken is computed alone.
-    A string is parsed, never evaluated. The result can be differentiated like any function.
+    Symbols stand for real numbers, so integers count as floats. Where symbols are given arrays, the expression is
+    computed for each of their entries. Of a `Piecewise` the branch taken is computed alone.
 
-    >>> import gradc
-    >>> f = gradc.lambdify("x, y", "x**2 * sin(y)")
-    >>> f(2.0, 0.0), gradc.grad(f, "y")(2.0, 0.0)
-    (np.float64(0.0), 4.0)
+    Args:
+        args: symbols or names, in the order of the call; a nested tuple of symbols, a `MatrixSymbol` or an
+            `IndexedBase` stands for an array.
+        expr: an expression gives a number, a `Matrix` an array of its shape, tuples, lists and dicts their like. A
+            string is parsed, never evaluated.
+        name: of the function, for messages and `.source`.
+
+    Returns:
+        A compiled function, which can be differentiated like any function.
+
+    Raises:
+        UnsupportedError: for what has no rule, and for `^` in a string.
+
+    Example:
+        >>> import gradc
+        >>> f = gradc.lambdify("x, y", "x**2 * sin(y)")
+        >>> f(2.0, 0.0), gradc.grad(f, "y")(2.0, 0.0)
+        (np.float64(0.0), 4.0)
     """
     return compiled(expression_of(args, expr, name), Transform("jit"))
 
@@ -233,12 +356,21 @@ def lambdify(args: Any, expr: Any, name: str = "expression") -> Compiled:
 def to_sympy(f: Function, *args: Any) -> Any:
     """The SymPy expression that a straight-line `f` computes; of several results, their structure.
 
-    args: symbols, names or expressions to put in; a float or array stands for symbols named for its parameter, an
-    integer for itself. Arguments left out are symbols. Loops of known length are written out.
+    Args:
+        f: a function, plain or compiled. Loops of known length are written out.
+        *args: symbols, names or expressions to put in; a float or array stands for symbols named for its parameter,
+            an integer for itself. Arguments left out are symbols.
 
-    >>> import numpy as np, gradc
-    >>> gradc.to_sympy(gradc.grad(lambda x, y: x**3 * np.sin(y)))
-    3*x**2*sin(y)
+    Returns:
+        A SymPy expression, an array of expressions, or a structure of them.
+
+    Raises:
+        UnsupportedError: for a loop or branch whose course is not known.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> gradc.to_sympy(gradc.grad(lambda x, y: x**3 * np.sin(y)))
+        3*x**2*sin(y)
     """
     return _to_sympy(f, args)
 
@@ -246,9 +378,16 @@ def to_sympy(f: Function, *args: Any) -> Any:
 def stop_gradient(x: T) -> T:
     """`x` itself, through which no derivative passes.
 
-    >>> import gradc
-    >>> gradc.grad(lambda x: x * gradc.stop_gradient(x))(3.0)
-    3.0
+    Args:
+        x: a number, an array, or a structure of them.
+
+    Returns:
+        The same; outside compiled functions the same object.
+
+    Example:
+        >>> import gradc
+        >>> gradc.grad(lambda x: x * gradc.stop_gradient(x))(3.0)
+        3.0
     """
     return x
 
@@ -291,17 +430,26 @@ def custom_vjp(f: Function) -> CustomVJP:
     """`f` with a reverse-mode rule of your own, set by `.defvjp(fwd, bwd)`. Called plainly it is `f`.
 
     `fwd(*args)` returns `f`'s result and whatever `bwd` needs; `bwd(residuals, ct)` returns a tuple with one cotangent
-    per argument, in that argument's structure and shapes; None stands for zeros, and integers have none. Forward mode
-    is refused. Derivatives of higher order are those of the code of `fwd` and `bwd`. None of them may write into its
-    arguments.
+    per argument, in that argument's structure and shapes; None stands for zeros, and integers have none. Derivatives
+    of higher order are those of the code of `fwd` and `bwd`. None of them may write into its arguments.
 
-    >>> import numpy as np, gradc
-    >>> @gradc.custom_vjp
-    ... def clipped(x, limit):
-    ...     return x
-    >>> clipped.defvjp(lambda x, limit: (x, limit), lambda limit, ct: (np.clip(ct, -limit, limit), None))
-    >>> gradc.grad(lambda x: 100.0 * clipped(x, 1.0))(2.0)
-    1.0
+    Args:
+        f: a function as `jit` takes it.
+
+    Returns:
+        An object that is called like `f`, with the method `defvjp`.
+
+    Raises:
+        UnsupportedError: where forward mode goes through it, or no rule has been set.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> @gradc.custom_vjp
+        ... def clipped(x, limit):
+        ...     return x
+        >>> clipped.defvjp(lambda x, limit: (x, limit), lambda limit, ct: (np.clip(ct, -limit, limit), None))
+        >>> gradc.grad(lambda x: 100.0 * clipped(x, 1.0))(2.0)
+        1.0
     """
     return CustomVJP(f)
 
@@ -312,15 +460,25 @@ def custom_jvp(f: Function) -> CustomJVP:
     `rule(primals, tangents)` takes two tuples and returns the result and its tangent, which is linear in the tangents;
     integers have the tangent None. Reverse mode runs the rule backwards.
 
-    >>> import numpy as np, gradc
-    >>> @gradc.custom_jvp
-    ... def softplus(x):
-    ...     return np.log(1.0 + np.exp(x))
-    >>> @softplus.defjvp
-    ... def softplus_jvp(primals, tangents):
-    ...     return softplus(primals[0]), tangents[0] / (1.0 + np.exp(-primals[0]))
-    >>> gradc.grad(softplus)(0.0)
-    0.5
+    Args:
+        f: a function as `jit` takes it.
+
+    Returns:
+        An object that is called like `f`, with the method `defjvp`, which works as a decorator.
+
+    Raises:
+        UnsupportedError: where a derivative goes through it and no rule has been set.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> @gradc.custom_jvp
+        ... def softplus(x):
+        ...     return np.log(1.0 + np.exp(x))
+        >>> @softplus.defjvp
+        ... def softplus_jvp(primals, tangents):
+        ...     return softplus(primals[0]), tangents[0] / (1.0 + np.exp(-primals[0]))
+        >>> gradc.grad(softplus)(0.0)
+        0.5
     """
     return CustomJVP(f)
 
@@ -334,25 +492,33 @@ def checkpoint(f: Any, *, every: int | None = None) -> Any:
 
     Of a function: `f`, of which a reverse sweep keeps the arguments only.
 
-    >>> import numpy as np, gradc
-    >>> layer = gradc.checkpoint(lambda x: np.sin(np.sin(np.sin(x))))
-    >>> gradc.grad(lambda x: layer(layer(x)))(0.0)
-    1.0
-
     In the header of a loop, of what it goes over (`for`) or of its condition (`while`): the loop's iterations form
     blocks of `every` iterations. Kept are what the loop carries and overwrites, at the start of each block; a reverse
     sweep runs one block at a time again, with tapes for that block alone. Without `every`, n iterations form blocks of
     sqrt(n), those of a `while` blocks of 1, 2, 3, ...: what is kept grows with sqrt(n), and each iteration runs twice.
-    In Python the call gives its argument back.
 
-    >>> def decay(x, rate):
-    ...     for t in gradc.checkpoint(range(100)):
-    ...         x = x - 0.01 * rate * np.sin(x)
-    ...     return np.sum(x)
-    >>> gradc.grad(decay)(np.array([0.0, 1.0]), 1.0).round(6)
-    array([0.366032, 0.458357])
+    Args:
+        f: a function; or in the header of a loop a range, an array or a condition.
+        every: iterations per block of a loop.
 
-    Raises: UnsupportedError where such a loop would be written out, as one over a list is.
+    Returns:
+        A function like `f`; of anything else, in Python, the argument itself.
+
+    Raises:
+        UnsupportedError: where such a loop would be written out, as one over a list is.
+        TypeError, ValueError: for `every` with a function, or that is not a positive int.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> layer = gradc.checkpoint(lambda x: np.sin(np.sin(np.sin(x))))
+        >>> gradc.grad(lambda x: layer(layer(x)))(0.0)
+        1.0
+        >>> def decay(x, rate):
+        ...     for t in gradc.checkpoint(range(100)):
+        ...         x = x - 0.01 * rate * np.sin(x)
+        ...     return np.sum(x)
+        >>> gradc.grad(decay)(np.array([0.0, 1.0]), 1.0).round(6)
+        array([0.366032, 0.458357])
     """
     if callable(f):
         if every is not None:

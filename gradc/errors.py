@@ -37,9 +37,13 @@ NOWHERE = Loc()
 
 
 class GradcError(Exception):
-    """Base of all errors that gradc raises.
+    """Base of all errors that gradc raises: what, where in your code with a caret, why, and what to write instead.
 
-    Attributes: filename, lineno (of the user's code, or None), hint (what to write instead).
+    Attributes:
+        filename: the file of the user's code, or None.
+        lineno: the line in it, or None.
+        why: the reason.
+        hint: what to write instead.
     """
 
     def __init__(self, what: str = "", loc: Loc | None = None, why: str = "", hint: str = "") -> None:
@@ -72,28 +76,28 @@ def format_message(what: str, loc: Loc | None, why: str, hint: str) -> str:
 
 
 class UnsupportedError(GradcError, TypeError):
-    """A construct or call for which gradc has no rule."""
+    """A construct or call for which gradc has no rule. A `TypeError`."""
 
 
 class ShapeError(GradcError, ValueError):
-    """Shapes that do not fit together."""
+    """Shapes that do not fit together; a gradient of what is not one number. A `ValueError`."""
 
 
 class DTypeError(GradcError, TypeError):
-    """A dtype that cannot be used here, such as an integer array that is to be differentiated."""
+    """A dtype that cannot be used here, such as an integer array that is to be differentiated. A `TypeError`."""
 
 
 class NonDifferentiableError(GradcError, ValueError):
-    """An active value passes through an operation that has no derivative."""
+    """What is differentiated passes through an operation that has no derivative. A `ValueError`."""
 
 
 class NonFiniteError(GradcError, FloatingPointError):
-    """NaN or an infinity appeared, and GRADC_DEBUG=nan asks to stop there."""
+    """NaN or an infinity appeared, and `GRADC_DEBUG=nan` asks to stop there. A `FloatingPointError`."""
 
 
 class GradientMismatch(GradcError, AssertionError):
-    """A derivative that disagrees with numerical differentiation."""
+    """A derivative that disagrees with numerical differentiation: from `check_grads`. An `AssertionError`."""
 
 
 class InternalError(GradcError, RuntimeError):
-    """gradc broke one of its own invariants: a bug in gradc, with the IR around it."""
+    """gradc broke one of its own invariants: a bug in gradc, with a line that shows it again. A `RuntimeError`."""

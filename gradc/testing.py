@@ -26,13 +26,20 @@ _PER_LEAF = 64  # entries of an array that are looked at one by one; more are dr
 def numerical_grad(f: Function, argnums: Argnums = 0, eps: float | None = None) -> Function:
     """A function returning the gradient of `f` by central differences: slow and inexact, for comparison only.
 
-    eps: the step; by default the cube root of the dtype's precision, scaled by the size of the entry. `f` is run as
-    plain Python, on copies of the arrays. Arguments and result as in `gradc.grad`; of a complex argument x + iy the
-    gradient is df/dx - i df/dy.
+    Args:
+        f: a function, which is run as plain Python, on copies of the arrays.
+        argnums: as in `gradc.grad`.
+        eps: the step; by default the cube root of the dtype's precision, scaled by the size of the entry.
 
-    >>> import numpy as np, gradc
-    >>> bool(np.allclose(gradc.numerical_grad(lambda x: (x * x).sum())(np.array([1.0, 3.0])), [2.0, 6.0]))
-    True
+    Returns:
+        A function of the arguments of `f`, with results as those of `gradc.grad`; of a complex argument x + iy the
+        gradient is df/dx - i df/dy. Source of the step: Numerical Recipes, on numerical derivatives: there the errors of
+        rounding and of the quotient balance.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> bool(np.allclose(gradc.numerical_grad(lambda x: (x * x).sum())(np.array([1.0, 3.0])), [2.0, 6.0]))
+        True
     """
     single = isinstance(argnums, int | str)
     chosen: tuple[int | str, ...] = (argnums,) if isinstance(argnums, int | str) else tuple(argnums)
@@ -65,12 +72,26 @@ def check_grads(
 
     Every floating-point argument is looked at: along random directions, and entry by entry (64 random ones of a
     larger array), complex ones along both axes. Integers are data; where there are no floats, Python ints count as
-    floats. `f` may return numbers, arrays and structures of them. modes: "fwd" (`jvp`), "rev" (`vjp`).
+    floats.
 
-    Raises: GradientMismatch that names the worst entry; NaN and infinities always mismatch.
+    Args:
+        f: a function as `gradc.jit` takes it; it may return numbers, arrays and structures of them.
+        args: its arguments.
+        order: 1 for derivatives, 2 for those of the derivatives as well, and so on.
+        modes: "fwd" (`jvp`), "rev" (`vjp`).
+        atol: absolute tolerance; by default by the dtype.
+        rtol: relative tolerance, likewise.
+        eps: the step of the differences, as in `numerical_grad`.
 
-    >>> import numpy as np, gradc
-    >>> gradc.check_grads(lambda x: np.tanh(x) * 2, (np.array([0.5, -1.0]),))
+    Returns:
+        None: silence means that they agree.
+
+    Raises:
+        GradientMismatch: names the worst entry. NaN and infinities always mismatch.
+
+    Example:
+        >>> import numpy as np, gradc
+        >>> gradc.check_grads(lambda x: np.tanh(x) * 2, (np.array([0.5, -1.0]),))
     """
     if isinstance(modes, str):
         modes = (modes,)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import doctest
 import html
 import importlib.util
+import inspect
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gradc
+from gradc.runtime.dispatch import Compiled
+from gradc.runtime.lowered import SourceText
 from tests.routes import vjp_by_interpreter
 
 ROOT = Path(__file__).parent.parent
@@ -59,13 +65,55 @@ def test_pictures_show_what_gradc_draws() -> None:
 
 
 def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
-    missing = [m for m in ("mkdocs", "material", "mkdocstrings") if importlib.util.find_spec(m) is None]
+    missing = [m for m in ("zensical", "mkdocstrings") if importlib.util.find_spec(m) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)}: not installed; `.ci/run` installs the extra `docs` and builds the site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    for name in ("docs", "gradc"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    command = [sys.executable, "-m", "zensical", "build", "--strict"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "value_and_grad" in (tmp_path / "site" / "reference" / "api" / "index.html").read_text()
+    functions = (tmp_path / "site" / "reference" / "api" / "index.html").read_text()
+    for name in gradc.__all__:
+        assert f'id="gradc.{name}"' in functions or f'id="gradc.errors.{name}"' in functions or name in EXPLAINED, name
+
+
+EXPLAINED = ("__version__", "cache")
+
+
+PUBLIC = [getattr(gradc, name) for name in gradc.__all__ if name not in EXPLAINED]
+FUNCTIONS = [f for f in PUBLIC if inspect.isfunction(f)]
+METHODS = [Compiled.lower, Compiled.diagram, Compiled.explain, SourceText.save]
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, *METHODS], ids=lambda f: f.__qualname__)
+def test_public_functions_say_what_they_take_and_give(function: Any) -> None:
+    text = inspect.getdoc(function) or ""
+    described = re.search(r"^Args:\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+    parameters = [p for p in inspect.signature(function).parameters if p != "self"]
+    assert described is not None
+    for name in parameters:
+        assert re.search(rf"^    \**{name}: \S", described[1], re.MULTILINE), f"{name} is not described"
+    assert re.search(r"^Returns:\n    \S", text, re.MULTILINE)
+    assert re.search(r"^Example:\n    >>> ", text, re.MULTILINE)
+    assert all(len(line) <= 120 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("error", [e for e in PUBLIC if isinstance(e, type)], ids=lambda e: e.__name__)
+def test_errors_say_what_they_are(error: Any) -> None:
+    builtin = next(c for c in error.__mro__ if c.__module__ == "builtins")
+    assert builtin is Exception or f"`{builtin.__name__}`" in error.__doc__
+
+
+def test_examples_in_docstrings_run() -> None:
+    names = "api testing inspect.staging inspect.diagram inspect.explain runtime.dispatch runtime.lowered runtime.cache"
+    ran = 0
+    for name in names.split():
+        failed, tried = doctest.testmod(sys.modules[f"gradc.{name}"])
+        assert not failed
+        ran += tried
+    assert ran > 60
 
 
 def absolute(x: Any) -> Any:

@@ -298,8 +298,9 @@ class Calls(Expressions):
 
     def _refuse_library(self, callee: Any) -> None:
         name = getattr(callee, "__name__", type(callee).__name__)
-        homes = (m for m in ("numpy", "scipy.special") if getattr(sys.modules.get(m), name, None) is callee)  # of ufuncs
-        module = (getattr(callee, "__module__", None) or next(homes, "numpy")).replace("numpy", "np", 1)
+        # Ufuncs do not say where they are from.
+        found = (m for m in ("numpy", "scipy.special") if getattr(sys.modules.get(m), name, None) is callee)
+        module = (getattr(callee, "__module__", None) or next(found, "numpy")).replace("numpy", "np", 1)
         self.refuse(
             f"`{module}.{name}` has no rule", "gradc compiles the NumPy and SciPy functions that are in its op table.",
             "write it with functions that are in the table, or pass its result in as an argument.",

@@ -14,17 +14,29 @@ from gradc.ir.printer import print_func
 from gradc.ir.tree import flatten
 from gradc.runtime import pipeline
 from gradc.runtime.dispatch import Compiled
+from gradc.runtime.lowered import Text
 
 
 def show(f: Callable[..., Any], *args: Any, stage: str = "source", **kwargs: Any) -> str:
-    """The text of `f` for these arguments after a stage.
+    """The text of the program of `f` for these arguments, after a stage of the compiler.
 
-    f: a compiled object; or a function, of which value and gradient are shown. stage: `source` or `kernel` for the
-    texts that are emitted; or the name of a stage (`parse`, `simplify`, `reverse`, …) for the IR after it.
+    Args:
+        f: a compiled object; or a function, of which value and gradient are shown.
+        *args: arguments like those of a call.
+        stage: "source" or "kernel" for the texts that are emitted; or the name of a stage ("parse", "simplify",
+            "reverse", ...) for the IR after it.
+        **kwargs: arguments by name.
 
-    >>> import gradc
-    >>> "def f_value_and_grad(x):" in gradc.show(gradc.lambdify("x", "x * x", name="f"), 3.0)
-    True
+    Returns:
+        A str that shows itself as it reads.
+
+    Raises:
+        ValueError: for a stage that there is not; it lists those that there are.
+
+    Example:
+        >>> import gradc
+        >>> "def f_value_and_grad(x):" in gradc.show(gradc.lambdify("x", "x * x", name="f"), 3.0)
+        True
     """
     if not isinstance(f, Compiled) or f.transform.kind == "jit":
         f = with_gradients(f, args, kwargs)
@@ -42,7 +54,7 @@ def show(f: Callable[..., Any], *args: Any, stage: str = "source", **kwargs: Any
     pipeline.transform(staged.program, staged.request, snapshots=keep)
     if stage not in texts:
         raise ValueError(f"there is no stage {stage!r}; the stages are {', '.join((*texts, 'kernel', 'source'))}")
-    return texts[stage]
+    return Text(texts[stage])
 
 
 def with_gradients(

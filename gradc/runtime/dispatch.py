@@ -226,7 +226,24 @@ class Compiled:
         return Lowered(repr(self), self._signature, self._last[0].staged).source
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
-        """The program specialised to these arguments, which is not run."""
+        """The program for these arguments, without compiling or running it.
+
+        Args:
+            *args: arguments like those of a call.
+            **kwargs: arguments by name.
+
+        Returns:
+            A `Lowered`, with `.source`, `.kernel_source`, `.ir` and `.stats`.
+
+        Raises:
+            GradcError: where the function cannot be compiled, as a call would.
+
+        Example:
+            >>> import gradc
+            >>> lowered = gradc.grad(lambda x: x * x).lower(3.0)
+            >>> "dx = 2 * x" in lowered.source
+            True
+        """
         leaves, plan, trees, keys, _ = self._prepare(self._bind(*args, **kwargs))
         entry, captured = self._entry(leaves, plan, trees, keys)
         aliases = alias_pattern([*leaves, *captured], entry.written, entry.names) if entry.written else ()
@@ -253,13 +270,44 @@ class Compiled:
         return Call(entry.program, entry.names, full, len(leaves), plan.wrt, self._transform.has_aux, aliases)
 
     def diagram(self, *args: Any, **kwargs: Any) -> Any:
-        """The circuit of the function, every node with its value and its cotangent: a `gradc.inspect.Diagram`."""
+        """The circuit of the function, every node with its value and its cotangent.
+
+        Args:
+            *args: arguments like those of a call.
+            **kwargs: arguments by name. `fold`, where the function has no parameter of that name: from how many
+                operations on one box stands for each source line (60).
+
+        Returns:
+            A `gradc.inspect.Diagram`: `print` gives text, a notebook shows the picture, `.save(path)` writes it.
+
+        Raises:
+            GradcError: where the function cannot be compiled, as a call would.
+
+        Example:
+            >>> import gradc
+            >>> len(gradc.grad(lambda x, y: x * y).diagram(2.0, 3.0).vertices)
+            3
+        """
         return INSPECTORS["diagram"](self, args, kwargs)
 
     def explain(self, *args: Any, **kwargs: Any) -> Any:
-        """Values and cotangents stage by stage, with what is wrong about them: a `gradc.inspect.Explanation`.
+        """Values and cotangents stage by stage, with what is wrong about them.
 
-        Its thresholds are keyword arguments, see there.
+        Args:
+            *args: arguments like those of a call.
+            **kwargs: arguments by name, and thresholds by theirs: see `gradc.inspect.Thresholds`.
+
+        Returns:
+            A `gradc.inspect.Explanation`: `print` gives the table, `.rows` holds it.
+
+        Raises:
+            GradcError: where the function cannot be compiled, as a call would.
+
+        Example:
+            >>> import numpy as np, gradc
+            >>> explanation = gradc.grad(lambda x: np.sum(np.tanh(x))).explain(np.full(4, 30.0))
+            >>> any("saturated" in row.flags for row in explanation.rows)
+            True
         """
         return INSPECTORS["explain"](self, args, kwargs)
 

@@ -43,23 +43,31 @@ class SourceText(Text):
         return made
 
     def save(self, path: str | os.PathLike[str], numba: bool = False) -> Path:
-        """Write the program to a file that runs without gradc, and return the path.
-
-        path: the file, which is replaced where it exists. numba: False writes this text, which needs NumPy only (and
-        `math` or SciPy where the program calls them); True writes the kernel under `numba.njit`, which needs Numba,
-        and a function that calls it with the arguments of the user.
+        """Write the program to a file that runs without gradc.
 
         The file is for arguments of the kind that the program was staged for: dtypes, ranks, structure, axes of size 1,
         and values that decided what was compiled. It says so in `ARGUMENTS`, and refuses others with TypeError or
         ValueError. Sizes may differ. What the function captured is written into it; large arrays become arguments.
 
-        Raises: ValueError where nothing has been called yet; UnsupportedError for what a file cannot hold.
+        Args:
+            path: the file, which is replaced where it exists.
+            numba: False writes this text, which needs NumPy only (and `math` or SciPy where the program calls them);
+                True writes the kernel under `numba.njit`, which needs Numba, and a function that calls it with the
+                arguments of the user.
 
-        >>> import gradc, tempfile, pathlib
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> gradient = gradc.grad(lambda x, y: x * y * y)
-        >>> print(gradient.lower(3.0, 2.0).source.save(folder / "product.py").name)
-        product.py
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: where nothing has been called yet.
+            UnsupportedError: for what a file cannot hold.
+
+        Example:
+            >>> import gradc, tempfile, pathlib
+            >>> folder = pathlib.Path(tempfile.mkdtemp())
+            >>> gradient = gradc.grad(lambda x, y: x * y * y)
+            >>> print(gradient.lower(3.0, 2.0).source.save(folder / "product.py").name)
+            product.py
         """
         if self._module is None:
             raise ValueError("there is no program to save yet: call the object, or use .lower(*args).source.save(path)")
