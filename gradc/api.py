@@ -51,7 +51,7 @@ def jit(f: Function | None = None) -> Compiled | Decorator:
     Raises:
         UnsupportedError: at a call, where `f` contains what gradc has no rule for. So do all functions below.
 
-    Example:
+    Examples:
         >>> import gradc
         >>> @gradc.jit
         ... def mean_square(x, y):
@@ -88,7 +88,7 @@ def grad(f: Function | None = None, argnums: Argnums = 0, has_aux: bool = False)
         DTypeError: at a call, where integers or booleans are to be differentiated (a Python int counts as a float).
         ShapeError: at a call, where `f` returns something else than a number.
 
-    Example:
+    Examples:
         >>> import gradc
         >>> gradc.grad(lambda x, y: x * y * y)(3.0, 2.0)
         4.0
@@ -118,7 +118,7 @@ def value_and_grad(f: Function | None = None, argnums: Argnums = 0, has_aux: boo
     Raises:
         DTypeError, ShapeError: at a call, as in `grad`.
 
-    Example:
+    Examples:
         >>> import gradc
         >>> gradc.value_and_grad(lambda x, y: x * y * y, argnums=(0, 1))(3.0, 2.0)
         (12.0, (4.0, 12.0))
@@ -143,7 +143,7 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, _pullback.Pullback]:
     Raises:
         ShapeError, DTypeError: from the pullback, for a cotangent that does not fit `out`.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> out, pullback = gradc.vjp(lambda x, y: x * y, np.array([1.0, 2.0]), 3.0)
         >>> pullback(np.array([1.0, 10.0]))
@@ -166,7 +166,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
     Raises:
         ShapeError, DTypeError: for tangents that do not fit the primals.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> gradc.jvp(lambda x, y: x * y, (np.array([1.0, 2.0]), 3.0), (np.array([1.0, 0.0]), 1.0))
         (array([3., 6.]), array([4., 2.]))
@@ -193,7 +193,7 @@ def jacfwd(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decora
     Raises:
         DTypeError: at a call, where the result or a differentiated argument is not floating-point.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> gradc.jacfwd(lambda x: x * x)(np.array([1.0, 2.0]))
         array([[2., 0.],
@@ -221,7 +221,7 @@ def jacrev(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decora
     Raises:
         DTypeError: at a call, as in `jacfwd`.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> gradc.jacrev(lambda x: x.sum() * x)(np.array([1.0, 2.0]))
         array([[4., 1.],
@@ -251,7 +251,7 @@ def jacobian(f: Function | None = None, argnums: Argnums = 0, mode: str | None =
         DTypeError: at a call, as in `jacfwd`.
         ValueError: for another mode.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> gradc.jacobian(lambda x: (x * x).sum())(np.array([1.0, 2.0]))
         array([2., 4.])
@@ -282,7 +282,7 @@ def hessian(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decor
     Raises:
         DTypeError, ShapeError: at a call, as in `grad`.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> gradc.hessian(lambda x: x[0] * x[0] * x[1])(np.array([1.0, 2.0]))
         array([[4., 2.],
@@ -314,7 +314,7 @@ def hvp(f: Function | None = None, argnums: Argnums = 0) -> HessianProducts | De
     Raises:
         DTypeError, ShapeError: at a call, as in `grad`, and where `v` does not fit.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> gradc.hvp(lambda x: x[0] * x[0] * x[1])(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
         array([4., 2.])
@@ -344,7 +344,7 @@ def lambdify(args: Any, expr: Any, name: str = "expression") -> Compiled:
     Raises:
         UnsupportedError: for what has no rule, and for `^` in a string.
 
-    Example:
+    Examples:
         >>> import gradc
         >>> f = gradc.lambdify("x, y", "x**2 * sin(y)")
         >>> f(2.0, 0.0), gradc.grad(f, "y")(2.0, 0.0)
@@ -367,7 +367,7 @@ def to_sympy(f: Function, *args: Any) -> Any:
     Raises:
         UnsupportedError: for a loop or branch whose course is not known.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> gradc.to_sympy(gradc.grad(lambda x, y: x**3 * np.sin(y)))
         3*x**2*sin(y)
@@ -384,7 +384,7 @@ def stop_gradient(x: T) -> T:
     Returns:
         The same; outside compiled functions the same object.
 
-    Example:
+    Examples:
         >>> import gradc
         >>> gradc.grad(lambda x: x * gradc.stop_gradient(x))(3.0)
         3.0
@@ -442,7 +442,7 @@ def custom_vjp(f: Function) -> CustomVJP:
     Raises:
         UnsupportedError: where forward mode goes through it, or no rule has been set.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> @gradc.custom_vjp
         ... def clipped(x, limit):
@@ -469,7 +469,7 @@ def custom_jvp(f: Function) -> CustomJVP:
     Raises:
         UnsupportedError: where a derivative goes through it and no rule has been set.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> @gradc.custom_jvp
         ... def softplus(x):
@@ -508,7 +508,7 @@ def checkpoint(f: Any, *, every: int | None = None) -> Any:
         UnsupportedError: where such a loop would be written out, as one over a list is.
         TypeError, ValueError: for `every` with a function, or that is not a positive int.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> layer = gradc.checkpoint(lambda x: np.sin(np.sin(np.sin(x))))
         >>> gradc.grad(lambda x: layer(layer(x)))(0.0)

@@ -36,7 +36,7 @@ def numerical_grad(f: Function, argnums: Argnums = 0, eps: float | None = None) 
         gradient is df/dx - i df/dy. Source of the step: Numerical Recipes, on numerical derivatives: there the errors of
         rounding and of the quotient balance.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> bool(np.allclose(gradc.numerical_grad(lambda x: (x * x).sum())(np.array([1.0, 3.0])), [2.0, 6.0]))
         True
@@ -89,7 +89,7 @@ def check_grads(
     Raises:
         GradientMismatch: names the worst entry. NaN and infinities always mismatch.
 
-    Example:
+    Examples:
         >>> import numpy as np, gradc
         >>> gradc.check_grads(lambda x: np.tanh(x) * 2, (np.array([0.5, -1.0]),))
     """

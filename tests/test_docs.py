@@ -96,7 +96,7 @@ def test_public_functions_say_what_they_take_and_give(function: Any) -> None:
     for name in parameters:
         assert re.search(rf"^    \**{name}: \S", described[1], re.MULTILINE), f"{name} is not described"
     assert re.search(r"^Returns:\n    \S", text, re.MULTILINE)
-    assert re.search(r"^Example:\n    >>> ", text, re.MULTILINE)
+    assert re.search(r"^Examples:\n    >>> ", text, re.MULTILINE)
     assert all(len(line) <= 120 for line in text.splitlines())
 
 

@@ -33,7 +33,7 @@ def show(f: Callable[..., Any], *args: Any, stage: str = "source", **kwargs: Any
     Raises:
         ValueError: for a stage that there is not; it lists those that there are.
 
-    Example:
+    Examples:
         >>> import gradc
         >>> "def f_value_and_grad(x):" in gradc.show(gradc.lambdify("x", "x * x", name="f"), 3.0)
         True

@@ -238,7 +238,7 @@ class Compiled:
         Raises:
             GradcError: where the function cannot be compiled, as a call would.
 
-        Example:
+        Examples:
             >>> import gradc
             >>> lowered = gradc.grad(lambda x: x * x).lower(3.0)
             >>> "dx = 2 * x" in lowered.source
@@ -283,7 +283,7 @@ class Compiled:
         Raises:
             GradcError: where the function cannot be compiled, as a call would.
 
-        Example:
+        Examples:
             >>> import gradc
             >>> len(gradc.grad(lambda x, y: x * y).diagram(2.0, 3.0).vertices)
             3
@@ -303,7 +303,7 @@ class Compiled:
         Raises:
             GradcError: where the function cannot be compiled, as a call would.
 
-        Example:
+        Examples:
             >>> import numpy as np, gradc
             >>> explanation = gradc.grad(lambda x: np.sum(np.tanh(x))).explain(np.full(4, 30.0))
             >>> any("saturated" in row.flags for row in explanation.rows)

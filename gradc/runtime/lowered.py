@@ -62,7 +62,7 @@ class SourceText(Text):
             ValueError: where nothing has been called yet.
             UnsupportedError: for what a file cannot hold.
 
-        Example:
+        Examples:
             >>> import gradc, tempfile, pathlib
             >>> folder = pathlib.Path(tempfile.mkdtemp())
             >>> gradient = gradc.grad(lambda x, y: x * y * y)
