@@ -164,10 +164,16 @@ def _docstring(name: str, origin: Loc, function: str) -> str:
             break
         found.append(_KINDS[kind])
         rest = rest.removesuffix(f"_{kind}")
-    where = f" ({PurePath(origin.filename).name}:{origin.lineno})" if origin.lineno else ""
+    known = origin.lineno and not _is_expression(origin)
+    where = f" ({PurePath(origin.filename).name}:{origin.lineno})" if known else ""
     what = " of the ".join(found)
     title = f"{what[0].upper()}{what[1:]} of {function}{where}" if what else f"{function}{where}"
     return f'"""{title}, staged by gradc. Runs under plain NumPy."""'
+
+
+def _is_expression(loc: Loc) -> bool:
+    """Whether this is a place in a string or a SymPy expression, which has no file."""
+    return loc.filename.startswith("<expression")
 
 
 def _imports(text: str) -> list[str]:
@@ -485,6 +491,8 @@ def origin_comment(loc: Loc, width: int) -> str:
     """`# from model.py:12: y = np.tanh(x)`."""
     comment = f"# from {PurePath(loc.filename).name}:{loc.lineno}"
     statement = re.sub(r"\s+", " ", loc.line().strip())
+    if _is_expression(loc):
+        comment, statement = "# from the expression", statement.removeprefix("return ")
     if '"' not in statement and "'" not in statement:
         statement = statement.partition("#")[0].rstrip()
     if not statement:

@@ -297,12 +297,14 @@ def numba_module(
 
 
 def _title(func: Func, name: str, kernel_name: str, products: bool, special: bool) -> str:
-    where = f" (from {func.loc.function or func.name}, {PurePath(func.loc.filename).name}:{func.loc.lineno})"
+    loc = func.loc
+    where = f" (from {loc.function or func.name}, {PurePath(loc.filename).name}:{loc.lineno})"
+    where = where if loc.lineno and not loc.filename.startswith("<") else ""
     needs = "NumPy, Numba and SciPy" if special else "NumPy and Numba"
     needs += ", and SciPy, by which Numba reaches BLAS" if products and not special else ""
     kept = "" if special else ", and kept\nin __pycache__"
     return (
-        f'"""{name}{where if func.loc.lineno else ""}, staged by gradc for Numba.\n\n'
+        f'"""{name}{where}, staged by gradc for Numba.\n\n'
         f"Needs {needs}. `{name}` takes the arguments that `ARGUMENTS` says;\n"
         f"`{kernel_name}` takes the numbers and arrays in them, and can be called from functions under\n"
         f'numba.njit. It is compiled when this module is first imported, for the types that stand above it{kept}.\n"""'
