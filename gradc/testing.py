@@ -33,8 +33,8 @@ def numerical_grad(f: Function, argnums: Argnums = 0, eps: float | None = None) 
 
     Returns:
         A function of the arguments of `f`, with results as those of `gradc.grad`; of a complex argument x + iy the
-        gradient is df/dx - i df/dy. Source of the step: Numerical Recipes, on numerical derivatives: there the errors of
-        rounding and of the quotient balance.
+        gradient is df/dx - i df/dy. Source of the step: Numerical Recipes, on numerical derivatives: there the errors
+        of rounding and of the quotient balance.
 
     Examples:
         >>> import numpy as np, gradc
