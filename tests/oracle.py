@@ -146,20 +146,22 @@ def random_direction(args: Sequence[Any], argnums: Sequence[int], seed: int) -> 
     def pick(leaf: Any) -> Any:
         if not is_float_leaf(leaf):
             return None
-        if isinstance(leaf, np.ndarray):
-            return step_scale(leaf) * rng.standard_normal(leaf.shape)
-        return step_scale(leaf) * float(rng.standard_normal())
+        drawn = rng.standard_normal(np.shape(leaf))
+        if np.iscomplexobj(leaf):
+            drawn = drawn + 1j * rng.standard_normal(np.shape(leaf))
+        moved = step_scale(leaf) * drawn
+        return moved if isinstance(leaf, np.ndarray) else moved.item() if isinstance(moved, np.generic) else moved
 
     return tuple(tree_map(pick, args[k]) for k in argnums)
 
 
 def pair(gradient: Any, direction: Any) -> float:
-    """<gradient, direction> over structures of the same form."""
+    """Re <gradient, direction> over structures of the same form."""
     terms: list[float] = []
 
     def term(d: Any, g: Any) -> None:
         if d is not None:
-            terms.append(float(np.sum(np.asarray(g, dtype=float) * d)))
+            terms.append(float(np.sum(np.asarray(g) * d).real))
 
     tree_map(term, tuple(direction), tuple(gradient))
     return sum(terms)
