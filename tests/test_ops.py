@@ -221,11 +221,11 @@ class UfuncCalls:
     def __init__(self, ufunc: np.ufunc) -> None:
         self.ufunc = ufunc
 
-    def __call__(self, *args: Any) -> Any:
-        return CALLS[self.ufunc].build(*args)
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return CALLS[self.ufunc].build(*args, **keywords)
 
-    def outer(self, *args: Any) -> Any:
-        return CALLS[self.ufunc.outer].build(*args)
+    def __getattr__(self, name: str) -> Any:
+        return CALLS[getattr(self.ufunc, name)].build
 
 
 class Calls:
@@ -236,11 +236,11 @@ class Calls:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.module, name)
-        if isinstance(found, np.ufunc) and name in ("subtract", "multiply"):
+        if isinstance(found, np.ufunc):
             return UfuncCalls(found)
         if found in CALLS:
             return CALLS[found].build
-        return Calls(found) if isinstance(found, np.ufunc) or type(found).__name__ == "module" else found
+        return Calls(found) if type(found).__name__ == "module" else found
 
 
 def method(x: Any, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -376,6 +376,12 @@ PROGRAMS: list[tuple[Any, tuple[tuple[int, ...], ...]]] = [
     (lambda np, x: np.repeat(x, 2, axis=1) + 0.0, (M,)),
     (lambda np, x: m(x, "repeat", 3), (M,)),
     (lambda np, x: np.repeat(x, [1, 0, 2], axis=0), (M,)),
+    (lambda np, x: np.repeat(x, [2], axis=0), (M,)),
+    (lambda np, x: np.add.reduce(x) + np.maximum.reduce(x) * np.multiply.reduce(x), (M,)),
+    (lambda np, x: np.add.reduce(x, axis=None) + np.minimum.reduce(x, 1, initial=0.5), (M,)),
+    (lambda np, x: np.add.accumulate(x) * np.multiply.accumulate(x), (M,)),
+    (lambda np, x, y: np.where(np.logical_and.reduce(np.greater(x, 1.0)), x, y), (M, (4,))),
+    (lambda np, x, y: np.where(np.logical_or.reduce(np.greater(x, 1.0), axis=1), y, 2.0), (M, V)),
     (lambda np, x: np.roll(x, 1) + np.roll(x, -2, axis=0) + np.roll(x, (1, 7), axis=(0, 1)), (M,)),
     (lambda np, x: np.pad(x, 1), (M,)),
     (lambda np, x: np.pad(x, ((1, 2), (0, 3)), constant_values=2.0), (M,)),

@@ -338,7 +338,7 @@ rshift: OpDef = elementwise("rshift(x, y)", calls=(np.right_shift, operator.rshi
 @call(np.bitwise_not, operator.invert)
 def _invert(x: Any, /) -> Value:
     x = as_value(x)
-    if isinstance(x.ty, Scalar) and x.ty.weak:
+    if isinstance(x.ty, Scalar) and x.ty.weak and not is_inexact(x.ty):
         return -1 - x  # Python's ~True is -2
     if x.dtype == "bool":
         return logical_not(x)

@@ -133,6 +133,26 @@ def _angle_call(z: Any, deg: Any = False) -> Value:
     return found * (180.0 / math.pi) if deg else found
 
 
+@call(np.iscomplexobj)
+def _iscomplexobj_call(x: Any) -> bool:
+    return is_complex(as_value(x).ty)
+
+
+@call(np.isrealobj)
+def _isrealobj_call(x: Any) -> bool:
+    return not is_complex(as_value(x).ty)
+
+
+@call(np.isreal)
+def _isreal_call(x: Any) -> Value:
+    return current_builder().add(TABLE["eq"], (_imag_call(x), 0), {}, weak=False)  # type: ignore[no-any-return]
+
+
+@call(np.iscomplex)
+def _iscomplex_call(x: Any) -> Value:
+    return current_builder().add(TABLE["ne"], (_imag_call(x), 0), {}, weak=False)  # type: ignore[no-any-return]
+
+
 @call(np.real_if_close)
 def _real_if_close_call(a: Any, tol: Any = 100) -> Value:
     x = as_value(a)

@@ -335,7 +335,7 @@ def _not_empty(x: Value, axes: Sequence[int], what: str) -> None:
             builder.emit("check", (gt(size_value(x, axis), 0),), error="ValueError", message=message)
 
 
-@call(np.sum, np.add.reduce, method="sum")
+@call(np.sum, method="sum")
 def _sum_call(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 0,
     where: Any = True,
@@ -346,7 +346,7 @@ def _sum_call(
     return result if out is None else write_out(result, out)
 
 
-@call(np.prod, np.multiply.reduce, method="prod")
+@call(np.prod, method="prod")
 def _prod_call(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = 1,
     where: Any = True,
@@ -393,28 +393,51 @@ def _extremum_call(
     return result if out is None else write_out(result, out)
 
 
-@call(np.max, np.amax, np.maximum.reduce, method="max")
+@call(np.max, np.amax, method="max")
 def _max_call(
     a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
 ) -> Value:
     return _extremum_call(max, maximum, a, axis, out, keepdims, initial, where)
 
 
-@call(np.min, np.amin, np.minimum.reduce, method="min")
+@call(np.min, np.amin, method="min")
 def _min_call(
     a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
 ) -> Value:
     return _extremum_call(min, minimum, a, axis, out, keepdims, initial, where)
 
 
-@call(np.all, np.logical_and.reduce, method="all")
+@call(np.all, method="all")
 def _all_call(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True) -> Value:
     return reduce_call(all, a, axis, None, out, keepdims, where, True)
 
 
-@call(np.any, np.logical_or.reduce, method="any")
+@call(np.any, method="any")
 def _any_call(a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True) -> Value:
     return reduce_call(any, a, axis, None, out, keepdims, where, False)
+
+
+def _ufunc_reduction(build: Callable[..., Value], *, starts: bool, neutral: Any = None) -> Callable[..., Value]:
+    """What a ufunc's `reduce` does: as NumPy's function of the same kind, but over the first axis by default."""
+
+    def reduce(
+        array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = neutral,
+        where: Any = True,
+    ) -> Value:
+        if not starts and initial is not None:
+            raise UnsupportedError("initial= of a logical ufunc's reduce", hint="combine the result with it")
+        more = {"initial": initial} if starts else {}
+        return build(_operand(array, dtype), axis=axis, out=out, keepdims=keepdims, where=where, **more)
+
+    return reduce
+
+
+call(np.add.reduce)(_ufunc_reduction(_sum_call, starts=True, neutral=0))
+call(np.multiply.reduce)(_ufunc_reduction(_prod_call, starts=True, neutral=1))
+call(np.maximum.reduce)(_ufunc_reduction(_max_call, starts=True))
+call(np.minimum.reduce)(_ufunc_reduction(_min_call, starts=True))
+call(np.logical_and.reduce)(_ufunc_reduction(_all_call, starts=False))
+call(np.logical_or.reduce)(_ufunc_reduction(_any_call, starts=False))
 
 
 def _position_call(op: OpDef, a: Any, axis: Any, out: Any, keepdims: Any) -> Value:

@@ -293,11 +293,21 @@ def _running(op: OpDef, a: Any, axis: Any, dtype: Any, out: Any) -> Value:
     return result if out is None else write_out(result, out)
 
 
-@call(np.cumsum, np.add.accumulate, method="cumsum")
+@call(np.cumsum, method="cumsum")
 def _cumsum_call(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Value:
     return _running(cumsum, a, axis, dtype, out)
 
 
-@call(np.cumprod, np.multiply.accumulate, method="cumprod")
+@call(np.cumprod, method="cumprod")
 def _cumprod_call(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Value:
     return _running(cumprod, a, axis, dtype, out)
+
+
+@call(np.add.accumulate)
+def _add_accumulate(array: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Value:
+    return _running(cumsum, array, axis, dtype, out)
+
+
+@call(np.multiply.accumulate)
+def _multiply_accumulate(array: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Value:
+    return _running(cumprod, array, axis, dtype, out)

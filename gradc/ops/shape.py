@@ -401,13 +401,29 @@ def _tile_call(A: Any, reps: Any) -> Value:
     return make_reshape(wide, [c * s for c, s in zip(counts, sizes, strict=True)])
 
 
+def _same_count(x: Value, axis: int, count: int) -> None:
+    """There is one number of repetitions for each entry along the axis."""
+    builder = current_builder()
+    size = builder.canonical_size(x.shape[axis])
+    message = f"operands could not be broadcast together: {count} numbers of repetitions for another number of entries"
+    if isinstance(size, int):
+        if size != count:
+            raise ShapeError(message)
+    elif builder.checks:
+        same = builder.emit("eq", (size_value(x, axis), count))
+        builder.emit("check", (same,), error="ValueError", message=message)
+
+
 @call(np.repeat, method="repeat")
 def _repeat_call(a: Any, repeats: Any, axis: Any = None) -> Value:
     x = at_least_1d(as_value(a))
     if axis is None:
         x, axis = _ravel_call(x), 0
     axis = normal_axis(axis, x.rank)
+    if isinstance(repeats, list | tuple) and len(repeats) == 1:
+        (repeats,) = repeats
     if isinstance(repeats, list | tuple):
+        _same_count(x, axis, len(repeats))
         places = np.repeat(np.arange(len(repeats)), repeats)
         picked = tuple(Gather(0) if k == axis else FULL for k in range(x.rank))
         return make_gather(x, picked, as_value([int(p) for p in places]))

@@ -31,7 +31,7 @@ def variance(a: Any, axis: Any, dtype: Any, ddof: Any, keepdims: Any) -> Value:
     if not is_inexact(x.ty):
         x = convert(x, "float64")
     if not isinstance(x.ty, Array):
-        return x - x
+        return absolute_square(x - x)
     axes = normal_axes(axis, x.rank)
     away = x - mean(x, axes=axes, keepdims=True)
     squares = absolute_square(away)
