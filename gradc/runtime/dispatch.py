@@ -354,7 +354,7 @@ class Compiled:
         try:
             result = kernel.call(*full, *as_laid_out(seeds, kernel.staged.func.params[len(full) :]))
         except Exception as error:
-            raise explained(error, kernel.staged.func) from None
+            raise explained(error, kernel.staged.func, full) from None
         return kernel, kernel.finish(result) if kernel.finish is not None else result
 
     def _failed(self, values: tuple[Any, ...], error: Exception) -> Any:
@@ -362,7 +362,7 @@ class Compiled:
         if no_such_signature(error):
             return self._call(values)
         assert self._last is not None
-        raise explained(error, self._last[0].staged.func) from None
+        raise explained(error, self._last[0].staged.func, flatten(values)[0]) from None
 
     def _lend(self, x: np.ndarray[Any, Any], written: bool) -> np.ndarray[Any, Any]:
         """`x` as kernels take it: aligned, not marked read-only."""

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
-from gradc.errors import GradcError, Loc
+import numpy as np
+
+from gradc.errors import GradcError, Loc, ShapeError
 from gradc.ir.nodes import Func, walk_nodes
 
 _PLACE = re.compile(r"\n  (.+):(\d+)\Z")
@@ -22,21 +26,32 @@ def no_such_signature(error: BaseException) -> bool:
     return isinstance(error, TypeError) and bool(error.args) and str(error.args[0]).startswith("No matching definition")
 
 
-def explained(error: Exception, func: Func) -> Exception:
-    """An exception of the kernel of `func`, with `.filename`, `.lineno` and `.hint`, from the user's line."""
+def explained(error: Exception, func: Func, leaves: Sequence[Any] = ()) -> Exception:
+    """An exception of the kernel of `func`, with `.filename`, `.lineno` and `.hint`, from the user's line.
+
+    leaves: what the kernel was given, to say of which shapes they are where shapes do not fit.
+    """
     found = _PLACE.search(error.args[0]) if error.args and isinstance(error.args[0], str) else None
     if found is None:
         return error.with_traceback(None)
     message, filename, lineno = error.args[0][: found.start()], found.group(1), int(found.group(2))
     loc = _loc_of(func, filename, lineno, message)
     if isinstance(error, GradcError):
-        return type(error)(message, loc).with_traceback(_frame_at(loc))
+        why = _shapes(func, leaves, message) if isinstance(error, ShapeError) else ""
+        return type(error)(message, loc, why).with_traceback(_frame_at(loc))
     error.args = (message, *error.args[1:]) if message else error.args[1:]
     if not isinstance(error, OSError | SyntaxError):  # these have attributes of these names
         for name, value in (("filename", filename), ("lineno", lineno), ("hint", "")):
             with contextlib.suppress(AttributeError):
                 setattr(error, name, value)
     return error.with_traceback(_frame_at(loc))
+
+
+def _shapes(func: Func, leaves: Sequence[Any], message: str) -> str:
+    """Shapes of the arrays among the arguments: of those that the message names, or of all."""
+    shapes = {p.name: x.shape for p, x in zip(func.params, leaves, strict=False) if isinstance(x, np.ndarray)}
+    named = {name: shape for name, shape in shapes.items() if re.search(rf"\b{re.escape(name)}_\d", message)}
+    return ", ".join(f"{name} has shape {shape}" for name, shape in (named or shapes).items())
 
 
 def _loc_of(func: Func, filename: str, lineno: int, message: str) -> Loc:
