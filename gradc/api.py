@@ -26,6 +26,7 @@ from gradc.runtime.lambdify import to_sympy as _to_sympy
 from gradc.runtime.pickling import reduce_ruled
 from gradc.runtime.plan import Transform
 from gradc.runtime.pullback_inside import interpret_vjp
+from gradc.runtime.sparse import SparseDerivative, SparseHessian
 
 Argnums: TypeAlias = "int | str | Sequence[int | str]"
 T = TypeVar("T")
@@ -291,6 +292,83 @@ def hessian(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decor
     if f is None:
         return functools.partial(hessian, argnums=argnums)
     return compiled(grad(f, argnums), _transform("hessian", argnums, False))
+
+
+@overload
+def sparse_jacobian(f: Function, argnums: int | str = 0) -> SparseDerivative: ...
+@overload
+def sparse_jacobian(f: None = None, argnums: int | str = 0) -> Callable[[Function], SparseDerivative]: ...
+def sparse_jacobian(
+    f: Function | None = None, argnums: int | str = 0
+) -> SparseDerivative | Callable[[Function], SparseDerivative]:
+    """A function returning the Jacobian of `f` as a sparse matrix, computed in few sweeps.
+
+    Which entries may be nonzero follows from the program and from the arguments that it indexes with or branches on; a
+    call that changes these finds the pattern again, others only compute: one sweep for each group of columns (or of
+    rows) that have nothing in common. Branches on the differentiated argument count as taken both ways, so that the
+    pattern holds for all its values.
+
+    Args:
+        f: a function of NumPy arrays and numbers that returns one array or number.
+        argnums: the position or the name of the argument that is differentiated, an array.
+
+    Returns:
+        A function of the arguments of `f` that returns a `scipy.sparse.csr_array`: a row for every entry of the result,
+        a column for every entry of the argument, both in C order. Its `.pattern(*args)` gives the pattern,
+        `.compression(*args)` also the colors of columns or rows and `.sweeps`, their number.
+
+    Raises:
+        UnsupportedError: for several argnums, and at a call for an argument that is no array, and for results whose size
+            depends on its values.
+        DTypeError, ShapeError: at a call, where the result is not one array of floats.
+
+    Examples:
+        >>> import numpy as np, gradc
+        >>> jac = gradc.sparse_jacobian(lambda x: x[1:] ** 2 - x[:-1])
+        >>> jac(np.array([1.0, 2.0, 3.0])).toarray()
+        array([[-1.,  4.,  0.],
+               [ 0., -1.,  6.]])
+        >>> jac.compression(np.arange(1000.0)).sweeps
+        2
+    """
+    if f is None:
+        return functools.partial(sparse_jacobian, argnums=argnums)
+    return SparseDerivative(f, _transform("words", argnums, False))
+
+
+@overload
+def sparse_hessian(f: Function, argnums: int | str = 0) -> SparseHessian: ...
+@overload
+def sparse_hessian(f: None = None, argnums: int | str = 0) -> Callable[[Function], SparseHessian]: ...
+def sparse_hessian(
+    f: Function | None = None, argnums: int | str = 0
+) -> SparseHessian | Callable[[Function], SparseHessian]:
+    """A function returning the Hessian of `f`, which returns a number, as a sparse matrix.
+
+    As `sparse_jacobian` of the gradient; colors make use of the symmetry. Fits `hess=` of `scipy.optimize.minimize`.
+
+    Args:
+        f: a function of NumPy arrays and numbers that returns a number.
+        argnums: as in `sparse_jacobian`.
+
+    Returns:
+        A function of the arguments of `f` that returns a `scipy.sparse.csr_array`, with the members that
+        `sparse_jacobian` lists.
+
+    Raises:
+        UnsupportedError, DTypeError, ShapeError: as in `sparse_jacobian` and `grad`.
+
+    Examples:
+        >>> import numpy as np, gradc
+        >>> hess = gradc.sparse_hessian(lambda x: np.sum((x[1:] - x[:-1]) ** 4))
+        >>> hess(np.array([0.0, 1.0, 3.0])).toarray()
+        array([[ 12., -12.,   0.],
+               [-12.,  60., -48.],
+               [  0., -48.,  48.]])
+    """
+    if f is None:
+        return functools.partial(sparse_hessian, argnums=argnums)
+    return SparseHessian(grad(f, argnums), _transform("words", argnums, False))
 
 
 @overload

@@ -83,7 +83,7 @@ def _entries(ty: Type, sizes: Mapping[str, int]) -> int:
     return evaluate_size(entries, known)
 
 
-def lanes_for(seeds: int, part: _Part) -> int:
+def lanes_for(seeds: int, part: Part) -> int:
     """How many seeds share a sweep: so many that blocks of about equal size take all, and the code stays small.
 
     One where nothing would be shared: what straight code could share stands before the sweep already; or where the
@@ -115,11 +115,11 @@ def jacobian(
                 "a function of complex numbers has derivatives in their real and imaginary parts.",
                 "take the real and imaginary parts as two arguments.",
             )
-    return _Jacobian(func, list(wrt), sizes or {}, lanes).run(mode)
+    return SeedLoop(func, list(wrt), sizes or {}, lanes).run(mode)
 
 
-class _Jacobian:
-    """The function under construction."""
+class SeedLoop:
+    """A function under construction that runs a derivative for many seeds."""
 
     def __init__(self, func: Func, wrt: list[int], sizes: Mapping[str, int], lanes: int | None) -> None:
         self.func = func
@@ -150,7 +150,7 @@ class _Jacobian:
     def _forward(self) -> None:
         for k in self.wrt:
             x = self.new.params[k]
-            part = self._part(jvp(self.func, [k], keep_value=False))
+            part = self.part(jvp(self.func, [k], keep_value=False))
             self.made |= {(o, k): self._space(o, k) for o in self.outputs}
             shape = memory.shape_values(x) if x.rank else []
             self._for_each_seed(part, x.ty, f"{x.name}_t", shape, partial(self._columns, k))
@@ -168,9 +168,9 @@ class _Jacobian:
                     self.func.loc,
                     hint='use mode="fwd".',
                 )
-            part = self._part(reverse(self.func, self.wrt, keep_value=False, seeds="params", outputs=[o]))
+            part = self.part(reverse(self.func, self.wrt, keep_value=False, seeds="params", outputs=[o]))
             self.made |= {(o, k): self._space(o, k) for k in self.wrt}
-            shape = self._result_shape(o) if y.rank else []
+            shape = self.result_shape(o) if y.rank else []
             self._for_each_seed(part, y.ty, f"d{y.name or 'out'}", shape, partial(self._rows, o))
 
     def _rows(self, o: int, place: Value | None, gradients: list[Value]) -> None:
@@ -186,7 +186,7 @@ class _Jacobian:
         dtype = promote_dtypes((Scalar(y.dtype), Scalar(x.dtype))).dtype
         if isinstance(x.ty, Scalar) and isinstance(y.ty, Scalar):
             return Value(Scalar(dtype, x.ty.weak and dtype == x.dtype))
-        sizes = [*(self._result_shape(output) if y.rank else []), *(memory.shape_values(x) if x.rank else [])]
+        sizes = [*(self.result_shape(output) if y.rank else []), *(memory.shape_values(x) if x.rank else [])]
         made = memory.make_zeros(sizes, dtype, filled=False)
         made.name = f"d{y.name or 'out'}_d{x.name}"
         return made
@@ -200,7 +200,7 @@ class _Jacobian:
         places = () if place is None else (place,)
         if len(region) != target.rank:
             first = next((k for k, entry in enumerate(region) if isinstance(entry, At)), len(region))
-            target = _with_axes_joined(target, first, target.rank - len(region) + len(places))
+            target = with_axes_joined(target, first, target.rank - len(region) + len(places))
         if region and all(isinstance(entry, At) for entry in region):
             number = memory.load(value, region=()) if isinstance(value.ty, Array) else value
             memory.store_at(target, number, *places, region=region)
@@ -209,7 +209,7 @@ class _Jacobian:
 
     def _for_each_seed(
         self,
-        part: _Part,
+        part: Part,
         ty: Type,
         name: str,
         shape: Sequence[int | Value],
@@ -226,27 +226,36 @@ class _Jacobian:
             memory.store(seed, 1.0)
             put(None, part.swept([seed])[0])
             return
-        lanes = self.lanes if self.lanes and part.uniform else lanes_for(_entries(ty, self.sizes), part)
-        seeds = [memory.make_zeros(shape, ty.dtype) for _ in range(lanes)]
-        flat = [_with_axes_joined(seed, 0, len(shape)) for seed in seeds]
-        for seed in seeds:
-            seed.name = name
+        seeds = self.seeds(ty, name, shape, part, _entries(ty, self.sizes))
+        flat = [with_axes_joined(seed, 0, len(shape)) for seed in seeds]
         count = self.builder.value(reduce(lambda a, b: a * b, shape))
         index = Value(WEAK_INT, "i")
         entry = (At(Arg(0)),)
         with self.builder.into(Block(params=[index])) as body:
-            places = [index, *(self.builder.emit("minimum", (index + k, count - 1)) for k in range(1, lanes))]
+            places = self.places(index, count, len(seeds))
             for seed, place in zip(flat, places, strict=True):
                 memory.store_at(seed, 1.0, place, region=entry)
             for place, results in zip(places, part.swept(seeds), strict=True):
                 put(place, results)
             for seed, place in zip(flat, places, strict=True):
                 memory.store_at(seed, 0.0, place, region=entry)
-        self.builder.control("for", (0, count, lanes), (body,), (), reversed=False, exits=False)
+        self.builder.control("for", (0, count, len(seeds)), (body,), (), reversed=False, exits=False)
+
+    def seeds(self, ty: Array, name: str, shape: Sequence[int | Value], part: Part, count: int) -> list[Value]:
+        """A seed for each lane, of zeros; count: how many there are to sweep over, as far as that is known."""
+        lanes = self.lanes if self.lanes and part.uniform else lanes_for(count, part)
+        made = [memory.make_zeros(shape, ty.dtype) for _ in range(lanes)]
+        for seed in made:
+            seed.name = name
+        return made
+
+    def places(self, first: Value, count: Value, lanes: int) -> list[Value]:
+        """The seeds of a block: those from `first` on, the last one again where there are no more."""
+        return [first, *(self.builder.emit("minimum", (first + k, count - 1)) for k in range(1, lanes))]
 
     # --------------------------------------------------------------------------------------------- sizes
 
-    def _result_shape(self, output: int) -> list[int | Value]:
+    def result_shape(self, output: int) -> list[int | Value]:
         """The shape of a result: from the sizes of the parameters where these tell, else from the result itself."""
         given: dict[str, Value] = {}
         for p in self.new.params:
@@ -257,7 +266,7 @@ class _Jacobian:
         sizes = [self._written(size, given) for size in self.func.results[output].shape]
         if any(size is None for size in sizes):
             if self.primals is None:
-                self.primals = self._part(self.func).results()
+                self.primals = self.part(self.func).results()
             return memory.shape_values(self.primals[output])
         return [size for size in sizes if size is not None]
 
@@ -280,17 +289,17 @@ class _Jacobian:
             total = term if total is None else total + term
         return total  # type: ignore[no-any-return]
 
-    def _part(self, derived: Func) -> _Part:
+    def part(self, derived: Func) -> Part:
         """A derivative, of which what does not depend on its seed is put here."""
         params = dict(zip(derived.params, self.new.params, strict=False))
         # Sizes that only it knows get names of their own.
         names = sorted(_size_names(derived) - self.known_sizes)
-        part = _Part(derived, params, self.builder, {name: self.builder.new_size("t") for name in names})
+        part = Part(derived, params, self.builder, {name: self.builder.new_size("t") for name in names})
         part.start()
         return part
 
 
-class _Part:
+class Part:
     """A derivative in pieces: what does not depend on its seed, the last parameter, and what does."""
 
     def __init__(
@@ -367,7 +376,7 @@ def _at(place: Value | None) -> Region:
     return () if place is None else (At(Arg(0)),)
 
 
-def _with_axes_joined(array: Value, first: int, count: int) -> Value:
+def with_axes_joined(array: Value, first: int, count: int) -> Value:
     """A new C-contiguous array with `count` of its axes as one: a view."""
     if count == 1:
         return array

@@ -63,6 +63,10 @@ class OpDef:
         `precedence` is that of the outermost operator of the text, as in `ops/rules.py`.
     expand(*operands, **attrs): the op by simpler ops and loops, as IR. Such ops print as one NumPy call, and kernels
         are made from their expansion (`passes/expand.py`), so they need no other emission.
+    moves: which operands the elements of the result are those of, or zeros; the others say where they go.
+    depends(words, operands, **attrs): the words of the result (`ops/words.py`) from those of the operands, None for a
+        constant. Without it, and for ops that do not move elements, an element of what is neither elementwise nor a
+        reduction may depend on every element of every operand.
     prelude: definition of a Python function that `emit` calls and NumPy lacks.
     lower: how reductions, products and arranged arrays are written as loops: Fold, Contraction, Cells of `ir/loops.py`.
     reassociable: the kernel text for steps of a sum or product that a loop carries, whose order does not matter.
@@ -99,6 +103,8 @@ class OpDef:
     guard: Callable[..., None] | None = None
     prelude: str = ""
     expand: Callable[..., Any] | None = None
+    moves: Literal["", "first", "all"] = ""
+    depends: Callable[..., Value] | None = None
     views: tuple[int, ...] = ()
     reads: tuple[int, ...] | None = None
     commutative: bool = False

@@ -102,7 +102,8 @@ def _emit_concatenate(node: Any, *xs: str) -> str:
 
 concatenate: OpDef = define(
     OpDef(
-        "concatenate", "fresh", ("x",), infer=_concatenate_type, run=lambda *xs, axis: np.concatenate(xs, axis=axis),
+        "concatenate", "fresh", ("x",), moves="all",
+        infer=_concatenate_type, run=lambda *xs, axis: np.concatenate(xs, axis=axis),
         emit=_emit_concatenate, vjp=_concatenate_vjp, jvp=_concatenate_jvp, expand=_expand_concatenate, cost=100,
         takes_complex=True,
         doc="The operands, one after the other along {axis}, in a new array of the promoted dtype.",
@@ -147,7 +148,8 @@ def _emit_array(node: Any, *xs: str) -> str:
 
 array_of: OpDef = define(
     OpDef(
-        "array_of", "fresh", ("x",), infer=lambda types, attrs, require: [attrs["type"]], emit=_emit_array,
+        "array_of", "fresh", ("x",), moves="all",
+        infer=lambda types, attrs, require: [attrs["type"]], emit=_emit_array,
         run=lambda *xs, shape, type: np.array(xs, dtype=type.dtype).reshape(shape), vjp=_array_vjp, jvp=_array_jvp,
         expand=_expand_array,
         takes_complex=True,

@@ -347,14 +347,14 @@ copy = define(
     OpDef(
         "copy", "fresh", ("x",), infer=lambda types, attrs, require: [Array(types[0].dtype, types[0].shape)],
         reads=(0,),
-        run=lambda x: np.array(x, order="C"), emit="{x}.copy()", linear=("x",), vjp=lambda ct, y, x: [ct],
-        takes_complex=True,
+        run=lambda x: np.array(x, order="C"), emit="{x}.copy()", moves="first", linear=("x",),
+        vjp=lambda ct, y, x: [ct], takes_complex=True,
         doc="A new C-contiguous array with the content of x.",
     )
 )
 broadcast_to = define(
     OpDef(
-        "broadcast_to", "fresh", ("x",), infer=_with_known_shape, reads=(0,),
+        "broadcast_to", "fresh", ("x",), infer=_with_known_shape, reads=(0,), moves="first",
         run=lambda x, *k, shape, type: np.array(np.broadcast_to(x, _allocated(shape, k)), dtype=type.dtype),
         linear=("x",), vjp=lambda ct, y, x, *k, **attrs: [ct, *(None for _ in k)],
         takes_complex=True,
@@ -377,7 +377,7 @@ def make_broadcast(x: Value, shape: Sequence[int | Value]) -> Value:
 
 gather = define(
     OpDef(
-        "gather", "fresh", ("x",), infer=_with_known_shape,
+        "gather", "fresh", ("x",), infer=_with_known_shape, moves="first",
         run=lambda x, *k, region, type: x[python_index(region, k)],
         takes_complex=True,
         doc="Advanced indexing with integer arrays (some entries Gather): a new array. Indices out of range are the "
@@ -386,7 +386,7 @@ gather = define(
 )
 mask_select = define(
     OpDef(
-        "mask_select", "fresh", ("x", "mask"), infer=_with_known_shape, reads=(0, 1),
+        "mask_select", "fresh", ("x", "mask"), infer=_with_known_shape, reads=(0, 1), moves="first",
         run=lambda x, mask, type: x[mask], takes_complex=True,
         doc="x[mask] for a boolean array over the leading axes: a new array.",
     )

@@ -19,6 +19,7 @@ from gradc.ops.elementwise import mul
 from gradc.ops.memory import make_broadcast, make_index, make_reshape, shape_values, transpose
 from gradc.ops.reduce import sum as sum_over
 from gradc.ops.rules import as_value, convert, write_out
+from gradc.ops.words import of_product
 
 
 def _matmul_type(
@@ -115,7 +116,8 @@ def _subscripts(node: Node) -> tuple[str, str, str]:
 
 matmul: OpDef = define(
     OpDef(
-        "matmul", "product", ("a", "b"), lower=Contraction(_subscripts), infer=_matmul_type, run=np.matmul,
+        "matmul", "product", ("a", "b"), depends=of_product,
+        lower=Contraction(_subscripts), infer=_matmul_type, run=np.matmul,
         emit="{a} @ {b}", precedence=10,
         vjp=_matmul_vjp, jvp=_matmul_jvp, cost=1000,
         takes_complex=True,

@@ -285,6 +285,16 @@ argmin: OpDef = define(
 )
 
 
+bits_over: OpDef = define(
+    OpDef(
+        "bits_over", "reduce", ("x",), lower=Fold((("t", "y", 0),), (("t", "{t} | {x}"),), "{t}"), infer=_rule(_same),
+        run=lambda x, axes, keepdims: np.bitwise_or.reduce(x, axis=axes, keepdims=keepdims),
+        emit=emit_reduction("np.bitwise_or.reduce"), zero_derivative=True,
+        doc="Bitwise or over {axes} of integers; 0 of no elements.",
+    )
+)
+
+
 # ------------------------------------------------------------------------------------------------- calls
 
 

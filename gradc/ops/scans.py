@@ -15,7 +15,7 @@ from gradc.ir.nodes import Block, Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, Arg, At, Span
 from gradc.ir.types import WEAK_INT, Array, Scalar
-from gradc.ops.elementwise import eq, maximum, where
+from gradc.ops.elementwise import bitor, eq, maximum, where
 from gradc.ops.memory import (
     load,
     make_broadcast,
@@ -124,6 +124,15 @@ def _scan_rows(
     builder.control("for", (0, rows, 1), (outer,), (), reversed=False, exits=False)
 
 
+def _running_words(
+    words: Sequence[Value | None], operands: Sequence[Value], *, axis: int, reverse: bool = False
+) -> Value:
+    """An element depends on what those before it along an axis depend on."""
+    held = [word for word in words if word is not None]
+    total = held[0] if len(held) == 1 else bitor(*held)
+    return scan(lambda first, before, word: bitor(before, word), 0, (total,), axis, reverse)
+
+
 def _same_type(types: Sequence[Any], attrs: dict[str, Any], require: Any) -> list[Any]:
     return [Array(types[0].dtype, types[0].shape)]
 
@@ -139,7 +148,8 @@ def _cumsum_vjp(ct: Value, y: Value, x: Value, *, axis: int) -> list[Value]:
 
 cumsum: OpDef = define(
     OpDef(
-        "cumsum", "fresh", ("x",), infer=_same_type, run=lambda x, axis: np.cumsum(x, axis=axis),
+        "cumsum", "fresh", ("x",), depends=_running_words,
+        infer=_same_type, run=lambda x, axis: np.cumsum(x, axis=axis),
         emit="np.cumsum({x}, axis={axis})", vjp=_cumsum_vjp, linear=("x",),
         expand=lambda x, axis: scan(lambda first, before, item: before + item, 0, (x,), axis, False),
         takes_complex=True,
@@ -161,7 +171,8 @@ def _cumprod_jvp(tangents: Sequence[Value], y: Value, x: Value, *, axis: int) ->
 
 cumprod: OpDef = define(
     OpDef(
-        "cumprod", "fresh", ("x",), infer=_same_type, run=lambda x, axis: np.cumprod(x, axis=axis),
+        "cumprod", "fresh", ("x",), depends=_running_words,
+        infer=_same_type, run=lambda x, axis: np.cumprod(x, axis=axis),
         emit="np.cumprod({x}, axis={axis})", vjp=_cumprod_vjp, jvp=_cumprod_jvp,
         expand=lambda x, axis: scan(lambda first, before, item: before * item, 1, (x,), axis, False),
         takes_complex=True,
@@ -203,7 +214,7 @@ def _expand_shift(x: Value, *, by: int, axis: int) -> Value:
 
 shift: OpDef = define(
     OpDef(
-        "shift", "fresh", ("x",), infer=_same_type, run=_run_shift, emit="shift({x}, {by}, {axis})",
+        "shift", "fresh", ("x",), moves="first", infer=_same_type, run=_run_shift, emit="shift({x}, {by}, {axis})",
         expand=_expand_shift,
         vjp=lambda ct, y, x, *, by, axis: [shift(ct, by=-by, axis=axis)], linear=("x",),
         prelude='''def shift(x, by, axis):
@@ -256,7 +267,8 @@ def _recurrence_jvp(
 
 recurrence: OpDef = define(
     OpDef(
-        "recurrence", "fresh", ("a", "b"), infer=_recurrence_type, run=_run_recurrence, vjp=_recurrence_vjp,
+        "recurrence", "fresh", ("a", "b"), depends=_running_words,
+        infer=_recurrence_type, run=_run_recurrence, vjp=_recurrence_vjp,
         jvp=_recurrence_jvp,
         emit="recurrence({a}, {b}, {axis}, {reverse})",
         expand=lambda a, b, axis, reverse: scan(

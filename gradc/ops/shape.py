@@ -360,7 +360,7 @@ def make_zeros_type(of: Value, axis: int, size: Any) -> Value:
 
 roll: OpDef = define(
     OpDef(
-        "roll", "fresh", ("x", "shift"), emit="np.roll({x}, {shift}, axis={axis})", expand=_expand_roll,
+        "roll", "fresh", ("x", "shift"), moves="first", emit="np.roll({x}, {shift}, axis={axis})", expand=_expand_roll,
         infer=lambda types, attrs, require: [Array(types[0].dtype, types[0].shape)],
         run=lambda x, shift, axis: np.roll(x, shift, axis=axis),
         vjp=lambda ct, y, x, shift, *, axis: [roll(ct, -shift, axis=axis), None],
@@ -499,7 +499,8 @@ def _triangle(name: str, other: str, kept: str) -> OpDef:
 
     return define(
         OpDef(
-            name, "fresh", ("x",), infer=lambda types, attrs, require: [Array(types[0].dtype, types[0].shape)],
+            name, "fresh", ("x",), moves="first",
+            infer=lambda types, attrs, require: [Array(types[0].dtype, types[0].shape)],
             run=lambda x, k: getattr(np, name)(x, k),
             emit=lambda node, x: f"np.{name}({x}{', ' + str(node.attrs['k']) if node.attrs['k'] else ''})",
             vjp=flipped, linear=("x",), takes_complex=True,

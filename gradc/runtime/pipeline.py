@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from gradc import errors
+from gradc.ad.compressed import compressed
+from gradc.ad.dependence import dependence
 from gradc.ad.forward import jvp
 from gradc.ad.jacobian import Mode, cheaper_mode, jacobian
 from gradc.ad.reverse import reverse
@@ -58,8 +60,11 @@ READABLE = frozenset(("stability", "dce", "privatize"))
 READABLE_PRIMAL = READABLE | {"cse"}  # in a derivative, cse would merge `dx = dz` with dz
 
 Kind: TypeAlias = Literal[
-    "jit", "grad", "value_and_grad", "vjp", "pullback", "jvp", "jacobian", "jacfwd", "jacrev", "hessian", "hvp"
+    "jit", "grad", "value_and_grad", "vjp", "pullback", "jvp", "jacobian", "jacfwd", "jacrev", "hessian", "hvp",
+    "words", "compressed_fwd", "compressed_rev",
 ]
+# Parts of sparse Jacobians, whose kernels take words or colors besides the arguments.
+COMPRESSED: dict[str, Mode] = {"compressed_fwd": "fwd", "compressed_rev": "rev"}
 JACOBIANS: dict[str, Mode | None] = {"jacobian": None, "jacfwd": "fwd", "jacrev": "rev", "hessian": "fwd"}
 
 
@@ -245,6 +250,12 @@ def differentiate(
         lanes = 1 if readable else None
         derived = stages.run("jacobian", func, lambda f: jacobian(f, wrt, mode, dict(request.sizes), lanes))
         return derived, _jacobians(values, func, request)
+    if request.kind == "words" or request.kind in COMPRESSED:
+        _check_one_array(func, program.result)
+        if request.kind == "words":
+            return stages.run("dependence", func, lambda f: dependence(f, wrt[0])), Leaf(0)
+        mode, sizes = COMPRESSED[request.kind], dict(request.sizes)
+        return stages.run("compressed", func, lambda f: compressed(f, wrt[0], mode, sizes)), Leaf(0)
     values, scalar = _scalar_result(func, program.result, request)
     keep = request.kind == "value_and_grad" or request.has_aux
     func = stages.run("reverse", func, lambda f: reverse(f, wrt, keep_value=keep, seeds="ones", outputs=[scalar]))
@@ -343,6 +354,26 @@ def _raise_certain_failure(func: Func) -> None:
             error = node.attrs["error"]
             cls = getattr(errors, error, None) or getattr(builtins, error)
             raise explained(cls(f"{node.attrs['message']}\n  {node.loc}"), func)
+
+
+def _check_one_array(func: Func, result: Tree) -> None:
+    """Raises: ShapeError or DTypeError where the function does not return one real floating-point array or number."""
+    if not isinstance(result, Leaf):
+        what = f"a {result.cls.__name__}" if isinstance(result, Branch) else repr(result.value)
+        raise ShapeError(
+            f"{func.name} returns {what}, not one array",
+            func.loc,
+            why="a sparse Jacobian is one matrix: a row for every entry of the result, a column for every one of the "
+            "argument.",
+            hint="return one array, for example np.concatenate of the parts.",
+        )
+    if not is_float(func.results[result.k].ty):
+        raise DTypeError(
+            f"{func.name} returns a value of type {func.results[result.k].ty}, which has no sparse Jacobian",
+            func.loc,
+            why="derivatives are those of real floating-point numbers.",
+            hint="return floats; of complex numbers the real and imaginary parts.",
+        )
 
 
 def _tangents(values: Tree, func: Func) -> Tree:
