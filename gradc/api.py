@@ -318,7 +318,7 @@ def sparse_jacobian(
         `.compression(*args)` also the colors of columns or rows and `.sweeps`, their number.
 
     Raises:
-        UnsupportedError: for several argnums, and at a call for an argument that is no array, and for results whose size
+        UnsupportedError: for several argnums; at a call for an argument that is no array, and for results whose size
             depends on its values.
         DTypeError, ShapeError: at a call, where the result is not one array of floats.
 
