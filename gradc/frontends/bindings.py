@@ -96,10 +96,25 @@ class DynamicRange:
 
 @dataclass(eq=False, slots=True)
 class Iteration:
-    """Something to loop over at run time: a length, and the item at a position."""
+    """Something to loop over at run time: a length, the item at a position, and what the items are taken from."""
 
     length: int | Value
     item: Callable[[Any], Binding]
+    of: tuple[Binding, ...]
+
+
+class Items(list[Any]):
+    """Items of known number, some of them read from arrays; `item(k)` reads one when the loop gets there."""
+
+    def __init__(self, count: int, item: Callable[[int], Binding], of: tuple[Binding, ...]) -> None:
+        super().__init__(item(k) for k in range(count))
+        self.item = item
+        self.of = of
+
+
+def item_of(items: list[Binding], k: int) -> Binding:
+    """Item `k`, read now where it is read from an array."""
+    return items.item(k) if isinstance(items, Items) else items[k]
 
 
 @dataclass(eq=False, slots=True)
@@ -345,6 +360,8 @@ def walk_binding(b: Binding, seen: set[int] | None = None) -> Iterator[Binding]:
             parts = (b.base,)
         case Collected():
             parts = (b.array,)
+        case Iteration() | Items():
+            parts = b.of
         case Partial():
             parts = (b.callee, *b.args, *b.keywords.values())
         case Closure():

@@ -18,6 +18,7 @@ from gradc.frontends.bindings import (
     Collected,
     DynamicRange,
     Generator,
+    Items,
     Iteration,
     Partial,
     contains_value,
@@ -25,6 +26,7 @@ from gradc.frontends.bindings import (
     is_array,
     is_number,
     is_scalar,
+    item_of,
 )
 from gradc.ir.nodes import Value
 from gradc.ir.tree import is_structure
@@ -145,9 +147,10 @@ def _enumerate(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> B
     _only(m, "enumerate", args, keywords, 1, 2)
     found = m.iterate(args[0])
     if isinstance(found, list):
-        return [(m.binary(operator.add, k, start), b) for k, b in enumerate(found)]
+        listed = found
+        return Items(len(found), lambda k: (m.binary(operator.add, k, start), item_of(listed, k)), (found,))
     inner = found
-    return Iteration(inner.length, lambda k: (m.binary(operator.add, k, start), inner.item(k)))
+    return Iteration(inner.length, lambda k: (m.binary(operator.add, k, start), inner.item(k)), (inner,))
 
 
 @_handles(zip)
@@ -155,8 +158,8 @@ def _zip(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Binding
     keywords.pop("strict", None)
     _only(m, "zip", args, keywords, 0, 99)
     parts = [m.iterate(a) for a in args]
-    if all(isinstance(p, list) for p in parts):
-        return list(zip(*parts, strict=False))
+    if all(isinstance(p, list) and not isinstance(p, Items) for p in parts):
+        return list(zip(*parts, strict=False))  # type: ignore[arg-type]
     shortest = _minimum(m, [len(p) if isinstance(p, list) else p.length for p in parts])
     if any(isinstance(p, list) for p in parts):
         # Items of a list are known one by one, so the list decides how often the loop runs.
@@ -166,9 +169,11 @@ def _zip(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Binding
             m.fail("UnsupportedError", message, m.emit("ge", shortest, count))
         else:
             count = int(shortest)
-        return [tuple(p[k] if isinstance(p, list) else p.item(k) for p in parts) for k in range(count)]
+        return Items(
+            count, lambda k: tuple(item_of(p, k) if isinstance(p, list) else p.item(k) for p in parts), tuple(parts)
+        )
     iterations = [p for p in parts if isinstance(p, Iteration)]
-    return Iteration(shortest, lambda k: tuple(p.item(k) for p in iterations))
+    return Iteration(shortest, lambda k: tuple(p.item(k) for p in iterations), tuple(iterations))
 
 
 @_handles(reversed)
@@ -182,13 +187,14 @@ def _reversed(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Bi
             back = -int(b.step)
             return DynamicRange(m.binary(operator.add, b.stop, back), m.binary(operator.add, b.start, back), back)
         count = m.length(b)
-        return Iteration(count, lambda k: m.item(b, m.binary(operator.sub, m.binary(operator.sub, count, 1), k)))
+        return Iteration(count, lambda k: m.item(b, m.binary(operator.sub, m.binary(operator.sub, count, 1), k)), ())
     found = m.iterate(b)
     if isinstance(found, list):
-        return found[::-1]
+        listed = found
+        return Items(len(found), lambda k: item_of(listed, len(listed) - 1 - k), (found,))
     last = m.binary(operator.sub, found.length, 1)
     inner = found
-    return Iteration(inner.length, lambda k: inner.item(m.binary(operator.sub, last, k)))
+    return Iteration(inner.length, lambda k: inner.item(m.binary(operator.sub, last, k)), (inner,))
 
 
 @_handles(list, tuple)

@@ -27,6 +27,7 @@ from gradc.frontends.bindings import (
     Frame,
     Generator,
     ItemFetch,
+    Items,
     Iteration,
     KnownFetch,
     Method,
@@ -46,6 +47,7 @@ from gradc.frontends.local_functions import LocalFunction
 from gradc.frontends.ruled import RuledCalls
 from gradc.frontends.source import FunctionNode, FunctionSource, function_source
 from gradc.ir.custom import RuledFunction, put_in_place
+from gradc.ir.effects import roots
 from gradc.ir.foreign import is_buffer_maker, is_c_function
 from gradc.ir.nodes import Block, Value
 from gradc.ir.program import Expansion, Typed
@@ -593,8 +595,11 @@ class Calls(Expressions):
                 self.refuse("the items of this list have a size that is not known before", hint="store into an array.")
             sizes.append(n)
         array = make_zeros(sizes, item.dtype, filled=False)
+        # Items that are views are copied: writing one while the other is in use would have to change both.
+        outer = frozenset(v for v in roots(item) if self.builder.in_scope(v))
         with self._own_names(name, loop, array):
             self.run_collecting(loop, over)
+        self.link(frozenset((array,)), outer, "")
         return Collected(array, needs)
 
     def _sample(self, node: ast.ListComp | ast.GeneratorExp, over: Iteration) -> Binding:
@@ -635,16 +640,18 @@ class Calls(Expressions):
                 return self.iterate(b.array)
             case DynamicRange():
                 length = self.length(b)
-                return Iteration(length, lambda k: self.item(b, k))
+                return Iteration(length, lambda k: self.item(b, k), ())
             case dict():
                 return list(b)
+            case Items():
+                return b
             case list() | tuple() | str() | range():
                 return list(b)
             case frozenset():
                 return sorted(b, key=repr)
             case Value() if is_array(b) and b.rank:
                 size = self.builder.canonical_size(b.shape[0])
-                return Iteration(size if isinstance(size, int) else size_value(b, 0), lambda k: self.row(b, k))
+                return Iteration(size if isinstance(size, int) else size_value(b, 0), lambda k: self.row(b, k), (b,))
         if is_structure(b) and isinstance(b, tuple):
             return list(b)
         return self.refuse(f"{describe(b)} cannot be looped over")

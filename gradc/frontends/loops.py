@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradc.frontends.bindings import Binding, DynamicRange, InBlocks, Iteration, NeedUnroll, Unstable
+from gradc.frontends.bindings import Binding, DynamicRange, InBlocks, Iteration, NeedUnroll, Unstable, item_of
 from gradc.frontends.liveness import Names
 from gradc.frontends.loop_plan import ForHeader, Plan
 from gradc.frontends.loop_run import LoopRun
@@ -35,7 +35,8 @@ class Loops(Branches):
         target = s.target
         if isinstance(over, list):
             self._refuse_mark(s.iter, mark)
-            self._unroll(s, over)
+            with self.holding(over):
+                self._unroll(s, [functools.partial(item_of, over, k) for k in range(len(over))])
             return
         if isinstance(over, range) and not over:
             return
@@ -44,15 +45,21 @@ class Loops(Branches):
             item: Callable[[Any], Binding] = lambda k: k  # noqa: E731
         else:
             start, stop, step, item = 0, over.length, 1, over.item
+        with self.holding(over):
+            self._for_numbers(s, ForHeader(start, stop, step, item, target, mark))
+
+    def _for_numbers(self, s: ast.For, header: ForHeader) -> None:
+        """A `for` statement over numbers, or over what there is at them."""
+        start, stop, step, item, mark = header.start, header.stop, header.step, header.item, header.mark
         static = not any(isinstance(b, Value) for b in (start, stop, step))
         key = self._loop_key(s)
         if self.plans.get(key) == "unroll" and static:
-            self._unroll(s, [item(k) for k in self._static_range(start, stop, step)])
+            self._unroll(s, [functools.partial(item, k) for k in self._static_range(start, stop, step)])
             return
         token = object()
         before = self.take()
         try:
-            self._run(s, key, token, ForHeader(start, stop, step, item, target, mark))
+            self._run(s, key, token, header)
         except NeedUnroll as request:
             if request.loop is not token:
                 raise
@@ -62,13 +69,14 @@ class Loops(Branches):
                 bounds = [self.static_int(b, what) for b in (start, stop, step)]
             self._refuse_mark(s.iter, mark)
             self.plans[key] = "unroll"
-            self._unroll(s, [item(k) for k in self._static_range(*bounds)])
+            self._unroll(s, [functools.partial(item, k) for k in self._static_range(*bounds)])
 
     def run_collecting(self, loop: ast.For, over: Iteration) -> None:
         """Run the loop that fills an array with items."""
         token = object()
         header = ForHeader(0, over.length, 1, lambda k: (k, over.item(k)), loop.target)
-        self._run(loop, self._loop_key(loop), token, header)
+        with self.holding(over):
+            self._run(loop, self._loop_key(loop), token, header)
 
     def exec_while(self, s: ast.While) -> None:
         """A `while` statement."""
@@ -130,13 +138,15 @@ class Loops(Branches):
 
     # ----------------------------------------------------------------------------------- written out
 
-    def _unroll(self, s: ast.For, items: list[Binding]) -> None:
+    def _unroll(self, s: ast.For, items: list[Callable[[], Binding]]) -> None:
         if len(items) > MAX_UNROLLED:
             self.refuse(
                 f"a loop over {len(items)} items would be written out", "its index is needed while compiling.",
                 "loop over an array, or use the index in arrays only.",
             )
-        for k, b in enumerate(items):
+        for k, read in enumerate(items):
+            with self.at(s.iter):
+                b = read()
             self.assign(s.target, b)
             self.run_statements(s.body)
             flag = getattr(s, "exit_flag", None)

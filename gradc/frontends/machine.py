@@ -146,6 +146,7 @@ class Machine:
         self.examples: dict[Key, Any] = {}
         self.loop_of: dict[Value, object] = {}
         self.links: tuple[Link, ...] = ()
+        self._held: list[Binding] = []
         self.rebinds: list[Loc] = []
         self.outside: list[Any] = []  # mutable structures that the caller owns
         self.active: list[object] = []  # loops that are being interpreted
@@ -462,9 +463,20 @@ class Machine:
                     found += [x for x in walk_binding(b, seen) if is_mutable(x)]
         return found
 
+    @contextmanager
+    def holding(self, b: Binding) -> Iterator[None]:
+        """While this lasts, `b` is in use though no name may lead to it: a loop goes through it."""
+        self._held.append(b)
+        try:
+            yield
+        finally:
+            self._held.pop()
+
     def reachable(self, live_only: bool = True) -> Iterator[Binding]:
         """Bindings that may still be used, outermost call first."""
         seen: set[int] = set()
+        for b in self._held:
+            yield from walk_binding(b, seen)
         for k, frame in enumerate(self.frames):
             for name, b in frame.env.items():
                 if not live_only or name in frame.live or (k < len(self.frames) - 1 and name in frame.locals):

@@ -29,7 +29,8 @@ from gradc.frontends.expressions import _BINARY
 from gradc.frontends.loops import Loops
 from gradc.frontends.merge import statements_end
 from gradc.frontends.subscripts import Index
-from gradc.ir.nodes import Value
+from gradc.ir.effects import buffers_written, roots
+from gradc.ir.nodes import Block, Value
 from gradc.ir.region import FULL
 from gradc.ir.tree import is_named_tuple, is_structure
 from gradc.ir.types import is_complex
@@ -152,10 +153,20 @@ class Statements(Loops):
                 if is_array(base):
                     whole, part = self.part_of(base)
                     index = self.parse_index(whole, key)
+                    block = self.builder.block
+                    before = len(block.nodes)
+                    b = self.eval(s.value)
+                    copies = index.is_element or not index.is_basic  # Python has read what is updated by now
+                    if copies and roots(whole) & buffers_written(Block(nodes=block.nodes[before:])):
+                        self.refuse(
+                            "the right side changes the array that is updated",
+                            "Python reads the old element before that.",
+                            "compute the right side in a statement before.",
+                        )
                     if part:
-                        self.update_part(whole, index, part, function, self.eval(s.value))
+                        self.update_part(whole, index, part, function, b)
                     else:
-                        self.update_region(base, index, function, self.eval(s.value))
+                        self.update_region(base, index, function, b)
                     return
                 old = self.item(base, key)
                 new = self._updated(old, function, self.eval(s.value))

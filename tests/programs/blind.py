@@ -50,3 +50,85 @@ def rebound_in_a_branch_of_a_loop_that_runs(c, w, A):
             A = A.T * 2.0
     A[-1, -1] = w @ w
     return np.sum(kept * w)
+
+
+@program((signed(3), signed(3, seed=1)))
+def items_of_a_zip_are_read_when_their_turn_comes(x, w):
+    total = 0.0
+    for factor, a in zip([1.0, 2.0, 3.0], x):
+        x[1:] += a * factor
+        total += a * w[0]
+    for k, (part, a) in enumerate(zip((w, x), x)):
+        x[2] += a * part[k]
+    return total + x[2]
+
+
+@program((signed(3),))
+def items_of_a_loop_written_out_are_read_when_their_turn_comes(x):
+    y = np.array([x[0], x[1], x[2]])
+    total = 0.0
+    functions = [np.sin, np.cos, np.tanh]
+    for i, a in enumerate(y):
+        y[2] += functions[i](a)
+        total += a
+    return total
+
+
+def _one_of(a, b, limit):
+    if a[0] > limit:
+        return a
+    return a + b
+
+
+@program((signed(3), signed(3, seed=1), -9.0), (signed(3), signed(3, seed=1), 9.0))
+def what_a_loop_goes_through_may_be_written(x, w, limit):
+    """The loop holds the array though no name does."""
+    total = 0.0
+    for a in _one_of(x, w, limit):
+        x[1:] += a
+        total += a
+    return total
+
+
+@program((signed(3), signed(3, seed=1)), refused=True)
+def listed_views_of_an_array_written_later(x, w):
+    rows = [r for r in x[:, None]]
+    x *= w
+    return sum(r[0] for r in rows)
+
+
+@program((signed(3),), refused=True)
+def writes_into_listed_views(x):
+    rows = [r for r in x[:, None]]
+    rows[1][0] = 7.0
+    return x.sum()
+
+
+def _twice(a):
+    a *= 2
+    return 1
+
+
+@program((signed(3),), refused=True)
+def updated_element_changes_on_the_right(x):
+    x[1] += x[_twice(x)] * 3
+    return x.sum()
+
+
+def _first_with(a, b, limit):
+    for i in range(3):
+        if a[i] > limit:
+            return a
+        if b[i] > 0.5:
+            return b * 1.0
+    return a + b
+
+
+@program((signed(3), signed(3, seed=1), -9.0), (signed(3), signed(3, seed=1), 9.0), refused=True)
+def what_a_loop_goes_through_may_be_a_copy(x, w, limit):
+    """The copy would not see the writes."""
+    total = 0.0
+    for a in _first_with(x, w, limit):
+        x[1:] += a
+        total += a
+    return total
