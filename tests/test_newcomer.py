@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 import traceback
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from scipy import special
 
 import gradc
+from gradc.config import config
+from gradc.runtime import failures
 
 
 def product(x, y):
@@ -40,6 +43,14 @@ def test_a_key_that_is_missing_is_a_key_error(transform: Any) -> None:
     with pytest.raises(KeyError, match="c") as caught:
         transform(missing)({"a": 2.0, "b": 3.0})
     assert traceback.extract_tb(caught.value.__traceback__)[-1].line == 'return p["a"] * p["c"]'
+
+
+@pytest.mark.parametrize("call", [lambda f: f(1.0), lambda f: f.lower(1.0)], ids=["call", "lower"])
+def test_a_refusal_does_not_show_the_way_through_the_compiler(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "config", lambda: dataclasses.replace(config(), debug=0))
+    with pytest.raises(gradc.UnsupportedError) as caught:
+        call(gradc.grad(unknown))
+    assert len(traceback.extract_tb(caught.value.__traceback__)) <= 5
 
 
 def test_functions_without_a_rule_are_called_by_their_own_name() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from gradc.config import config
-from gradc.errors import UnsupportedError
+from gradc.errors import GradcError, UnsupportedError
 from gradc.ir.foreign import c_function, is_low_level_callable
 from gradc.ir.nodes import Func, Value
 from gradc.ir.program import Expansion, Program, Typed
@@ -30,7 +30,7 @@ from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array
 from gradc.runtime import fastcall, pipeline
 from gradc.runtime.built import BuiltFunction
 from gradc.runtime.cache import cache, compiler_of
-from gradc.runtime.failures import explained, no_such_signature
+from gradc.runtime.failures import explained, no_such_signature, without_way
 from gradc.runtime.forwarding import forwarding, is_forwarded
 from gradc.runtime.leaves import (
     DTYPES,
@@ -244,11 +244,15 @@ class Compiled:
             >>> "dx = 2 * x" in lowered.source
             True
         """
-        leaves, plan, trees, keys, _ = self._prepare(self._bind(*args, **kwargs))
-        entry, captured = self._entry(leaves, plan, trees, keys)
-        aliases = alias_pattern([*leaves, *captured], entry.written, entry.names) if entry.written else ()
-        known = entry.variants.get(aliases)
-        staged = known.staged if known is not None else self._stage(entry.program, plan, aliases, leaves)
+        values = self._bind(*args, **kwargs)
+        try:
+            leaves, plan, trees, keys, _ = self._prepare(values)
+            entry, captured = self._entry(leaves, plan, trees, keys)
+            aliases = alias_pattern([*leaves, *captured], entry.written, entry.names) if entry.written else ()
+            known = entry.variants.get(aliases)
+            staged = known.staged if known is not None else self._stage(entry.program, plan, aliases, leaves)
+        except GradcError as error:
+            raise without_way(error) from None
         return Lowered(repr(self), self._signature, staged)
 
     @property
@@ -335,11 +339,14 @@ class Compiled:
 
     def _run(self, values: tuple[Any, ...], seeds: Sequence[Any] = ()) -> tuple[Kernel, Any]:
         """The kernel for these values of the parameters, and what the call returns. seeds: cotangents or tangents."""
-        leaves, plan, trees, keys, converted = self._prepare(values)
-        entry, captured = self._entry(leaves, plan, trees, keys)
-        full = [*leaves, *captured]
-        aliases = alias_pattern(full, entry.written, entry.names) if entry.written else ()
-        kernel = entry.variants.get(aliases) or self._kernel(entry, plan, aliases, full)
+        try:
+            leaves, plan, trees, keys, converted = self._prepare(values)
+            entry, captured = self._entry(leaves, plan, trees, keys)
+            full = [*leaves, *captured]
+            aliases = alias_pattern(full, entry.written, entry.names) if entry.written else ()
+            kernel = entry.variants.get(aliases) or self._kernel(entry, plan, aliases, full)
+        except GradcError as error:
+            raise without_way(error) from None
         if self._last is None or self._last[0] is not kernel or self._last[1] != converted:
             self._last = kernel, converted
             if not seeds and not aliases and not config().nan:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from gradc.errors import GradcError, Loc, ShapeError
+from gradc.config import config
+from gradc.errors import GradcError, InternalError, Loc, ShapeError
 from gradc.ir.nodes import Func, walk_nodes
 
 _PLACE = re.compile(r"\n  (.+):(\d+)\Z")
@@ -45,6 +46,12 @@ def explained(error: Exception, func: Func, leaves: Sequence[Any] = ()) -> Excep
             with contextlib.suppress(AttributeError):
                 setattr(error, name, value)
     return error.with_traceback(_frame_at(loc))
+
+
+def without_way(error: GradcError) -> GradcError:
+    """An error about the user's program without the frames of the compiler that found it, unless one debugs gradc."""
+    keep = config().debug or isinstance(error, InternalError)
+    return error if keep else error.with_traceback(None)
 
 
 def _shapes(func: Func, leaves: Sequence[Any], message: str) -> str:
