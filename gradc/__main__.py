@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib.util
+import inspect
 import os
 import subprocess
 import sys
@@ -81,6 +82,8 @@ def _dispatch(arguments: list[str]) -> int:
         return command(arguments[1:])
     if arguments[0].endswith(".ir"):
         return _passes(arguments)
+    if ".py:" in arguments[0]:
+        raise UsageError(f"say what to do with it: python -m gradc show {arguments[0]}")
     return _expression(arguments)
 
 
@@ -163,6 +166,30 @@ def load_function(target: str) -> Callable[..., Any]:
 # ----------------------------------------------------------------------------------------------- commands
 
 
+def _values_apart(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments without `--args` and its values, and those: -1e-5 is a value, though it looks like an option."""
+    if "--args" not in arguments:
+        return arguments, []
+    start = arguments.index("--args")
+    end = next((k for k in range(start + 1, len(arguments)) if arguments[k].startswith("--")), len(arguments))
+    return arguments[:start] + arguments[end:], arguments[start + 1 : end]
+
+
+def _bound(function: Callable[..., Any], target: str, values: list[str]) -> tuple[Any, ...]:
+    """The arguments of a call, which the function's signature must allow."""
+    args = tuple(literal(a) for a in values)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return args
+    name = target.rpartition(":")[2]
+    try:
+        signature.bind(*args)
+    except TypeError as error:
+        raise UsageError(f"{name}{signature}: {error}; give one value per argument after --args") from None
+    return args
+
+
 def _expression(arguments: list[str]) -> int:
     text, values, save = arguments[0], dict[str, Any](), None
     rest = iter(arguments[1:])
@@ -178,6 +205,8 @@ def _expression(arguments: list[str]) -> int:
         if name in values:
             raise UsageError(f"{name} is given twice")
         values[name] = _floats(literal(value))
+    if not text.strip():
+        raise UsageError("the expression is empty")
     if text.startswith("--") or (text.isidentifier() and text not in values):
         raise UsageError(f"{text!r} is no command, and no expression of the values that are given")
     function = gradc.lambdify(tuple(values), text)
@@ -194,8 +223,10 @@ def _show(arguments: list[str]) -> int:
     parser.add_argument("--stage", help="show the program after this stage only (parse, simplify, reverse, kernel, …)")
     parser.add_argument("--explain", action="store_true", help="the table of stages instead of the circuit")
     parser.add_argument("--save", metavar="FILE", help="save the circuit as .svg, .png, .pdf or .dot")
+    arguments, values = _values_apart(arguments)
     options = parser.parse_args(arguments)
-    function, args = load_function(options.function), [literal(a) for a in options.args]
+    function = load_function(options.function)
+    args = _bound(function, options.function, values)
     if options.stage:
         try:
             print(gradc.show(function, *args, stage=options.stage))
@@ -204,8 +235,8 @@ def _show(arguments: list[str]) -> int:
                 raise
             raise UsageError(str(error)) from None
         return 0
-    text = f"{options.function.rpartition(':')[2]}({', '.join(options.args)})"
-    return _present(function, tuple(args), options.save, text, options.explain)
+    text = f"{options.function.rpartition(':')[2]}({', '.join(values)})"
+    return _present(function, args, options.save, text, options.explain)
 
 
 def _present(
@@ -261,11 +292,12 @@ def _check(arguments: list[str]) -> int:
     parser.add_argument("function", help="FILE.py:FUNCTION")
     parser.add_argument("--args", nargs="*", default=[], metavar="VALUE", help="one Python literal per argument")
     parser.add_argument("--order", type=int, default=1, help="check derivatives up to this order")
+    arguments, values = _values_apart(arguments)
     options = parser.parse_args(arguments)
     function = load_function(options.function)
     if options.order < 1:
         raise UsageError("--order is 1 or more")
-    gradc.check_grads(function, tuple(literal(a) for a in options.args), order=options.order)
+    gradc.check_grads(function, _bound(function, options.function, values), order=options.order)
     print(f"{options.function}: derivatives agree with numerical differentiation")
     return 0
 

@@ -97,6 +97,8 @@ def test_expressions_that_are_refused(capsys, arguments, said):
         ["show", "absent.py:f"],
         ["cache", "burn"],
         ["absent.ir"],
+        [""],
+        ["model.py:loss"],
     ],
 )
 def test_wrong_calls(capsys, arguments):
@@ -120,6 +122,20 @@ def test_show(capsys, model):
     assert "stage" in out
 
 
+def test_values_that_look_like_options(capsys, model):
+    code, out, _ = run(capsys, "show", f"{model}:power", "--args", "-1e-3", "2", "--stage", "source")
+    assert code == 0
+    assert out.startswith('"""Value and gradient of power')
+    code, out, _ = run(capsys, "check", f"{model}:power", "--order", "2", "--args", "-1.5", "3")
+    assert code == 0
+
+
+def test_expressions_name_no_file_that_nobody_has(capsys):
+    _, out, _ = run(capsys, "sin(x) * y", "x=1", "y=2")
+    assert "<expression" not in out
+    assert "# from the expression: sin(x) * y" in out
+
+
 def test_functions_that_return_arrays_show_their_jacobian(capsys):
     code, out, _ = run(capsys, "x * y", "x=[1, 2]", "y=[3, 4]")
     assert code == 0
@@ -136,8 +152,8 @@ def test_errors_of_functions_are_plain(capsys, model):
     assert code == 2
     assert "loss" in err
     code, _, err = run(capsys, "show", f"{model}:loss", "--args", "1.0")
-    assert code == 1
-    assert "missing" in err
+    assert code == 2
+    assert "missing a required argument: 'y'" in err
 
 
 def test_check(capsys, model):

@@ -125,6 +125,8 @@ def test_shapes_that_do_not_fit_are_told_with_the_line_of_the_user():
             assert caught.value.filename == __file__
             assert caught.value.lineno == line_of(add, "z + y")
             assert isinstance(caught.value, ValueError)
+            assert str(caught.value).startswith("sizes 3 (axis 0) and 4 (axis 0) differ\n")
+            assert "they are x.shape[0] and y.shape[0]" in str(caught.value)
 
 
 def test_an_index_out_of_range_is_told_with_the_line_of_the_user():
@@ -173,6 +175,37 @@ def test_exceptions_of_the_user_pass_through():
         assert caught.value.lineno == line_of(positive, "raise ValueError")
         with pytest.raises(AssertionError, match="x is large"):
             made(11.0)
+
+
+def test_sizes_that_are_computed_are_told_as_numbers():
+    def middle(x, y):
+        return (x[1:-1] * y).sum()
+
+    with pytest.raises(gradc.ShapeError) as caught:
+        gradc.jit(middle)(np.ones(7), np.ones(4))
+    assert str(caught.value).startswith("sizes 5 (axis 0) and 4 (axis 0) differ\n")
+    assert "x.shape[0] - 2" in caught.value.why and "y.shape[0]" in caught.value.why
+
+
+def test_functions_that_always_raise_raise_that():
+    def always(x):
+        raise ValueError("not written yet")
+
+    def static(x):
+        items = [1, 2, 3]
+        return items[len(items)] * x
+
+    def after_a_loop(x):
+        for _ in range(3):
+            x = x * 2
+        raise KeyError("end")
+
+    for f, kind in ((always, ValueError), (static, IndexError), (after_a_loop, KeyError)):
+        for made in (gradc.jit(f), gradc.grad(f), gradc.jacobian(f)):
+            with pytest.raises(kind) as caught:
+                made(1.0)
+            assert type(caught.value) is kind
+            assert traceback.extract_tb(caught.value.__traceback__)[-1].filename == __file__
 
 
 def test_an_argument_is_not_changed_twice_where_a_kernel_raises():

@@ -262,6 +262,10 @@ class Statements:
         error = {"ShapeError": "ValueError", "DTypeError": "TypeError", "UnsupportedError": "TypeError",
                  "NonDifferentiableError": "ValueError"}.get(node.attrs["error"], node.attrs["error"])  # fmt: skip
         message = node.attrs["message"]
+        test = condition.node
+        if node.attrs["error"] == "ShapeError" and message.startswith("sizes ") and test is not None:
+            if test.op.name == "eq":  # sizes by the names that they have in the text
+                message = " and ".join(self._text.text(v) for v in test.operands) + " differ"
         arguments = ([json.dumps(message, ensure_ascii=False)] if message else []) + [
             self._text.text(v) for v in carried
         ]

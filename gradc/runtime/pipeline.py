@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import inspect
 import re
 import sys
@@ -13,7 +12,6 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from gradc import errors
 from gradc.ad.compressed import compressed
 from gradc.ad.dependence import dependence
 from gradc.ad.forward import jvp
@@ -43,7 +41,7 @@ from gradc.passes.ranges import ranges
 from gradc.passes.simplify import simplify
 from gradc.passes.stability import stability
 from gradc.runtime.cache import PLACEHOLDER
-from gradc.runtime.failures import explained
+from gradc.runtime.failures import always_raised
 from gradc.runtime.ownership import copy_on_entry, keep_results, merge_aliases, own_results, python_floats
 
 PASSES: tuple[tuple[str, Callable[[Func], Func]], ...] = (
@@ -235,6 +233,9 @@ def differentiate(
     func: Func, program: Program, request: Request, stages: Stages, readable: bool = False
 ) -> tuple[Func, Tree]:
     """The derivative that `request` asks for, and the tree of its results. `readable`: one seed in each sweep."""
+    raised = always_raised(program.func)
+    if raised is not None:  # there is nothing to differentiate: what the user's code raises passes through
+        raise raised
     _check_wrt(func, program, request)
     values, count = program.result, len(func.results)
     func = stages.run("entry", func, copy_on_entry)
@@ -322,7 +323,6 @@ def _scalar_result(func: Func, result: Tree, request: Request) -> tuple[Tree, in
         value = result.items[0]
     hint = "sum the result; or gradc.vjp gives its pullback, gradc.jacobian all its derivatives."
     if not isinstance(value, Leaf):
-        _raise_certain_failure(func)
         what = f"a {value.cls.__name__}" if isinstance(value, Branch) else repr(value.value)
         raise ShapeError(
             f"{func.name} returns {what}, not a number", func.loc, why="a gradient is that of one number.", hint=hint
@@ -344,16 +344,6 @@ def _scalar_result(func: Func, result: Tree, request: Request) -> tuple[Tree, in
             hint="return .real of it, or use gradc.vjp." if ty.dtype.startswith("complex") else "return a float.",
         )
     return result, value.k
-
-
-def _raise_certain_failure(func: Func) -> None:
-    """Raise what every call of the function raises, if it does, at its line: the KeyError of a missing key, say."""
-    for node in func.body.nodes:
-        test = node.operands[0].node if node.op.name == "check" else None
-        if test is not None and test.op.name == "const" and not test.attrs["value"]:
-            error = node.attrs["error"]
-            cls = getattr(errors, error, None) or getattr(builtins, error)
-            raise explained(cls(f"{node.attrs['message']}\n  {node.loc}"), func)
 
 
 def _check_one_array(func: Func, result: Tree) -> None:

@@ -100,6 +100,8 @@ class Body(Arrays):
         names = [a.arg for a in node.args.args]
         if len(names) != len(kinds):
             raise NotTranslated("another number of arguments")
+        if any(isinstance(statement, ast.Raise) for statement in node.body):
+            raise NotTranslated("a function that always raises")
         self._note_assigned(node.body)
         self.staying = staying_names(node, is_part)
         operands = ["ptr noalias nocapture writeonly %results"]
