@@ -315,6 +315,29 @@ def test_rows_that_no_later_iteration_overwrites_are_not_saved(row: Any, column:
     assert error < 1e-8
 
 
+def test_a_value_is_read_where_the_loop_has_stored_it() -> None:
+    """h[:] = tanh(h * a): the tape that restores h holds all tanhs but the last, so they have no tape of their own."""
+    func = vector_func()
+    x, a = func.params
+    with Builder(func) as b:
+        h = memory.copy(x)
+
+        def body(i: Value) -> list[Value]:
+            TABLE["store"](h, TABLE["tanh"](h * a))
+            return []
+
+        loop_over(func, b, [], body)
+        func.body.yields = [TABLE["sum"](TABLE["square"](h), axes=(0,), keepdims=False)]
+    derivative = reverse(func, [0, 1])
+    assert derivative.notes["residuals"]["taped"] == []
+    assert count(derivative, "empty") == 1
+    args = [np.array([0.3, -0.7, 1.1, 0.4]), np.float64(0.8)]
+    _, *gradient = run(derivative, args)
+    direction = [np.array([1.0, -2.0, 0.5, 0.3]), 0.7]
+    error = difference_error(lambda v: float(run(func, copied(v))[0]), args, direction, inner(gradient, direction))
+    assert error < 1e-8
+
+
 def test_integers_cannot_be_differentiated_and_missing_rules_are_errors() -> None:
     func = new_func("f", [("k", WEAK_INT), ("x", WEAK_FLOAT)])
     with Builder(func):

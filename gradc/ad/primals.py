@@ -169,6 +169,8 @@ class Primals:
             made.name, made.size = value.name, value.size
             frame.provided[value] = made
             return made
+        if provision == "stored":
+            return self._read_where_stored(value, self.plan.stored[value], frame)
         node = value.node
         induction = induction_of(value, self.structure) if node is None and provision == "recompute" else None
         if induction is not None:
@@ -193,6 +195,36 @@ class Primals:
                 made = self._recompute(node, value)
             self.frame = here
         frame.provided[value] = made
+        return made
+
+    def _read_where_stored(self, value: Value, write: Node, frame: Frame) -> Value:
+        """What a write has put into a buffer, at the start of the reverse of its block."""
+        here, self.frame = self.frame, frame
+        with self.builder.into(frame.header):
+            target, *index = (self._anew(v) for v in (write.operands[0], *write.operands[2:]))
+            if write.op.name == "store":
+                made: Value = memory.copy(target)
+            else:
+                made = self.builder.add(TABLE["load"], (target, *index), {"region": write.attrs["region"]})
+                if isinstance(value.ty, Scalar) and value.ty.weak:
+                    made = self.builder.emit("cast", (made,), dtype=value.dtype, weak=True)
+        self.frame = here
+        made.name, made.size = value.name, value.size
+        frame.provided[value] = made
+        return made
+
+    def _anew(self, value: Value) -> Value:
+        """A view, or a number that says where one is, made from what is at hand at the start of the current frame."""
+        node, home = value.node, self.structure.def_block.get(value)
+        frame: Frame | None = self.frame
+        while frame is not None and frame.sweep.block is not home:
+            frame = frame.parent
+        if node is None or node.op.name == "const" or (frame is not None and node.op.kind != "view"):
+            return self.primal(value)
+        copy = Node(node.op, [self._anew(v) for v in node.operands], [], dict(node.attrs), [], node.loc)
+        made = Value(value.ty, value.name, copy, value.size)
+        copy.results.append(made)
+        self.builder.block.nodes.append(copy)
         return made
 
     def _recompute(self, node: Node, value: Value) -> Value:

@@ -31,7 +31,7 @@ from gradc.ir.effects import own_reads, own_write, roots
 from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
 from gradc.ir.types import Array, Scalar, Stack, is_integer
 
-Provision: TypeAlias = Literal["keep", "recompute", "escape", "tape"]
+Provision: TypeAlias = Literal["keep", "recompute", "escape", "stored", "tape"]
 
 # Above this many units (an addition or a load is 1, a division 3, an exp about 10) taping a value is cheaper. What
 # the reverse sweep has anyway counts as a load, and each value is computed anew once at most, so arithmetic
@@ -78,7 +78,7 @@ class Plan:
     reverse reads them; content: the parts of them that each of these nodes reads.
     saved: writes before which the region is taped.
     joint: control nodes whose reverse runs their forward part again; state: loops in blocks among them.
-    live: what of each joint node is run again.
+    live: what of each joint node is run again. stored: the write that puts a value where the reverse sweep finds it.
     """
 
     needed: dict[Value, list[Node]] = field(default_factory=dict)
@@ -89,6 +89,7 @@ class Plan:
     state: dict[Node, State] = field(default_factory=dict)
     live: dict[Node, Slice] = field(default_factory=dict)
     provision: dict[Value, Provision] = field(default_factory=dict)
+    stored: dict[Value, Node] = field(default_factory=dict)
 
 
 class Planner:
@@ -121,6 +122,7 @@ class Planner:
                 self.plan.joint.add(node)
                 self.plan.state[node] = State()
         self._choose_joint(self.func.body, self.func.body)
+        self._choose_saved()
         changed = True
         while changed:
             before = self._progress()
@@ -277,7 +279,79 @@ class Planner:
             return
         loops = self._loops_in_region(home, region)
         escapes = isinstance(value.ty, Scalar) and not loops
+        write = self._where_stored(value) if not escapes else None
+        if write is not None:
+            self.plan.provision[value] = "stored"
+            self.plan.stored[value] = write
+            self.need_place(write.operands[0], write)
+            for operand in write.operands[2:]:
+                self.need(operand, write)
+            self.restore(self._written(write), write.operands[0], write)
+            return
         self.plan.provision[value] = "escape" if escapes else "tape"
+
+    @staticmethod
+    def _written(write: Node) -> Place:
+        return write.operands[0] if write.op.name == "store" else write
+
+    def _where_stored(self, value: Value) -> Node | None:
+        """A write that puts all of `value` where it stays to the end of the block, at no cost to the reverse sweep.
+
+        What overwrites it in later iterations is undone when the reverse of the block begins, which must be so anyway.
+        """
+        home = self.structure.def_block[value]
+        if value in self.structure.writes_to:
+            return None
+        for write in home.nodes:
+            if write.op.name not in ("store", "store_at") or write.operands[1] is not value:
+                continue
+            target = write.operands[0]
+            (root, *others) = roots(target)
+            if others or target.dtype != value.dtype or root not in self.structure.def_block:
+                continue
+            root_home = self.structure.def_block[root]
+            if root_home is not self.region_block(root_home) or not all(map(self._follows, self._place_numbers(write))):
+                continue
+            if write.op.name == "store" and (
+                target.rank != value.rank
+                or any((p == 1) != (q == 1) for p, q in zip(target.shape, value.shape, strict=True))
+            ):
+                continue
+            if all(self._spares(other, write, root, home) for other in self.structure.writes_to[root]):
+                return write
+        return None
+
+    def _place_numbers(self, write: Node) -> list[Value]:
+        """The numbers that say which part of its buffer a write writes."""
+        found, array = list(write.operands[2:]), write.operands[0]
+        while array.node is not None and array.node.op.kind == "view":
+            found += [v for v in array.node.operands if not isinstance(v.ty, Array)]
+            array = array.node.operands[0]
+        return found
+
+    def _follows(self, number: Value) -> bool:
+        """Whether a number can be had at the start of the reverse of any block: from indices, sizes and constants."""
+        node = number.node
+        home = self.structure.def_block[number]
+        if node is None or home is self.region_block(home):
+            return home is self.region_block(home) or self._is_loop_index(number)
+        if node.op.kind == "query":
+            return not any(v in self.structure.writes_to for v in node.operands) and all(
+                root in self.structure.def_block and self.structure.def_block[root] is self.func.body
+                for v in node.operands
+                for root in roots(v)
+            )
+        return node.op.kind == "elementwise" and cost_of(node) <= 3 and all(map(self._follows, node.operands))
+
+    def _spares(self, other: Node, write: Node, root: Value, home: Block) -> bool:
+        """Whether `other` spares what `write` has written, or is undone before the reverse of the block begins."""
+        structure, place = self.structure, self._written(write)
+        if other is not write and structure.order[other] > structure.order[write]:
+            if structure.encloses(home, structure.block_of[other]) and self.regions.may_hit(other, write, place, root):
+                return False
+        if other in self.plan.saved or not self.regions.may_hit(other, write, place, root):
+            return True
+        return any(root in self._buffers_of(n) for n in structure.owners_of(write))
 
     def _is_loop_index(self, value: Value) -> bool:
         home = self.structure.def_block[value]
@@ -429,7 +503,7 @@ class Planner:
             if node.op.name == "if" and isinstance(value.ty, Scalar) and not self._loop_between(value, node):
                 continue
             price = self.recompute_price(value, uses)
-            if price is None or price > RECOMPUTE_LIMIT:
+            if (price is None or price > RECOMPUTE_LIMIT) and self._where_stored(value) is None:
                 return True
         for root in self.plan.restored:
             if root in self.structure.def_block and self.structure.is_inside(root, node):

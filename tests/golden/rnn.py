@@ -8,12 +8,10 @@ def rnn_value_and_grad(W, h):
 
     # forward
     h = h.copy()
-    h_tape = np.empty((4, W.shape[0]))
     h_old_tape = np.empty((4, h.shape[0]))
     for t in range(4):
         h_old_tape[t] = h
         h = np.tanh(W @ h)  # (n,)
-        h_tape[t] = h
     value = np.sum(h)
 
     # backward
@@ -21,9 +19,9 @@ def rnn_value_and_grad(W, h):
     dW = np.zeros_like(W)
     dh = np.ones_like(h)
     for t in reversed(range(4)):
-        h1 = h_tape[t]
-        h = h_old_tape[t]
         # from board.py:221: h = np.tanh(W @ h)
+        h1 = h.copy()
+        h = h_old_tape[t]
         t1 = (1 - h1 * h1) * dh
         dW += h * t1[:, None]
         dh[:] = W.T @ t1
