@@ -70,9 +70,8 @@ def functions(np: Any) -> dict[str, Callable[..., Any]]:
         "float_power": lambda z, w: np.float_power(z, 2.0),
         "polyval": lambda z, w: np.polyval(z, w),
         "where": lambda z, w: np.where(z.real > 0, z, w) + np.where(z.imag > 0, z.imag, w),
-        "comparisons": lambda z, w: (
-            (z == z) * w + (z != w) * z + np.isfinite(z) * w + np.isreal(z) + np.iscomplex(w) * z
-        ),
+        "comparisons": lambda z, w: (z == z) * w + (z != w) * z + np.isfinite(z) * w,
+        "isreal": lambda z, w: np.isreal(z) * w + np.iscomplex(w) * z,
         "kinds": lambda z, w: z if np.iscomplexobj(z) and np.isrealobj(z.real) else w,
         # Parts.
         "abs": lambda z, w: np.abs(z),

@@ -1,4 +1,4 @@
-"""Random plain functions: what compiles has Python's value and the differences' gradient; what does not is refused."""
+"""Random plain functions, real and complex: they have Python's value and the differences' gradient, or are refused."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 import gradc
-from tests import routes
+from tests import random_complex, routes
 from tests.oracle import copy_args, directional, leaves, pair, random_direction
 from tests.random_programs import SIZE, program_text
 
 ACTIVE = (0, 1, 2, 3)
 
 
-def load(seed: int, folder: Path) -> Callable[..., Any]:
+def load(seed: int, folder: Path, text: Callable[[int], str] = program_text) -> Callable[..., Any]:
     """The function of program `seed`, from a real file: gradc reads sources."""
     path = folder / f"random_program_{seed}.py"
-    path.write_text(program_text(seed))
+    path.write_text(text(seed))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -37,7 +37,23 @@ def arguments(seed: int) -> tuple[Any, ...]:
 
 
 def check(seed: int, folder: Path, route: Callable[..., Any]) -> None:
-    function, args = load(seed, folder), arguments(seed)
+    compare(load(seed, folder), arguments(seed), ACTIVE, route)
+
+
+def check_complex(seed: int, folder: Path, route: Callable[..., Any]) -> None:
+    rng, n = np.random.default_rng(seed), random_complex.SIZE
+
+    def part(*shape: int) -> Any:
+        return rng.uniform(-1, 1, shape)
+
+    args = (float(part()), complex(part(), part()), part(n), part(n) + 1j * part(n), part(n, n) + 1j * part(n, n))
+    function = load(seed, folder, random_complex.program_text)
+    compare(function, (*args, int(rng.integers(0, 4))), tuple(range(len(args))), route)
+
+
+def compare(
+    function: Callable[..., Any], args: tuple[Any, ...], active: tuple[int, ...], route: Callable[..., Any]
+) -> None:
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -46,29 +62,29 @@ def check(seed: int, folder: Path, route: Callable[..., Any]) -> None:
             pytest.skip("Python raises")
         passed = copy_args(args)
         try:
-            value, gradients = route(function, passed)
+            value, gradients = route(function, passed, active)
         except gradc.UnsupportedError as refusal:
             pytest.skip(f"refused: {str(refusal).splitlines()[0]}")
         assert abs(float(value) - expected) <= 1e-11 * max(1.0, abs(expected))
         for before, after in zip(leaves(args), leaves(passed), strict=True):
             np.testing.assert_array_equal(after, before)
         for k in range(2):
-            direction = random_direction(args, ACTIVE, k)
-            slope, uncertainty = directional(function, args, ACTIVE, direction)
+            direction = random_direction(args, active, k)
+            slope, uncertainty = directional(function, args, active, direction)
             if uncertainty < 1e-6 * max(1.0, abs(slope)):  # else there is a kink nearby
                 assert abs(pair(gradients, direction) - slope) <= 1e-8 * max(1.0, abs(slope)) + 10 * uncertainty
 
 
-def by_interpreter(function: Any, args: Any) -> Any:
-    return routes.vjp_by_interpreter(function, args, ACTIVE, 1.0)
+def by_interpreter(function: Any, args: Any, active: tuple[int, ...]) -> Any:
+    return routes.vjp_by_interpreter(function, args, active, 1.0)
 
 
-def by_source(function: Any, args: Any) -> Any:
-    return routes.gradient_by_source(function, args, ACTIVE)
+def by_source(function: Any, args: Any, active: tuple[int, ...]) -> Any:
+    return routes.gradient_by_source(function, args, active)
 
 
-def by_kernel(function: Any, args: Any) -> Any:
-    return gradc.value_and_grad(function, ACTIVE)(*args)
+def by_kernel(function: Any, args: Any, active: tuple[int, ...]) -> Any:
+    return gradc.value_and_grad(function, active)(*args)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -91,3 +107,25 @@ def test_many_by_interpreter(seed: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(600, 640))
 def test_by_kernel(seed: int, tmp_path: Path) -> None:
     check(seed, tmp_path, by_kernel)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_complex_by_interpreter(seed: int, tmp_path: Path) -> None:
+    check_complex(seed, tmp_path, by_interpreter)
+
+
+@pytest.mark.parametrize("seed", range(20, 35))
+def test_complex_by_source(seed: int, tmp_path: Path) -> None:
+    check_complex(seed, tmp_path, by_source)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 300))
+def test_many_complex_by_interpreter(seed: int, tmp_path: Path) -> None:
+    check_complex(seed, tmp_path, by_interpreter)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(600, 630))
+def test_complex_by_kernel(seed: int, tmp_path: Path) -> None:
+    check_complex(seed, tmp_path, by_kernel)
