@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
+from numba.extending import overload as overload_in_numba
 
 from gradc.errors import UnsupportedError
 from gradc.frontends.bindings import InBlocks
@@ -691,6 +692,12 @@ jvp.takes_functions = True  # type: ignore[attr-defined]
 
 
 vjp.__gradc_interpret__ = interpret_vjp  # type: ignore[attr-defined]
+
+
+@overload_in_numba(stop_gradient)  # type: ignore[untyped-decorator]
+def _stop_gradient_in_numba(x):  # type: ignore[no-untyped-def]  # Numba compares annotations, too
+    """In nopython code, where there is no derivative to stop."""
+    return lambda x: x
 
 
 @call(stop_gradient)

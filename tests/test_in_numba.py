@@ -374,3 +374,45 @@ def test_a_loop_over_a_scalar_gradient_is_vectorised():
     np.testing.assert_array_equal(out, 3 * xs**2)
     (text,) = fill.inspect_llvm().values()
     assert " x double> " in text
+
+
+def test_lambdified_expressions_are_called():
+    f = gradc.lambdify("a, b", "a**2 * sin(b)")
+    gradient, of_vector = gradc.grad(f, (0, 1)), gradc.grad(gradc.lambdify(["p"], "p[0] * p[1]**2"))
+    call = njit(lambda a, b: (f(a, b), gradient(a, b)))
+    assert call(2.0, 0.5) == (f(2.0, 0.5), gradient(2.0, 0.5))
+    np.testing.assert_array_equal(njit(lambda p: of_vector(p))(np.array([2.0, 3.0])), [9.0, 12.0])
+
+
+@gradc.custom_vjp
+def steeper(x):
+    return x * x
+
+
+steeper.defvjp(lambda x: (steeper(x), x), lambda x, ct: (10.0 * x * ct,))
+
+
+@njit
+def with_rule(x):
+    return steeper(x) + gradc.stop_gradient(x) * x
+
+
+def test_functions_with_rules_and_stop_gradient_are_nopython_code():
+    """So that a function which Numba compiles can be differentiated, rules included."""
+    assert with_rule(3.0) == 18.0
+    assert gradc.grad(with_rule)(3.0) == 33.0
+
+
+def test_nested_structures_go_through_prange():
+    gradient = gradc.grad(lambda p: (p[0].w * p[1]).sum() * p[0].b)
+
+    @njit(parallel=True)
+    def all_of_them(xs):
+        out = np.empty(len(xs))
+        for i in prange(len(xs)):
+            pair, dx = gradient((Pair(xs[i : i + 1] * 1.0, 2.0), xs[i : i + 1]))
+            out[i] = pair.w[0] + pair.b + dx[0]
+        return out
+
+    xs = np.arange(1.0, 5.0)
+    np.testing.assert_allclose(all_of_them(xs), 2 * xs + xs**2 + 2 * xs)

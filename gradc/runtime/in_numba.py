@@ -34,13 +34,15 @@ from numba.np import arrayobj
 
 from gradc.errors import DTypeError, UnsupportedError
 from gradc.frontends.bindings import NeedStatic
+from gradc.ir.custom import RuledFunction
 from gradc.ir.program import Guard, Typed
 from gradc.ir.tree import LEAF_TYPES, Branch, Leaf, Static, Tree, flatten, is_named_tuple
 from gradc.ir.types import WEAK_BOOL, WEAK_COMPLEX, WEAK_FLOAT, WEAK_INT, Array, Layout, Scalar, size_variable
 from gradc.runtime import fastcall, pipeline
-from gradc.runtime.dispatch import Compiled, load, same_static
+from gradc.runtime.dispatch import Compiled, compiled, load, same_static
 from gradc.runtime.leaves import DTYPES, kernel_type
 from gradc.runtime.pipeline import Staged
+from gradc.runtime.plan import Transform
 
 _POINTER = ir.IntType(8).as_pointer()
 _WEAK = {"bool": WEAK_BOOL, "int64": WEAK_INT, "float64": WEAK_FLOAT, "complex128": WEAK_COMPLEX}
@@ -404,6 +406,14 @@ def register() -> Callable[..., Any]:
     @typeof_impl.register(Compiled)  # type: ignore[untyped-decorator]
     def typeof_compiled(value: Compiled, context: Any) -> CompiledType:
         return CompiledType(value)
+
+    @typeof_impl.register(RuledFunction)  # type: ignore[untyped-decorator]
+    def typeof_ruled(value: RuledFunction, context: Any) -> CompiledType:
+        """A function with a derivative rule is called like the function itself, compiled."""
+        called = value.__dict__.get("_called_in_numba")
+        if called is None:
+            called = value.__dict__.setdefault("_called_in_numba", compiled(value, Transform("jit")))
+        return CompiledType(called)
 
     @lower_constant(CompiledType)  # type: ignore[untyped-decorator]
     def constant(context: Any, builder: Any, ty: Any, value: Any) -> Any:
