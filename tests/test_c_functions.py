@@ -175,6 +175,16 @@ def test_all_routes_agree():
         np.testing.assert_allclose(source_of(compiled, *args)(*args, **given), expected, rtol=1e-14)
 
 
+def test_saved_modules_take_the_function(tmp_path):
+    source = gradc.grad(weighted_roots).lower(X).source
+    space = {}
+    exec(source.save(tmp_path / "saved.py").read_text(), space)
+    assert space["ARGUMENTS"] == {"x": "float64[n]", "cbrt": "function"}
+    np.testing.assert_allclose(space["weighted_roots_grad"](X, cbrt), 4 / 3 * np.cbrt(X), rtol=1e-14)
+    with pytest.raises(UnsupportedError, match="cannot hold the C function `cbrt`"):
+        source.save(tmp_path / "compiled.py", numba=True)
+
+
 def test_numba_compiles_the_same_calls(monkeypatch):
     def update(x, y, n):
         axpy(len(x), 2.0, x, y)

@@ -106,7 +106,7 @@ def describe_leaves(
             name = fresh_name(name, used)
             taken.add(k)
             found.names[k] = name
-            text = "" if getattr(capture.fetch, "passed_in", False) else constant_text(leaf)
+            text = "" if capture.is_address else constant_text(leaf)
             if text:
                 found.constants.append(f"{name} = {text}")
             else:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,9 @@ def check_argument(name, value, wanted, sizes):
     elif wanted.startswith("is "):
         if getattr(value, "__name__", type(value).__name__) != wanted[3:]:
             raise ValueError(f"{name} is {value!r}: this module was made for {wanted[3:]}")
+    elif wanted == "function":
+        if not callable(value):
+            raise TypeError(f"{name} is {type(value).__name__}: this module takes a function there")
     elif wanted.endswith("]"):
         dtype, _, axes = wanted[:-1].partition("[")
         axes = axes.split(", ") if axes else []
@@ -101,15 +104,19 @@ def arguments_text(
     trees: Mapping[str, Tree],
     extra: Mapping[str, int],
     fixed: Mapping[int, Any],
+    functions: Collection[int] = (),
 ) -> str:
     """The definition of `ARGUMENTS`.
 
     func: has one parameter per leaf. trees: of the user's arguments; extra: positions of parameters beyond these, by
-    name. fixed: values by the positions of leaves whose value was needed to compile.
+    name. fixed: values by the positions of leaves whose value was needed to compile. functions: positions of addresses
+    of C functions, for which the module takes the functions.
     """
     letters = _letters(func)
 
     def leaf(k: int) -> str:
+        if k in functions:
+            return '"function"'
         if k in fixed:
             return repr(f"== {np.asarray(fixed[k]).tolist()!r}")
         return f'"{_type_text(func.params[k].ty, letters)}"'

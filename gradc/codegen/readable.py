@@ -124,7 +124,9 @@ def source(
     if checks is not None and (trees or leaves.extra):
         given = ", ".join(f"{p}={p}" for p in [*trees, *leaves.extra])
         extra = {leaves.names[k]: k for k in range(len(func.params)) if leaves.names[k] in leaves.extra}
-        definitions = [*definitions, *([""] if definitions else []), arguments_text(whole, trees, extra, checks.fixed)]
+        functions = {c.first for c in captures if c.is_address}
+        table = arguments_text(whole, trees, extra, checks.fixed, functions)
+        definitions = [*definitions, *([""] if definitions else []), table]
         apart = apart_lines(whole, [leaves.paths[k] or n for k, n in enumerate(leaves.names)], checks.written)
         body[:0] = [INDENT + line for line in [f"check_arguments({given})", *apart]]
         helpers = [CHECK.strip("\n"), *([APART.strip("\n")] if apart else [])]

@@ -241,6 +241,13 @@ def numba_module(
 
     Raises: UnsupportedError where the kernel calls what Numba does not have.
     """
+    for capture in captures:
+        if capture.is_address:
+            raise UnsupportedError(
+                f"a file for Numba cannot hold the C function `{capture.name}`", func.loc,
+                why="its address is another one in the next process.",
+                hint="save it without numba=True: that module takes the function as an argument.",
+            )
     leaves = describe_leaves(signature, args, captures, [p.name for p in func.params])
     trees = dict(zip(signature.parameters, args, strict=True))
     constants = {line.partition(" ")[0] for line in leaves.constants}

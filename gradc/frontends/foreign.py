@@ -23,7 +23,7 @@ class AddressFetch:
 
     address: int
     name: str
-    passed_in = True  # `.source` takes the function instead
+    is_address = True  # `.source` takes the function instead
 
     def __call__(self) -> int:
         return self.address

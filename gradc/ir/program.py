@@ -41,6 +41,11 @@ class Capture:
     first: int
     count: int
 
+    @property
+    def is_address(self) -> bool:
+        """Whether it is the address of a C function, which means nothing to another process."""
+        return bool(getattr(self.fetch, "is_address", False))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guard:
