@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import linecache
+import math
+import random
 import traceback
 
 import numpy as np
@@ -262,3 +265,202 @@ def test_messages_show_the_line_with_a_caret():
     assert f"{__file__}:{line}" in text
     assert linecache.getline(__file__, line).strip() in text and "^" in text
     assert "why: " in text and caught.value.hint
+
+
+# ------------------------------------------------------------------------- programs that cannot be compiled
+
+
+def a_set_of_values(x):
+    s = {x, x + 1.0}  # here
+    return sum(s)
+
+
+def a_method_that_is_none(x):
+    return x.nosuch()  # here
+
+
+def a_name_that_is_none(x):
+    return x + undefined_name  # noqa: F821 here
+
+
+def a_function_of_another_module(x):
+    return x * random.random()  # here
+
+
+def random_numbers(x):
+    return np.sum(x * np.random.normal(size=3))  # here
+
+
+def math_of_an_array(x):
+    return math.sin(x)  # here
+
+
+def an_array_as_condition(x):
+    if x > 1:  # here
+        return x.sum()
+    return 0.0
+
+
+def a_float_as_index(x):
+    return x[1.5]  # here
+
+
+def a_number_with_index(x):
+    y = x.sum()
+    return y[0]  # here
+
+
+def a_text_of_a_number(x):
+    return float(f"{x.sum():.2f}")  # here
+
+
+def too_many_indices(x):
+    return x[0, 1]  # here
+
+
+def an_axis_that_is_none(x):
+    return np.sum(x, axis=5)  # here
+
+
+def an_option_that_is_none(x):
+    return np.sum(x, nosuch=1)  # here
+
+
+def operands_that_are_too_many(x):
+    return np.sum(np.sin(x, x, x, x))  # here
+
+
+def a_shape_that_does_not_fit(x):
+    return np.sum(np.concatenate([x, np.ones((2, 2))]))  # here
+
+
+def bits_of_floats(x):
+    return np.sum(x & 1)  # here
+
+
+def a_call_of_an_array(x):
+    return x(3)  # here
+
+
+def a_call_of_none(x):
+    f = None
+    return f(x)  # here
+
+
+def a_list_that_grows(x):
+    items = []
+    while np.sum(x) < 100:  # here
+        items.append(x)
+        x = x * 2
+    return np.sum(x)
+
+
+def recursion_without_end(x):
+    return recursion_without_end(x) + 1  # here
+
+
+def a_number_taken_apart(x):
+    a, _ = x.sum()  # here
+    return a
+
+
+def objects(x):
+    return np.sum(np.array([x, 1.0], dtype=object))  # here
+
+
+def a_cached_function(x):
+    @functools.lru_cache  # here
+    def g(t):
+        return t
+
+    return g(x)
+
+
+def eigenvalues(x):
+    return np.linalg.eig(np.outer(x, x))[0].sum()  # here
+
+
+def a_generator(x):
+    yield x  # here
+
+
+def an_attempt(x):
+    try:  # here
+        return 1 / x.sum()
+    except ZeroDivisionError:
+        return 0.0
+
+
+def output(x):
+    print(x)  # here
+    return x.sum()
+
+
+def a_deleted_name(x):
+    y = x
+    del y  # here
+    return x.sum()
+
+
+def a_class(x):
+    class A:  # here
+        pass
+
+    return x.sum()
+
+
+WRONG = (
+    a_set_of_values, a_method_that_is_none, a_name_that_is_none, a_function_of_another_module, random_numbers,
+    math_of_an_array, an_array_as_condition, a_float_as_index, a_number_with_index, a_text_of_a_number,
+    too_many_indices, an_axis_that_is_none, an_option_that_is_none, operands_that_are_too_many, a_shape_that_does_not_fit, bits_of_floats,
+    a_call_of_an_array, a_call_of_none, a_list_that_grows, recursion_without_end, a_number_taken_apart, objects,
+    a_cached_function, eigenvalues, a_generator, an_attempt, output, a_deleted_name, a_class,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("function", WRONG, ids=lambda f: f.__name__)
+def test_wrong_programs_are_refused_at_their_line(function):
+    with pytest.raises(gradc.GradcError) as caught:
+        gradc.grad(function)(np.array([1.0, 2.0, 3.0]))
+    error = caught.value
+    assert not isinstance(error, gradc.InternalError)
+    assert error.filename == __file__
+    assert error.lineno == line_of(function, "here")
+    text = str(error)
+    assert "^" in text and f"in {function.__name__}" in text
+    builtin = {"UnsupportedError": TypeError, "ShapeError": ValueError, "DTypeError": TypeError}
+    assert isinstance(error, builtin[type(error).__name__])
+
+
+@pytest.mark.parametrize("x", ["abc", None, object(), {1, 2}, len])
+def test_what_holds_no_numbers_is_named(x):
+    with pytest.raises(gradc.DTypeError, match=r"argument `weights` of .*f holds no numbers") as caught:
+
+        def f(weights):
+            return 1.0
+
+        gradc.grad(f)(x)
+    assert caught.value.hint
+
+
+def test_a_function_without_return_is_told_to_return():
+    def f(x):
+        x * 2
+
+    with pytest.raises(gradc.ShapeError) as caught:
+        gradc.grad(f)(1.0)
+    assert "return" in caught.value.hint
+
+
+def test_lists_over_a_number_that_is_cut_to_an_integer():
+    def f(x):
+        return sum([x * i for i in range(int(x))])
+
+    assert gradc.grad(f)(3.7) == 3.0
+    assert gradc.grad(f)(2.2) == 1.0
+
+
+def test_a_missing_key_is_the_key_error_of_python():
+    with pytest.raises(KeyError) as caught:
+        gradc.grad(lambda d: d["b"])({"a": 1.0})
+    assert caught.value.args == ("b",)

@@ -290,7 +290,10 @@ class Calls(Expressions):
         name = getattr(callee, "__name__", None)
         if name is not None and not any(contains_value(a) for a in (*args, *keywords.values())) and _is_pure(callee):
             return callee(*args, **keywords)
-        return self.refuse(f"{describe(callee)} cannot be called in a compiled function", "there is no rule for it.")
+        return self.refuse(
+            f"{describe(callee)} cannot be called in a compiled function", "there is no rule for it.",
+            "write it with NumPy's functions, pass its result in as an argument, or give it a rule: gradc.custom_vjp.",
+        )
 
     def call_ruled(self, callee: RuledFunction, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
         """A call of a function that has a derivative rule of the user."""

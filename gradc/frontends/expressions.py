@@ -141,6 +141,12 @@ class Expressions(Subscripts):
             assert isinstance(part, ast.FormattedValue)
             b = self.eval(part.value)
             if contains_value(b):
+                if not self.in_message:
+                    self.refuse(
+                        f"`{ast.unparse(part.value)}` is a number of run time, and cannot be a part of a text",
+                        "texts are known when the function is compiled.",
+                        "use it in messages of raise and assert only.",
+                    )
                 text += "{" + ast.unparse(part.value) + "}"
                 continue
             conversion = chr(part.conversion) if part.conversion > 0 else ""

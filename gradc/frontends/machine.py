@@ -150,6 +150,7 @@ class Machine:
         self.rebinds: list[Loc] = []
         self.outside: list[Any] = []  # mutable structures that the caller owns
         self.active: list[object] = []  # loops that are being interpreted
+        self.in_message = False  # the message of a raise or assert is being read
         self.written: set[Value] = set()  # buffers that the user's statements write into
         self.ruled: Any = None  # calls of functions with derivative rules of the user
         self.plans: dict[Any, Any] = {}  # what was found out about loops that are interpreted again

@@ -232,7 +232,9 @@ class Statements(Loops):
         holds = self.truth(self.eval(s.test))
         message = ""
         if s.msg is not None and holds is not True:
+            self.in_message = True
             b = self.eval(s.msg)
+            self.in_message = False
             message = b if isinstance(b, str) else ast.unparse(s.msg)
         self.fail("AssertionError", message, holds)
 
@@ -251,7 +253,9 @@ class Statements(Loops):
                 f"{cls.__name__} cannot be raised in a compiled function",
                 "compiled code raises Python's own exceptions.", "raise ValueError, or another builtin exception.",
             )
+        self.in_message = True
         parts = [self.eval(a) for a in s.exc.args] if isinstance(s.exc, ast.Call) else []
+        self.in_message = False
         texts = [str(p) for p in parts if isinstance(p, str) or is_number(p)]
         values = [p for p in parts if is_scalar(p)]
         false = self.builder.const(False)

@@ -118,7 +118,7 @@ class Builder:
             arithmetic = {"add": add_sizes, "sub": subtract_sizes, "mul": multiply_sizes}.get(node.op.name)
             if arithmetic is not None:
                 return arithmetic(self.size_of(node.operands[0]), self.size_of(node.operands[1]))
-            if node.op.name == "cast":
+            if node.op.name == "cast" and not is_inexact(node.operands[0].ty):
                 return self.size_of(node.operands[0])
         return self.new_size(value.name if value.name.isidentifier() else "")
 

@@ -46,8 +46,13 @@ def explained(error: Exception, func: Func, leaves: Sequence[Any] = ()) -> Excep
     if isinstance(error, GradcError):
         return type(error)(*_sizes_told(type(error), message, func, leaves, loc)).with_traceback(_frame_at(loc))
     error.args = (message, *error.args[1:]) if message else error.args[1:]
+    return _placed(error, loc)
+
+
+def _placed(error: Exception, loc: Loc) -> Exception:
+    """An exception of the user's program, with the place where it was raised."""
     if not isinstance(error, OSError | SyntaxError):  # these have attributes of these names
-        for name, value in (("filename", filename), ("lineno", lineno), ("hint", "")):
+        for name, value in (("filename", loc.filename), ("lineno", loc.lineno), ("hint", "")):
             with contextlib.suppress(AttributeError):
                 setattr(error, name, value)
     return error.with_traceback(_frame_at(loc))
@@ -111,8 +116,9 @@ def always_raised(func: Func) -> Exception | None:
         message = node.attrs["message"]
         if issubclass(kind, GradcError):
             return kind(message, node.loc).with_traceback(_frame_at(node.loc))
-        error = kind(message) if message else kind()
-        return error.with_traceback(_frame_at(node.loc)) if node.loc.lineno else error
+        key = message[1:-1] if kind is KeyError and message[:1] + message[-1:] in ("''", '""') else message
+        error = kind(key) if message else kind()
+        return _placed(error, node.loc) if node.loc.lineno else error
     return None
 
 

@@ -278,8 +278,9 @@ def _check_wrt(func: Func, program: Program, request: Request) -> None:
             raise UnsupportedError(
                 f"argument `{param.name}` cannot be differentiated",
                 program.func.loc,
-                why=f"its value ({program.static[k]!r}) decides what is compiled: a count, a shape or an option.",
-                hint="leave it out of argnums.",
+                why=f"its value ({program.static[k]!r}) decides what is compiled: a count, a shape, an option, or what "
+                "kind of value a path returns or leaves in a variable.",
+                hint="leave it out of argnums; or return numbers, or arrays of one shape, on every path.",
             )
         if not is_inexact(param.ty):
             raise DTypeError(
@@ -324,6 +325,8 @@ def _scalar_result(func: Func, result: Tree, request: Request) -> tuple[Tree, in
     hint = "sum the result; or gradc.vjp gives its pullback, gradc.jacobian all its derivatives."
     if not isinstance(value, Leaf):
         what = f"a {value.cls.__name__}" if isinstance(value, Branch) else repr(value.value)
+        if isinstance(value, Static) and value.value is None:
+            hint = "end the function with `return` and the number."
         raise ShapeError(
             f"{func.name} returns {what}, not a number", func.loc, why="a gradient is that of one number.", hint=hint
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradc.errors import DTypeError
-from gradc.ir.tree import Branch, Leaf, Tree, tree_leaves, unflatten
+from gradc.ir.tree import Branch, Leaf, Static, Tree, tree_leaves, unflatten
 from gradc.runtime.pipeline import Kind
 
 
@@ -79,10 +79,14 @@ def make_plan(trees: tuple[Tree, ...], signature: inspect.Signature, transform: 
     for argnum, tree in zip(transform.argnums, chosen, strict=True):
         leaves = list(tree_leaves(tree))
         if not leaves and transform.kind != "jit":
+            name = list(signature.parameters)[argnum] if isinstance(argnum, int) else argnum
+            value = tree.value if isinstance(tree, Static) else None
+            simple = value is None or isinstance(value, str)
+            what = f": it is {value!r:.60}" if simple else f": it is an object of class {type(value).__name__}"
             raise DTypeError(
-                f"argument {argnum!r} of {qualname} holds no numbers",
-                why="a gradient is taken in numbers and arrays.",
-                hint="name another argument in argnums.",
+                f"argument `{name}` of {qualname} holds no numbers{what}",
+                why="a gradient is taken in numbers and arrays, and structures of them.",
+                hint="pass a float or an array of floats, or name another argument in argnums.",
             )
         gradients.append(_renumbered(tree, {k: len(wrt) + n for n, k in enumerate(leaves)}))
         wrt += leaves
