@@ -64,6 +64,11 @@ def test_pictures_show_what_gradc_draws() -> None:
             assert {vertex.head, vertex.value, vertex.cotangent} <= shown, "run python docs/make_pictures.py"
 
 
+def test_every_example_is_named() -> None:
+    page = (DOCS / "examples.md").read_text()
+    assert set(re.findall(r"^\| `(\w+\.py)`", page, re.MULTILINE)) == {p.name for p in (ROOT / "examples").glob("*.py")}
+
+
 def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     missing = [m for m in ("zensical", "mkdocstrings") if importlib.util.find_spec(m) is None]
     if missing:
