@@ -412,9 +412,10 @@ def a_class(x):
 WRONG = (
     a_set_of_values, a_method_that_is_none, a_name_that_is_none, a_function_of_another_module, random_numbers,
     math_of_an_array, an_array_as_condition, a_float_as_index, a_number_with_index, a_text_of_a_number,
-    too_many_indices, an_axis_that_is_none, an_option_that_is_none, operands_that_are_too_many, a_shape_that_does_not_fit, bits_of_floats,
-    a_call_of_an_array, a_call_of_none, a_list_that_grows, recursion_without_end, a_number_taken_apart, objects,
-    a_cached_function, eigenvalues, a_generator, an_attempt, output, a_deleted_name, a_class,
+    too_many_indices, an_axis_that_is_none, an_option_that_is_none, operands_that_are_too_many,
+    a_shape_that_does_not_fit, bits_of_floats, a_call_of_an_array, a_call_of_none, a_list_that_grows,
+    recursion_without_end, a_number_taken_apart, objects, a_cached_function, eigenvalues, a_generator, an_attempt,
+    output, a_deleted_name, a_class,
 )  # fmt: skip
 
 
