@@ -402,6 +402,19 @@ def test_checkpoint_and_custom_rules() -> None:
     np.testing.assert_allclose(gradc.grad(lambda x: np.sum(np.abs(inner(x))))(X), plain, rtol=1e-14)
 
 
+def test_sympy_expressions() -> None:
+    """The imaginary unit, parts and conjugates, there and back."""
+    sympy = pytest.importorskip("sympy")
+    x, z = sympy.Symbol("x", real=True), sympy.Symbol("z")
+    expression = sympy.re(z) * sympy.im(z) + sympy.conjugate(z) ** 2 + sympy.arg(z)
+    expression += sympy.exp(sympy.I * z) + z**sympy.I
+    f = gradc.lambdify((z,), expression)
+    np.testing.assert_allclose(f(1 + 2j), sympy.lambdify((z,), expression)(1 + 2j), rtol=1e-14)
+    assert gradc.grad(gradc.lambdify((z,), sympy.Abs(z) ** 2))(1 + 2j) == 2 - 4j
+    slope = gradc.to_sympy(gradc.grad(lambda x: (np.exp(1j * x) * x).real), x)
+    assert sympy.simplify(slope - sympy.cos(x) + x * sympy.sin(x)) == 0
+
+
 # ------------------------------------------------------------------------------------------------- refusals
 
 

@@ -232,6 +232,10 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     op.name: getattr(sympy, op.sympy) for op in TABLE.values() if op.sympy is not None and hasattr(sympy, op.sympy)
 } | {
+    "real": sympy.re,
+    "imag": sympy.im,
+    "conj": sympy.conjugate,
+    "complex_of": lambda x, y: x + sympy.I * y,
     "pow": lambda x, y: x**y,
     "sub": lambda x, y: x - y,
     "div": lambda x, y: x / y,

@@ -26,7 +26,7 @@ from gradc.ir.program import Program, Typed, leaf_type
 from gradc.ir.region import FULL, Arg, At
 from gradc.ir.tree import LEAF_TYPES, Tree, flatten, leaf_names, shift_leaves, unflatten
 from gradc.ir.types import WEAK_INT, Array, Scalar, is_inexact, promote_dtypes
-from gradc.ops import memory
+from gradc.ops import CALLS, memory
 from gradc.ops.arrange import array_of
 from gradc.ops.linalg import inverse
 from gradc.ops.rules import convert
@@ -371,6 +371,9 @@ class Expression:
     def _imaginary(self, e: Any) -> tuple[Sequence[Any], Make]:
         return (), lambda: self.builder.const(1j)
 
+    def _part(self, e: Any) -> tuple[Sequence[Any], Make]:
+        return e.args[:1], _PARTS[type(e).__name__]
+
     def _not_a_number(self, e: Any) -> tuple[Sequence[Any], Make]:
         return (), lambda: self.builder.const(float("nan"))
 
@@ -613,6 +616,10 @@ _REWRITES: Mapping[str, Callable[..., Any]] = {
     "MatPow": lambda x, n: sympy.MatMul(*[x] * int(n)) if n > 0 else sympy.Inverse(x),
     **sympy_special.REWRITES,
 }
+_PARTS: Mapping[str, Make] = {
+    name: CALLS[function].build
+    for name, function in (("re", np.real), ("im", np.imag), ("conjugate", np.conj), ("arg", np.angle))
+}
 _OPS = {op.sympy: op for op in TABLE.values() if op.sympy} | {
     "Mod": TABLE["mod"], "log1p": TABLE["log1p"], "expm1": TABLE["expm1"], "exp2": TABLE["exp2"],
     "log2": TABLE["log2"], "hypot": TABLE["hypot"], "Xor": TABLE["logical_xor"],
@@ -631,6 +638,10 @@ _RULES: dict[str, Callable[[Expression, Any], tuple[Sequence[Any], Make]]] = {
     "Heaviside": Expression._heaviside,
     "KroneckerDelta": Expression._kronecker,
     "ImaginaryUnit": Expression._imaginary,
+    "re": Expression._part,
+    "im": Expression._part,
+    "conjugate": Expression._part,
+    "arg": Expression._part,
     "NaN": Expression._not_a_number,
     "UnevaluatedExpr": Expression._unwrapped,
     "Piecewise": Expression._piecewise,
