@@ -17,7 +17,8 @@ from gradc.ir import interp
 from gradc.ir.tree import flatten
 from gradc.ir.verifier import verify
 from tests import routes
-from tests.oracle import difference
+from tests.oracle import copy_args, difference, is_float_leaf, make_weights, pair, random_direction
+from tests.programs import PROGRAMS, Program
 from tests.programs.complex_numbers import wave
 from tests.programs.entry import signed
 
@@ -225,6 +226,36 @@ def test_kernels(start: int) -> None:
         np.testing.assert_allclose(ours, want, rtol=1e-9, atol=1e-10)
 
 
+LOOPS = [p for p in PROGRAMS if p.group == "complex_numbers" and not p.refused]
+
+
+@pytest.mark.parametrize("program", LOOPS, ids=lambda p: p.name)
+def test_forward_mode_of_programs_is_the_adjoint_of_reverse_mode(program: Program) -> None:
+    """Re <ct, jvp(t)> is Re <vjp(ct), t> through loops, branches and buffers; reverse mode is compared elsewhere."""
+    for args in program.inputs:
+        active = program.active(args)
+        weights = make_weights(program.function(*copy_args(args)))
+        _, gradients = routes.vjp_by_interpreter(program.function, copy_args(args), active, weights)
+        directions = random_direction(args, active, 3)
+        bound = bind_arguments(program.function, copy_args(args), {})
+        parsed = parse(program.function, bound)
+        leaves = [leaf for arg in bound for leaf in flatten(arg)[0]]
+        moving = [leaf for d in directions for leaf in flatten(d)[0] if leaf is not None]
+        owner = [k for k, arg in enumerate(args) for _ in flatten(arg)[0]]
+        wrt = [k for k, leaf in enumerate(leaves[: len(owner)]) if owner[k] in active and is_float_leaf(leaf)]
+        tangents = [np.asarray(t).astype(np.asarray(leaves[k]).dtype) for k, t in zip(wrt, moving, strict=True)]
+        tangents = [t if isinstance(leaves[k], np.ndarray) else t[()] for k, t in zip(wrt, tangents, strict=True)]
+        captured = [leaf for capture in parsed.captures for leaf in flatten(capture.fetch())[0]]
+        func = forward(parsed.func, wrt, keep_value=False)
+        verify(func)
+        moved = interp.run(func, [*leaves, *captured, *tangents])
+        cts = [leaf for leaf in flatten(weights)[0] if leaf is not None]
+        along = sum(float(np.sum(np.real(np.asarray(m) * c))) for m, c in zip(moved, cts, strict=True))
+        single = any(np.asarray(leaf).dtype in (np.float32, np.complex64) for leaf in leaves)
+        tolerance = 1e-4 if single else 1e-9
+        np.testing.assert_allclose(along, pair(gradients, directions), rtol=tolerance, atol=tolerance)
+
+
 # ------------------------------------------------------------------------------------------------- values
 
 POINTS = [
@@ -344,6 +375,8 @@ def test_jacobians() -> None:
     expected = gradc.jacfwd(f)(X)
     np.testing.assert_allclose(gradc.jacrev(f)(X), expected, rtol=1e-13, atol=1e-14)
     np.testing.assert_allclose(gradc.jacfwd(lambda x: np.exp(1j * x) * x[0])(X)[1, 1], 1j * np.exp(1j * X[1]) * X[0])
+    sparse = gradc.sparse_jacobian(f)(X).toarray()
+    np.testing.assert_allclose(sparse, expected, rtol=1e-13, atol=1e-14)
 
 
 def test_comparison_with_differences() -> None:
@@ -440,6 +473,12 @@ def test_refused_with_a_hint(function: Any, error: type[Exception], hint: str) -
     with pytest.raises(error) as caught:
         gradc.grad(function)(Z)
     assert hint in caught.value.hint and caught.value.lineno
+
+
+def test_jacobians_in_complex_arguments_are_refused() -> None:
+    for derivative in (gradc.jacfwd, gradc.jacrev, gradc.sparse_jacobian):
+        with pytest.raises(gradc.DTypeError, match="complex"):
+            derivative(lambda z: z.real * 2.0)(Z)
 
 
 def test_complex_into_a_real_array_is_refused() -> None:

@@ -25,11 +25,11 @@ from gradc.config import config
 from gradc.errors import DTypeError, GradcError, InternalError, ShapeError, UnsupportedError
 from gradc.ir.custom import calls_in_place
 from gradc.ir.effects import written_params
-from gradc.ir.nodes import Func, walk_nodes
+from gradc.ir.nodes import Func, Value, walk_nodes
 from gradc.ir.printer import print_func
 from gradc.ir.program import Program
 from gradc.ir.tree import Branch, Leaf, Static, Tree, shift_leaves, tree_leaves
-from gradc.ir.types import Array, Scalar, format_shape, is_float, is_inexact
+from gradc.ir.types import Array, Scalar, format_shape, is_complex, is_float, is_inexact
 from gradc.ir.verifier import verify
 from gradc.lower.program import lower
 from gradc.passes.cse import cse
@@ -252,7 +252,7 @@ def differentiate(
         derived = stages.run("jacobian", func, lambda f: jacobian(f, wrt, mode, dict(request.sizes), lanes))
         return derived, _jacobians(values, func, request)
     if request.kind == "words" or request.kind in COMPRESSED:
-        _check_one_array(func, program.result)
+        _check_one_array(func, program.result, func.params[wrt[0]])
         if request.kind == "words":
             return stages.run("dependence", func, lambda f: dependence(f, wrt[0])), Leaf(0)
         mode, sizes = COMPRESSED[request.kind], dict(request.sizes)
@@ -349,8 +349,8 @@ def _scalar_result(func: Func, result: Tree, request: Request) -> tuple[Tree, in
     return result, value.k
 
 
-def _check_one_array(func: Func, result: Tree) -> None:
-    """Raises: ShapeError or DTypeError where the function does not return one real floating-point array or number."""
+def _check_one_array(func: Func, result: Tree, param: Value) -> None:
+    """Raises: ShapeError or DTypeError where the function is not one real array or number of another."""
     if not isinstance(result, Leaf):
         what = f"a {result.cls.__name__}" if isinstance(result, Branch) else repr(result.value)
         raise ShapeError(
@@ -366,6 +366,13 @@ def _check_one_array(func: Func, result: Tree) -> None:
             func.loc,
             why="derivatives are those of real floating-point numbers.",
             hint="return floats; of complex numbers the real and imaginary parts.",
+        )
+    if is_complex(param.ty):
+        raise DTypeError(
+            f"the sparse Jacobian in `{param.name}`, which is complex, is not one matrix",
+            func.loc,
+            why="a function of complex numbers has derivatives in their real and imaginary parts.",
+            hint="take the real and imaginary parts as one real array.",
         )
 
 
