@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+JACOBIANS = "ADBench's Jacobians: bundle adjustment (sparse), hand tracking (dense)"
+
 
 def restrict_threads(count: int) -> None:
     """Give every library the same number of threads. Must run before they are imported."""
@@ -50,11 +52,13 @@ def main() -> int:
     from bench.nopython import nopython_table
     from bench.peers import PEERS
     from bench.runner import report, write_json
+    from bench.sparse import sparse_rows
     from bench.tables import TABLES, run_case
 
     if options.tables == ["list"]:
         print("\n".join(f"{name:12s}{title}" for name, (title, _) in TABLES.items()))
         print(f"{'nopython':12s}Derivatives called in nopython code, against ones written by hand")
+        print(f"{'jacobians':12s}{JACOBIANS}")
         print(f"{'first-call':12s}First calls in fresh processes, cold and from the disk cache")
         return 0
     clock = time.perf_counter if options.clock == "wall" else time.process_time
@@ -62,6 +66,12 @@ def main() -> int:
     for name in options.tables or ["small", "mlp", "jacobi_2d", "seidel_2d", "cholesky", "gmm"]:
         if name == "nopython":
             print(nopython_table(options.budget))
+            continue
+        if name == "jacobians":
+            rows = sparse_rows(options.budget, clock)
+            print(report(JACOBIANS, rows))
+            if options.json:
+                write_json(options.json / "jacobians.json", JACOBIANS, rows, machine())
             continue
         if name == "first-call":
             print(first_call_table())

@@ -524,3 +524,18 @@ def test_trust_region_takes_a_sparse_hessian():
     assert found.fun < 1e-10
     np.testing.assert_allclose(gradc.sparse_hessian(rosen_like)(x0).toarray(), rosen_hess(x0), rtol=1e-10)
     assert rosen(x0) == pytest.approx(rosen_like(x0))
+
+
+@pytest.mark.slow
+def test_hand_tracking_against_jax():
+    pytest.importorskip("jax")
+    import jax
+
+    from tests.workloads.hand import BONES, hand, make_hand
+    from tests.workloads.jax_ports import hand as port
+
+    args = make_hand(np.random.default_rng(1), BONES, 7)
+    theta, parents, *rest = args
+    expected = jax.jacfwd(lambda theta: port(theta, parents, *rest))(theta)
+    np.testing.assert_allclose(gradc.jacobian(hand)(*args), expected, rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(gradc.jacrev(hand)(*args), expected, rtol=1e-10, atol=1e-11)

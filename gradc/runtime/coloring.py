@@ -8,6 +8,7 @@ is your Jacobian? (2005), sec. 4). Greedy in a given order; the fewest colors of
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -19,11 +20,12 @@ Ints: TypeAlias = "np.ndarray[Any, Any]"
 _MOST_PATHS = 300_000_000  # that the search for a star coloring goes through
 
 
-def column_colors(pattern: csr_array) -> Ints:
-    """A color for each column such that columns of one color have no row in common."""
+def column_colors(pattern: csr_array, orders: int = 3) -> Ints:
+    """A color for each column such that columns of one color have no row in common; the best of some orders."""
     turned = pattern.T.tocsr()
     rows, columns = _plain(pattern), _plain(turned)
-    return _fewest(_orders(pattern, turned), lambda order: _color_columns(*rows, *columns, order), fullest_row(pattern))
+    tried = itertools.islice(_orders(pattern, turned), orders)
+    return _fewest(tried, lambda order: _color_columns(*rows, *columns, order), fullest_row(pattern))
 
 
 def fullest_row(pattern: csr_array) -> int:

@@ -524,3 +524,31 @@ def least_squares(p, t, y):
 @close("rosenbrock")
 def rosenbrock(x):
     return jnp.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+# ----------------------------------------------------------------------------------------------- hand tracking
+
+
+def hand(theta, parents, relatives, inverses, vertices, weights, matched, points):
+    """`tests.workloads.hand.hand`; parents is a NumPy array, by which the tree is written out."""
+    bends = jnp.zeros((len(parents), 2))
+    fingers = theta[6:26].reshape(5, 4)
+    for joint, column in ((0, 0), (1, 2), (2, 3)):
+        bends = bends.at[2 + joint :: 4, 0].set(fingers[:, column])
+    bends = bends.at[2::4, 1].set(fingers[:, 1])
+    cx, sx, cy, sy = jnp.cos(bends[:, 0]), jnp.sin(bends[:, 0]), jnp.cos(bends[:, 1]), jnp.sin(bends[:, 1])
+    zero, one = jnp.zeros_like(cx), jnp.ones_like(cx)
+    turns = jnp.stack(
+        [cy, sx * sy, cx * sy, zero, zero, cx, -sx, zero, -sy, sx * cy, cx * cy, zero, zero, zero, zero, one], axis=1
+    ).reshape(-1, 4, 4)
+    own = jnp.asarray(relatives) @ turns
+    poses = []
+    for b, parent in enumerate(np.asarray(parents)):
+        poses.append(own[b] if parent < 0 else poses[parent] @ own[b])
+    moves = (jnp.stack(poses) @ jnp.asarray(inverses))[:, :3]
+    posed = jnp.einsum("bij,jv,bv->iv", moves, vertices, weights)
+    angle = jnp.sqrt(jnp.sum(theta[:3] ** 2))
+    axis = theta[:3] / angle
+    turned = jnp.cross(axis, posed.T).T * jnp.sin(angle)
+    moved = posed * jnp.cos(angle) + turned + axis[:, None] * (axis @ posed) * (1.0 - jnp.cos(angle))
+    return (points - (moved + theta[3:6, None]).T[matched]).reshape(-1)
