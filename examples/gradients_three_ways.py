@@ -84,7 +84,7 @@ def main(out=Path("gradients-output"), symbolic=(4, 8, 16, 32), numbers=(4, 16, 
     left.loglog(steps, error[True], label="central differences")
     left.axhline(max(own, 1e-17), color="C2", label="backpropagation (against SymPy)")
     left.set(xlabel="step", title="largest error of the gradient")
-    left.legend()
+    left.legend(loc="lower left", bbox_to_anchor=(0.0, 0.07))
     times = {
         "analytic (SymPy)": [(n, seconds(analytic(n), rng.normal(size=n))) for n in symbolic],
         "central differences": [(n, seconds(differences, rng.normal(size=n), 1e-6)) for n in numbers],

@@ -73,7 +73,7 @@ def draw(axes, params, points, labels, title):
     plane = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
     probability = 1 / (1 + np.exp(-scores(params, plane)))
     axes.contourf(side, side, probability.reshape(120, 120), levels=np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.7)
-    axes.scatter(*points.T, c=labels, cmap="RdBu_r", s=9, edgecolors="black", linewidths=0.3)
+    axes.scatter(*points.T, c=labels, cmap="RdBu_r", s=18, edgecolors="white", linewidths=0.6)
     axes.set_title(title, fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
