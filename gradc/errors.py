@@ -71,7 +71,7 @@ def format_message(what: str, loc: Loc | None, why: str, hint: str) -> str:
     if why:
         lines.append(f"  why: {why}")
     if hint:
-        lines.append(f"  try: {hint}")
+        lines.append(f"  {hint}" if hint.startswith("repro: ") else f"  try: {hint}")
     return "\n".join(lines)
 
 

@@ -465,3 +465,43 @@ def test_a_missing_key_is_the_key_error_of_python():
     with pytest.raises(KeyError) as caught:
         gradc.grad(lambda d: d["b"])({"a": 1.0})
     assert caught.value.args == ("b",)
+
+
+def the_repro_runs(error, capsys):
+    """The line that the error prints runs on the command line, and shows the stage's work on the same program."""
+    from gradc.__main__ import main
+
+    assert error.hint.startswith("repro: python -m gradc ")
+    assert f"\n  {error.hint}" in str(error)
+    arguments = error.hint.removeprefix("repro: python -m gradc ").split()
+    assert main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def test_a_planted_bug_is_reported_with_a_line_that_shows_it(monkeypatch, capsys):
+    from gradc.ir.nodes import Value, clone_func
+    from gradc.runtime import pipeline
+
+    def lose(func):
+        broken = clone_func(func)
+        broken.body.yields = [Value(v.ty) for v in broken.body.yields]
+        return broken
+
+    monkeypatch.setattr(pipeline, "PASSES", (("cse", lose),))
+    with pytest.raises(gradc.InternalError, match="broken after pass cse") as caught:
+        gradc.grad(lambda x: x * x)(1.0)
+    assert "the program around it" in caught.value.why
+    assert "mul" in the_repro_runs(caught.value, capsys)
+
+
+def test_a_planted_bug_in_the_text_is_reported_with_a_line_that_shows_it(monkeypatch, capsys):
+    from gradc.runtime import pipeline
+
+    def fail(*args, **kwargs):
+        raise KeyError("lost")
+
+    lowered = gradc.grad(lambda x: x * x).lower(1.0)
+    monkeypatch.setattr(pipeline, "source", fail)
+    with pytest.raises(gradc.InternalError, match="source of lambda_grad was not made") as caught:
+        print(lowered.source)
+    assert "dx = 2 * x" in the_repro_runs(caught.value, capsys)

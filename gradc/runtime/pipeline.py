@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 import sys
@@ -22,7 +23,7 @@ from gradc.codegen.layout import ArgumentChecks
 from gradc.codegen.readable import source
 from gradc.codegen.standalone import numba_module
 from gradc.config import config
-from gradc.errors import DTypeError, GradcError, InternalError, ShapeError, UnsupportedError
+from gradc.errors import DTypeError, GradcError, InternalError, Loc, ShapeError, UnsupportedError
 from gradc.ir.custom import calls_in_place
 from gradc.ir.effects import written_params
 from gradc.ir.nodes import Func, Value, walk_nodes
@@ -181,9 +182,14 @@ def source_text(staged: Staged, signature: inspect.Signature) -> str:
     """The readable program, made by a way of its own from what the front end made."""
     program = staged.program
     shown = transform(program, staged.request, readable=True)
-    return shown.stages.emit(
-        "source", lambda: source(shown.func, shown.name, signature, program.args, shown.result, program.captures)
-    )
+    try:
+        return shown.stages.emit(
+            "source", lambda: source(shown.func, shown.name, signature, program.args, shown.result, program.captures)
+        )
+    except GradcError:
+        raise
+    except Exception as error:
+        raise internal_error(f"the source of {staged.name} was not made: {error!r}", shown.func, "source") from error
 
 
 def module_text(staged: Staged, signature: inspect.Signature, numba: bool) -> str:
@@ -441,7 +447,10 @@ class Stages:
             raise
         except Exception as error:
             raise internal_error(f"stage {stage} failed on {self.name}: {error!r}", func, stage) from error
-        self._note(stage, made, changed=made is not func)
+        try:
+            self._note(stage, made, changed=made is not func)
+        except InternalError as error:  # the stage made something broken of this
+            raise internal_error(error.what, func, stage, error.why, error.loc) from None
         return made
 
     def timed(self, stage: str, run: Callable[[], Any]) -> Any:
@@ -482,19 +491,26 @@ class Stages:
             (folder / self.name / file).write_text(text)
 
 
-def internal_error(what: str, func: Func, stage: str) -> InternalError:
+def internal_error(
+    what: str,
+    func: Func,
+    stage: str,
+    why: str = "this is a bug in gradc, not in your function.",
+    loc: Loc | None = None,
+) -> InternalError:
     """An error of gradc itself; `.hint` is the line that shows it again."""
     from gradc.runtime.cache import cache
 
     try:
         text = print_func(func)
-        path = (config().dump or cache.folder()) / f"repro_{_identifier(func.name)}_{abs(hash(text)) % 16**6:06x}.ir"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        path = (config().dump or cache.folder()) / f"repro_{_identifier(func.name)}_{digest}.ir"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         repro = f"python -m gradc {path} -p {stage} --verify"
     except Exception as error:  # the report of a defect must not hide it behind another one
         repro = f"the IR could not be printed: {error!r}"
-    return InternalError(what, func.loc, why="this is a bug in gradc, not in your function.", hint=f"repro: {repro}")
+    return InternalError(what, loc or func.loc, why, hint=f"repro: {repro}")
 
 
 def _identifier(name: str) -> str:
