@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, overload
 
@@ -565,8 +566,8 @@ def custom_jvp(f: Function) -> CustomJVP:
 @overload
 def checkpoint(f: F) -> Checkpointed: ...
 @overload
-def checkpoint(f: T, *, every: int | None = None) -> T: ...
-def checkpoint(f: Any, *, every: int | None = None) -> Any:
+def checkpoint(f: T, *, every: int | None = None, budget: int | str | None = None) -> T: ...
+def checkpoint(f: Any, *, every: int | None = None, budget: int | str | None = None) -> Any:
     """Less memory for a reverse sweep, which computes again what it does not keep: of a call, or of a loop.
 
     Of a function: `f`, of which a reverse sweep keeps the arguments only.
@@ -576,16 +577,23 @@ def checkpoint(f: Any, *, every: int | None = None) -> Any:
     sweep runs one block at a time again, with tapes for that block alone. Without `every`, n iterations form blocks of
     sqrt(n), those of a `while` blocks of 1, 2, 3, ...: what is kept grows with sqrt(n), and each iteration runs twice.
 
+    With a `budget`, of a `for` that is never left early, the length of blocks and the number of states follow from
+    sizes and iterations when the function runs. Where sqrt(n) is too much, fewer states are kept and blocks run again
+    more than once: at most r times where c states do for C(c + r, c) blocks (binomial checkpointing). At least one
+    state, and the tapes of one iteration, are kept.
+
     Args:
         f: a function; or in the header of a loop a range, an array or a condition.
         every: iterations per block of a loop.
+        budget: bytes for the states and tapes of a loop: "64MB", "2 GiB", or a number.
 
     Returns:
         A function like `f`; of anything else, in Python, the argument itself.
 
     Raises:
-        UnsupportedError: where such a loop would be written out, as one over a list is.
-        TypeError, ValueError: for `every` with a function, or that is not a positive int.
+        UnsupportedError: where such a loop would be written out, as one over a list is; with a budget also where what
+            an iteration tapes has no size that is known before the loop.
+        TypeError, ValueError: for `every` or `budget` with a function, for both, or for what they cannot be.
 
     Examples:
         >>> import numpy as np, gradc
@@ -600,15 +608,37 @@ def checkpoint(f: Any, *, every: int | None = None) -> Any:
         array([0.366032, 0.458357])
     """
     if callable(f):
-        if every is not None:
-            raise TypeError("gradc.checkpoint of a function takes no `every`: it has no iterations")
+        if every is not None or budget is not None:
+            raise TypeError("gradc.checkpoint of a function takes neither `every` nor `budget`: it has no iterations")
         return Checkpointed(f)
-    _mark(every)
+    _mark(every, budget)
     return f
 
 
-def _mark(every: int | None) -> tuple[str, int]:
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def _bytes(budget: int | str) -> int:
+    """A number of bytes, or a text such as "64MB"."""
+    if isinstance(budget, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*", budget)
+        if found is None or found[2].upper() not in _UNITS:
+            raise ValueError(f"budget={budget!r} is not a number of bytes such as '64MB' or '2GiB'")
+        return int(float(found[1]) * _UNITS[found[2].upper()])
+    if isinstance(budget, bool) or not isinstance(budget, int | np.integer):
+        raise TypeError(f"budget={budget!r} is not a number of bytes such as 64_000_000 or '64MB'")
+    return int(budget)
+
+
+def _mark(every: int | None, budget: int | str | None = None) -> tuple[str, int]:
     """How a loop is marked for `ad/blocks.py`."""
+    if budget is not None:
+        if every is not None:
+            raise TypeError("gradc.checkpoint takes `every` or `budget`, not both: the budget decides about the blocks")
+        size = _bytes(budget)
+        if size < 1:
+            raise ValueError(f"budget={budget!r}: no memory is left for a state")
+        return ("budget", size)
     if every is None:
         return ("auto", 0)
     if isinstance(every, bool) or not isinstance(every, int | np.integer):
@@ -668,10 +698,11 @@ def _hvp(f: Any, argnums: Any = 0) -> Any:
 
 
 @call(checkpoint)
-def _checkpoint(f: Any, every: Any = None) -> Any:
+def _checkpoint(f: Any, every: Any = None, budget: Any = None) -> Any:
     if callable(f):
-        return checkpoint(f) if every is None else checkpoint(f, every=every)
-    return InBlocks(f, _mark(every))
+        checkpoint(range(0), every=every, budget=budget)
+        return checkpoint(f) if every is None and budget is None else checkpoint(f, every=every)
+    return InBlocks(f, _mark(every, budget))
 
 
 @call(custom_vjp, custom_jvp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import textwrap
@@ -21,6 +22,7 @@ from gradc.ir.verifier import verify
 from tests import routes
 from tests.oracle import copy_args, is_float_leaf
 from tests.programs import PROGRAMS, Program
+from tests.random_regions import SIZE, random_regions
 from tests.random_smooth import random_accumulator, random_smooth, sample_arguments
 
 MARKS = [("auto", 0), ("every", 1), ("every", 2), ("every", 7)]
@@ -63,6 +65,82 @@ def test_gradients_of_random_programs_do_not_depend_on_blocks(seed: int) -> None
 
 def test_random_programs_do_go_in_blocks() -> None:
     assert sum(has_blocks(reverse(marked(random_smooth(seed, 8), seed), range(5))) for seed in range(30)) > 10
+
+
+def budgeted(func: Func, seed: int) -> Func:
+    """A copy of `func` whose `for` loops that are never left early have budgets from too little to more than enough."""
+    copy = clone_func(func)
+    rng = np.random.default_rng(seed)
+    for node in walk_nodes(copy.body):
+        if node.op.name == "for" and not node.attrs.get("exits"):
+            node.attrs["checkpoint"] = ("budget", int(10 ** rng.uniform(1, 4)))
+    return copy
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_gradients_of_random_programs_do_not_depend_on_budgets(seed: int) -> None:
+    func, n = (random_smooth(seed, 5 + seed % 12), 3) if seed % 2 else (random_regions(seed, 5), SIZE)
+    args = sample_arguments(seed, n)
+    try:
+        derivative = reverse(budgeted(func, seed), range(5))
+    except gradc.UnsupportedError as error:
+        assert "size that is known before the loop" in error.why
+        return
+    verify(derivative)
+    assert_equal(run(derivative, copied(args)), run(reverse(func, range(5)), copied(args)))
+
+
+@pytest.mark.parametrize("seed", range(1, 17, 2))
+def test_second_derivatives_of_random_programs_do_not_depend_on_budgets(seed: int) -> None:
+    func = random_smooth(seed, 4)
+    args = sample_arguments(seed)
+    cts = [np.cos(np.arange(float(np.size(a)))).reshape(np.shape(a)) for a in args]
+    cts = [c if c.ndim else np.float64(c) for c in cts]
+    try:
+        first, plain = (reverse(f, range(5), keep_value=False) for f in (budgeted(func, seed), func))
+    except gradc.UnsupportedError as error:
+        assert "size that is known before the loop" in error.why
+        return
+    second, expected = (reverse(f, range(5), keep_value=False, seeds="params") for f in (first, plain))
+    verify(second)
+    assert_equal(run(second, [*copied(args), *cts]), run(expected, [*copied(args), *cts]))
+
+
+def runs_again(blocks: int, slots: int) -> int:
+    """The least number of blocks run again, by Griewank and Walther (2000)."""
+    r = next(r for r in range(blocks + 1) if math.comb(slots + r, slots) >= blocks)
+    return r * blocks - math.comb(slots + r, slots + 1)
+
+
+COSTS = [(1, 1), (2, 1), (9, 1), (30, 64), (40, 100), (90, 200), (50, 300), (99, 9999)]
+
+
+def alternate(x, y, n):
+    for _ in range(n):
+        x, y = np.sin(x) * y, np.cos(y) + x
+    return x * y
+
+
+@pytest.mark.parametrize(("steps", "budget"), COSTS)
+def test_blocks_run_again_as_seldom_as_the_slots_allow(steps: int, budget: int) -> None:
+    func = clone_func(parse(alternate, bind_arguments(alternate, (0.3, 0.4, steps), {})).func)
+    for node in walk_nodes(func.body):
+        if node.op.name == "for":
+            node.attrs["checkpoint"] = ("budget", budget)
+    chosen, ran = {}, 0
+
+    def observe(node: Any, operands: Any, results: Any) -> None:
+        nonlocal ran
+        if node.op.name == "let" and node.result.name in ("block", "slots"):
+            chosen[node.result.name] = results[0]
+        # One cosine per run of an iteration: that of the derivative of the sine has the place of a backward statement.
+        ran += node.op.name == "cos" and not node.loc.reverse
+
+    run(reverse(func, [0, 1]), [0.3, 0.4, steps], observe)
+    blocks = -(-steps // chosen["block"])
+    assert ran == 2 * steps + chosen["block"] * runs_again(blocks, chosen["slots"])
+    state, tape = 16, 24
+    assert chosen["slots"] * state + chosen["block"] * tape <= max(budget, state + tape)
 
 
 @pytest.mark.parametrize("seed", range(15))
@@ -170,7 +248,22 @@ def leaves_early_plainly(x, w):
     return total * w
 
 
+def diffuse_in_little(u, rate, steps):
+    for _ in gradc.checkpoint(range(steps), budget="300 B"):
+        u[1:-1] = u[1:-1] + rate * (u[2:] - 2.0 * u[1:-1] + u[:-2] - u[1:-1] ** 3)
+    return np.sum(u * u)
+
+
+def diffuse_in_much(u, rate, steps):
+    for _ in gradc.checkpoint(range(steps), budget="2MB"):
+        u[1:-1] = u[1:-1] + rate * (u[2:] - 2.0 * u[1:-1] + u[:-2] - u[1:-1] ** 3)
+    return np.sum(u * u)
+
+
 PAIRS = [
+    (diffuse_in_little, diffuse_plainly, (np.sin(np.arange(8.0)), 0.1, 0)),
+    (diffuse_in_little, diffuse_plainly, (np.sin(np.arange(8.0)), 0.1, 37)),
+    (diffuse_in_much, diffuse_plainly, (np.sin(np.arange(8.0)), 0.1, 37)),
     (diffuse, diffuse_plainly, (np.sin(np.arange(8.0)), 0.1, 0)),
     (diffuse, diffuse_plainly, (np.sin(np.arange(8.0)), 0.1, 1)),
     (diffuse, diffuse_plainly, (np.sin(np.arange(8.0)), 0.1, 23)),
@@ -243,6 +336,12 @@ def test_outside_compiled_code_it_gives_its_argument_back() -> None:
         gradc.checkpoint(r, every=2.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least one"):
         gradc.checkpoint(r, every=0)
+    assert gradc.checkpoint(r, budget="1.5 GiB") is r
+    for wrong in ("64 apples", "-3", ""):
+        with pytest.raises(ValueError, match="is not a number of bytes"):
+            gradc.checkpoint(r, budget=wrong)
+    with pytest.raises(TypeError, match="not both"):
+        gradc.checkpoint(r, every=2, budget=100)
     with pytest.raises(TypeError, match="no iterations"):
         gradc.checkpoint(np.sin, every=2)  # type: ignore[call-overload]
 
@@ -258,6 +357,21 @@ def test_what_has_no_loop_is_refused() -> None:
             x = x * x
         return x
 
+    def until(x):
+        while gradc.checkpoint(x > 0.1, budget="1MB"):
+            x = np.sin(x) * 0.5
+        return x
+
+    def left(x):
+        for _ in gradc.checkpoint(range(10), budget="1MB"):
+            x = np.sin(x) * 0.5
+            if x < 0.1:
+                break
+        return x
+
+    for f in (until, left):
+        with pytest.raises(gradc.UnsupportedError, match="run to their end"):
+            gradc.grad(f)(1.0)
     with pytest.raises(gradc.UnsupportedError, match="written out"):
         gradc.grad(over_a_list)(1.0)
     with pytest.raises(gradc.UnsupportedError, match="header of a `while`"):
@@ -290,7 +404,7 @@ def test_memory_of_a_long_loop_falls() -> None:
             import resource
             import numpy as np
             import gradc
-            from tests.test_checkpoint import diffuse, diffuse_plainly
+            from tests.test_checkpoint import diffuse, diffuse_in_much, diffuse_plainly
             derivative = gradc.value_and_grad({function}, (0, 1))
             u = np.sin(np.arange(2000.0))
             derivative(u, 0.1, 10)
@@ -304,3 +418,4 @@ def test_memory_of_a_long_loop_falls() -> None:
 
     assert peak("diffuse_plainly") > 150
     assert peak("diffuse") < 25
+    assert peak("diffuse_in_much") < 12

@@ -9,9 +9,9 @@ tapes of its own, and is reversed; so at any time there are n/k states and the t
 that grows like sqrt(n), and each iteration runs twice. A `while`, whose trips nobody knows, has blocks of 1, 2, 3, ...
 iterations: n of them make about sqrt(2*n) blocks, and the last is the longest.
 
-Which loops: those that a front end has marked with the attribute `checkpoint`, a pair ("auto", 0) or ("every", k). What
-is made has the mark ("state", 0) on the outer loop, which is what `ad/residuals.py` looks for, and ("block", 0) on the
-inner one of a `for`, which runs at most as often as the step of the outer one says.
+Which loops: those that a front end has marked with the attribute `checkpoint`, ("auto", 0), ("every", k) or ("budget",
+bytes). What is made has the mark ("state", 0) or ("revolve", bytes) on the outer loop, which `ad/residuals.py` looks
+for, and ("block", 0) on the inner one of a `for`, which runs at most as often as the step of the outer one says.
 Source: Griewank, Walther, Evaluating Derivatives (2008), sec. 12.1 (two-level checkpointing).
 """
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradc.ad.activity import carried_inits
-from gradc.ad.tapes import BLOCK, STATE, trip_count
+from gradc.ad.tapes import BLOCK, REVOLVE, STATE, trip_count
 from gradc.ir.builder import Builder
 from gradc.ir.nodes import Block, Func, Node, Value, clone_block, walk_nodes
 from gradc.ir.types import WEAK_BOOL, WEAK_INT
@@ -29,12 +29,18 @@ from gradc.ir.types import WEAK_BOOL, WEAK_INT
 def is_marked(node: Node) -> bool:
     """Whether the user asked for blocks of this loop's iterations."""
     mark = node.attrs.get("checkpoint")
-    return mark is not None and mark not in (STATE, BLOCK)
+    return mark is not None and mark[0] in ("auto", "every", "budget")
 
 
 def is_block_loop(node: Node) -> bool:
     """Whether the reverse of this loop keeps the state at the start of each iteration, and runs it again."""
-    return node.attrs.get("checkpoint") == STATE
+    return node.attrs.get("checkpoint") == STATE or budget_of(node) is not None
+
+
+def budget_of(node: Node) -> int | None:
+    """The bytes that a loop over blocks may keep, where the user has given a budget."""
+    mark = node.attrs.get("checkpoint")
+    return mark[1] if mark is not None and mark[0] == REVOLVE else None
 
 
 def in_blocks(func: Func, wanted: Callable[[Node], bool]) -> tuple[Func, dict[Value, Value]]:
@@ -91,7 +97,8 @@ def _split_for(node: Node, builder: Builder) -> None:
             body.yields.append(count + ran)
     node.operands = [builder.const(0), trips, length, *inits, *([builder.const(0)] if exits else [])]
     node.blocks = [body]
-    node.attrs = {**node.attrs, "reversed": False, "checkpoint": STATE}
+    kind, size = node.attrs["checkpoint"]
+    node.attrs = {**node.attrs, "reversed": False, "checkpoint": (REVOLVE, size) if kind == "budget" else STATE}
     if exits:  # what was the number of trips is carried now
         node.results.append(Value(WEAK_INT, "", node))
 
@@ -167,6 +174,10 @@ def _block_length(node: Node, trips: Value, builder: Builder) -> Value:
     kind, size = node.attrs["checkpoint"]
     if kind == "every":
         return builder.const(size)
+    if kind == "budget":  # decided when it is known what an iteration tapes
+        placeholder: Value = builder.emit("let", (builder.const(1),))
+        placeholder.name = "block"
+        return placeholder
     root = builder.emit("sqrt", (builder.emit("cast", (trips,), dtype="float64", weak=True),))
     whole = builder.emit("cast", (builder.emit("floor", (root,)),), dtype="int64", weak=True)
     length: Value = builder.emit("maximum", (whole, 1))

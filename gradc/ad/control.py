@@ -11,10 +11,11 @@ from gradc.ad.activity import (
     carried_results,
     carried_yields,
 )
+from gradc.ad.blocks import budget_of
+from gradc.ad.budget import BudgetedBlocks
 from gradc.ad.merge import Dependents, Effects, can_move, dependents, order_is_free, replace_values
 from gradc.ad.primals import Frame, Sweep
 from gradc.ad.residuals import State, contains_active
-from gradc.ad.straight import StraightAdjoints
 from gradc.ad.tapes import STATE, trip_count
 from gradc.ir.effects import own_write, roots
 from gradc.ir.nodes import Block, Node, Value, walk_nodes
@@ -22,7 +23,7 @@ from gradc.ir.types import WEAK_INT, Array, Scalar
 from gradc.ops import memory
 
 
-class ControlAdjoints(StraightAdjoints):
+class ControlAdjoints(BudgetedBlocks):
     """Reverses blocks; `values` are the results of the function under construction that are already known."""
 
     values: tuple[Value, ...] = ()
@@ -174,7 +175,9 @@ class ControlAdjoints(StraightAdjoints):
             if param in frame.provided:
                 frame.sweep.values[param] = frame.provided[param]
         with self.builder.into(frame.sweep.target):
-            if node in self.plan.state:
+            if node in self.slots:
+                self._start_from_slot(node, frame)
+            elif node in self.plan.state:
                 self._start_again(self.plan.state[node], frame, before)
             self._copy_nodes(original, frame.sweep.target, frame.sweep, live)
 
@@ -217,6 +220,9 @@ class ControlAdjoints(StraightAdjoints):
         start, stop, step, backwards = self._reverse_range(node)
         if split is not None:
             backwards = bool(node.attrs.get("reversed"))
+        budget = budget_of(node) if node in self.plan.state else None
+        if budget is not None:
+            self._open_slots(node)
         # A sum that something moved behind the loop contributes to starts anew in the loop.
         begun = {v: self.cts.scalars.get(v) for v in outer}
         late = {v: ct for v, ct in begun.items() if ct is not None and split is not None and ct in split.values}
@@ -244,7 +250,7 @@ class ControlAdjoints(StraightAdjoints):
                 if can_vary(yields[k]) and self.activity.is_varied(yields[k]):
                     self.cts.add(yields[k], param)
             self._reverse_block(body)
-            if node in self.plan.state:
+            if node in self.plan.state and budget is None:
                 self._put_back(self.plan.state[node], frame)
             block.yields = [self.cts.take(params[k]) or self._zero(params[k]) for k in active]
             block.yields += [self.cts.scalars[v] for v in outer]
@@ -261,8 +267,10 @@ class ControlAdjoints(StraightAdjoints):
             [block],
             [p.ty for p in block.params[1:]],
             reversed=backwards,
-            **({"checkpoint": STATE} if node in self.plan.state else {}),
+            **({"checkpoint": STATE} if node in self.plan.state and budget is None else {}),
         )
+        if budget is not None:
+            self._close_slots(node, budget)
         if split is not None:
             self._replace_forward(node, made[: len(forward)], split)
         finals_of = dict(zip(kept, made[len(forward) :], strict=True))

@@ -23,7 +23,7 @@ from typing import Literal, TypeAlias
 
 from gradc.ad.activity import Activity, can_vary, carried_inits, carried_params, carried_yields
 from gradc.ad.apply import read_by_rule
-from gradc.ad.blocks import is_block_loop
+from gradc.ad.blocks import budget_of, is_block_loop
 from gradc.ad.regions import Place, Regions, reads_of
 from gradc.ad.slices import Slice, slice_of, written_from_inside
 from gradc.ad.structure import Structure
@@ -77,8 +77,9 @@ class Plan:
     restored: buffers whose content the reverse sweep must find as the forward sweep had it, with the nodes whose
     reverse reads them; content: the parts of them that each of these nodes reads.
     saved: writes before which the region is taped.
-    joint: control nodes whose reverse runs their forward part again; state: loops in blocks among them.
-    live: what of each joint node is run again. stored: the write that puts a value where the reverse sweep finds it.
+    joint: control nodes whose reverse runs their forward part again; state: loops in blocks among them. live: what of
+    each joint node is run again; advance: what takes a loop with a budget from block to block. stored: the write that
+    puts a value where the reverse sweep finds it.
     """
 
     needed: dict[Value, list[Node]] = field(default_factory=dict)
@@ -88,6 +89,7 @@ class Plan:
     content: dict[tuple[Value, Node], dict[Place, None]] = field(default_factory=dict)
     state: dict[Node, State] = field(default_factory=dict)
     live: dict[Node, Slice] = field(default_factory=dict)
+    advance: dict[Node, Slice] = field(default_factory=dict)
     provision: dict[Value, Provision] = field(default_factory=dict)
     stored: dict[Value, Node] = field(default_factory=dict)
 
@@ -530,20 +532,46 @@ class Planner:
             return False
         carried = carried_params(node, node.blocks[-1]) if node.op.name != "if" else []
         if state is not None:
-            state.carried = [p for p in carried if p in found.values]
-            for root in sorted(self._overwritten(node, found, found.outer_reads & written), key=self._position):
-                state.buffers.setdefault(root, Value(root.ty))
+            self._extend_state(node, found, written)
         else:
             restored = [root for n in self._states_inside(node) for root in self._buffers_of(n)]
             if not found.values.isdisjoint(carried) or self._overwritten(node, found, found.outer_reads & written):
                 return False
             if any(not structure.is_inside(root, node) for root in restored):
                 return False
-        for value in found.captured:
-            if value in structure.def_block:
-                self.need(value, node, [p for root in roots(value) for p in self._reads_in(found, root)])
+        self._need_captured(found, node)
         self.plan.live[node] = found
+        if state is not None and budget_of(node) is not None:
+            ahead = slice_of(node, self._state_after(node), structure, through=True)
+            if any(n.op.kind == "stack" for n in ahead.nodes):
+                return False
+            self._extend_state(node, ahead, written)
+            self._need_captured(ahead, node)
+            self.plan.advance[node] = ahead
+            for p, init in zip(carried, carried_inits(node), strict=True):
+                if p in state.carried:
+                    self.need(init, node)
         return True
+
+    def _need_captured(self, found: Slice, node: Node) -> None:
+        for value in found.captured:
+            if value in self.structure.def_block:
+                self.need(value, node, [p for root in roots(value) for p in self._reads_in(found, root)])
+
+    def _extend_state(self, node: Node, found: Slice, written: set[Value]) -> None:
+        """A slice of a loop in blocks is run again: what it starts from belongs to the state."""
+        state = self.plan.state[node]
+        for p in carried_params(node, node.blocks[-1]):
+            if p in found.values and p not in state.carried:
+                state.carried.append(p)
+        for root in sorted(self._overwritten(node, found, found.outer_reads & written), key=self._position):
+            state.buffers.setdefault(root, Value(root.ty))
+
+    def _state_after(self, node: Node) -> list[Value]:
+        """What the state of a loop in blocks is after a block: what is yielded, and the buffers."""
+        state = self.plan.state[node]
+        pairs = zip(carried_params(node, node.blocks[-1]), carried_yields(node), strict=True)
+        return [*(out for p, out in pairs if p in state.carried), *state.buffers]
 
     def _reads_in(self, found: Slice, root: Value) -> list[Place]:
         return [place for inner in found.nodes for place in reads_of(inner, root)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gradc.ad.activity import (
@@ -33,6 +35,7 @@ class StraightAdjoints(Primals):
         self.guarded = guarded
         self.cts = Cotangents(self.builder, self.primal, self.shape)
         self._bare: dict[Value, Value] = {}
+        self.slots: dict[Node, Any] = {}  # of loops with a budget that are being reversed
 
     def _zero(self, like: Value) -> Value:
         return self._number(0, like)

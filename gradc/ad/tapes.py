@@ -33,6 +33,7 @@ from gradc.ops import memory
 # Marks of loops that go block by block: of the loop over blocks, and of that over the iterations of a block.
 STATE = ("state", 0)
 BLOCK = ("block", 0)
+REVOLVE = "revolve"  # ("revolve", bytes), a loop over blocks with a budget
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,13 @@ class LoopRun(LoopCompare):
         operands = list(self.slots.inits)
         types = list(self.slots.types)
         mark = self.header.mark if self.header is not None else self.mark
+        if mark is not None and mark[0] == "budget" and (self.header is None or exits):
+            m.refuse(
+                "gradc.checkpoint with a budget is for loops that run to their end",
+                "how long blocks are follows from the number of iterations, which a `while`, or a loop that may be "
+                "left early, does not tell before.",
+                "gradc.checkpoint(..., every=k), or without a number.",
+            )
         attrs: dict[str, Any] = {"exits": exits, **({"checkpoint": mark} if mark is not None else {})}
         if self.header is not None:
             bounds = [m.value(b) for b in (self.header.start, self.header.stop, self.header.step)]
