@@ -69,6 +69,7 @@ def test_every_example_is_named() -> None:
     assert set(re.findall(r"^\| `(\w+\.py)`", page, re.MULTILINE)) == {p.name for p in (ROOT / "examples").glob("*.py")}
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     missing = [m for m in ("zensical", "mkdocstrings") if importlib.util.find_spec(m) is None]
     if missing:
