@@ -891,3 +891,22 @@ def test_hessian_products_pickle_by_source():
     made = gradc.hvp(lambda x: (x**3).sum())
     x = np.array([1.0, 2.0])
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(made))(x, x), made(x, x))
+
+
+def scaled_by_default(x, factor=2.0, *, shift=1.0):
+    return x * factor + shift
+
+
+def test_defaults_of_helpers_are_read_where_python_keeps_them(monkeypatch):
+    """They were looked up by `inspect.signature` at every call, which took 7 us."""
+    compiled = gradc.value_and_grad(lambda x: scaled_by_default(x) * x)
+    for factor, shift in ((2.0, 1.0), (5.0, 1.0), (5.0, -3.0)):
+        monkeypatch.setattr(scaled_by_default, "__defaults__", (factor,))
+        monkeypatch.setattr(scaled_by_default, "__kwdefaults__", {"shift": shift})
+        assert compiled(3.0) == (9.0 * factor + 3.0 * shift, 6.0 * factor + shift)
+        with monkeypatch.context() as patch:
+            patch.setattr(inspect, "signature", None)  # the straight call does not need it
+            assert compiled(3.0) == (9.0 * factor + 3.0 * shift, 6.0 * factor + shift)
+    monkeypatch.setattr(scaled_by_default, "__defaults__", None)
+    with pytest.raises(TypeError, match="factor"):
+        compiled(3.0)

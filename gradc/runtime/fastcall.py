@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from gradc.frontends.bindings import AttributeFetch, CellFetch, GlobalFetch, KnownFetch
+from gradc.frontends.bindings import AttributeFetch, CellFetch, DefaultFetch, GlobalFetch, ItemFetch, KnownFetch
+from gradc.frontends.foreign import AddressFetch
 from gradc.ir.program import Capture, Guard
 from gradc.ir.tree import Branch, Leaf, Static, Tree, is_named_tuple, rebuild
 from gradc.ir.types import Scalar, Type
@@ -196,6 +197,10 @@ def _globals_read_most(fetches: Sequence[Callable[[], Any]]) -> dict[str, Any]:
     return spaces[counts.most_common(1)[0][0]] if counts else {}
 
 
+def _has_plain_defaults(function: Any) -> bool:
+    return isinstance(function, FunctionType) and not hasattr(function, "__signature__")
+
+
 def _fetched(fetch: Callable[[], Any], names: Names) -> str:
     """What a fetch gives, as an expression."""
     match fetch:
@@ -207,7 +212,15 @@ def _fetched(fetch: Callable[[], Any], names: Names) -> str:
             return f"{names.of(cell, 'cell')}.cell_contents"
         case AttributeFetch(base, name) if name.isidentifier():
             return f"{_fetched(base, names)}.{name}"
-        case KnownFetch(value):
+        case ItemFetch(base, item) if type(item) in (int, str):
+            return f"{_fetched(base, names)}[{item!r}]"
+        case DefaultFetch(base, name) if _has_plain_defaults(function := base()):
+            code = function.__code__
+            positional = code.co_varnames[: code.co_argcount]
+            if name in positional:  # defaults belong to the last parameters
+                return f"{_fetched(base, names)}.__defaults__[{positional.index(name) - len(positional)}]"
+            return f"{_fetched(base, names)}.__kwdefaults__[{name!r}]"
+        case KnownFetch(value) | AddressFetch(value):
             return names.of(value, "known")
     return f"{names.of(fetch, 'fetch')}()"
 
