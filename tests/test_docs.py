@@ -90,7 +90,7 @@ EXPLAINED = ("__version__", "cache")
 
 PUBLIC = [getattr(gradc, name) for name in gradc.__all__ if name not in EXPLAINED]
 FUNCTIONS = [f for f in PUBLIC if inspect.isfunction(f)]
-METHODS = [Compiled.lower, Compiled.diagram, Compiled.explain, SourceText.save]
+METHODS = [Compiled.lower, Compiled.diagram, Compiled.explain, Compiled.cfunc, SourceText.save]
 
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, *METHODS], ids=lambda f: f.__qualname__)

@@ -316,19 +316,27 @@ class Compiled:
         return INSPECTORS["explain"](self, args, kwargs)
 
     def cfunc(self, signature: str) -> Any:
-        """This function as a C function, for SciPy and for C: a `CFunc` with `.address`, `.ctypes`, `.errors` and
-        `.low_level_callable(user_data=None)`.
+        """This function as a C function, for SciPy and for C.
 
-        signature: in C, such as "double (double)". Integers and the pointer after them are an array; with
-        "double (int n, double *x)" a function of several numbers gets those of `x`. `void *` points to doubles for
-        the last arguments. Pointers that are left take the results which are not returned, in order.
-        What it captures is frozen. An exception gives NaN (of arrays the first element; 0 for integers) and is counted
-        in `.errors`.
+        Integers and the pointer after them are an array; with "double (int n, double *x)" a function of several numbers
+        gets those of `x`. `void *` points to doubles for the last arguments. Pointers that are left take the results
+        which are not returned, in order. What the function captures is frozen.
 
-        >>> import gradc
-        >>> c = gradc.value_and_grad(lambda x: x @ x).cfunc("double (intptr_t n, const double *x, double *grad)")
-        >>> c
-        <C function 'double (intptr_t n, const double *x, double *grad)' of <gradc.value_and_grad(<lambda>, argnums=0)>>
+        Args:
+            signature: in C, such as "double (double)".
+
+        Returns:
+            A `CFunc` with `.address`, `.ctypes`, `.errors` and `.low_level_callable(user_data=None)`. An exception
+            gives NaN (of arrays the first element; 0 for integers) and is counted in `.errors`.
+
+        Raises:
+            UnsupportedError: for a signature that does not fit the function.
+
+        Examples:
+            >>> import gradc
+            >>> c = gradc.value_and_grad(lambda x: x @ x).cfunc("double (intptr_t n, const double *x, double *grad)")
+            >>> c.errors
+            0
         """
         return INSPECTORS["cfunc"](self, signature)
 
