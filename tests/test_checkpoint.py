@@ -324,6 +324,19 @@ def test_what_a_loop_in_blocks_overwrites_for_others_is_taped_once_for_all_block
     assert derivative.lower(x, w).stats["residuals"]["growing tapes"] == 0
 
 
+def test_stats_tell_the_bytes_of_tapes_as_a_formula_and_for_these_sizes() -> None:
+    u = np.sin(np.arange(102.0))
+    plain = gradc.grad(diffuse_plainly).lower(u, 0.1, 400).stats["residuals"]
+    assert str(plain["tape bytes"]) == "8*max(u_0 - 2, 0)*steps1"
+    assert plain["tape bytes here"] == 8 * 100 * 400
+    in_blocks = gradc.grad(diffuse).lower(u, 0.1, 400).stats["residuals"]
+    assert in_blocks["tape bytes here"] == 8 * 100 * 20 + 8 * 102 * 20
+    in_little = gradc.grad(diffuse_in_little).lower(u, 0.1, 400).stats["residuals"]
+    assert in_little["tape bytes here"] == 8 * 100 + 8 * 102
+    in_much = gradc.grad(diffuse_in_much).lower(u, 0.1, 400).stats["residuals"]
+    assert in_much["tape bytes here"] <= 2_000_000
+
+
 # ------------------------------------------------------------------------------------------- interface
 
 

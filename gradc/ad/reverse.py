@@ -32,7 +32,7 @@ from gradc.ad.residuals import Planner
 from gradc.ad.structure import Structure
 from gradc.ir.effects import roots, written_params
 from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
-from gradc.ir.types import Array, Scalar, Size, Type, add_sizes, is_inexact
+from gradc.ir.types import Array, Dim, Scalar, Size, Type, add_sizes, is_inexact
 from gradc.ops import memory
 
 
@@ -229,8 +229,26 @@ class Reverser(ControlAdjoints):
             "saved_writes": len(self.plan.saved),
             "joint": len(self.plan.joint),
             "tape bytes": total,
+            "counts": self._counts(),
             "growing tapes": sum(size is None for size in sizes),
         }
+
+
+    def _counts(self) -> dict[str, Value]:
+        """What lengths of tapes are, by their names in `tape bytes`: numbers of iterations, of blocks, of slots."""
+        found: dict[str, Value] = {}
+        for tape in self.tapes:
+            for value in tape.storage.node.operands if tape.storage.node is not None else ():
+                if isinstance(value.size, Dim) and self._is_known_at_entry(value):
+                    found.setdefault(str(value.size), value)
+        return found
+
+    def _is_known_at_entry(self, value: Value) -> bool:
+        if value.node is None:
+            return value in self.new.params
+        return value.node.op.name == "dim" or not value.node.blocks and all(
+            map(self._is_known_at_entry, value.node.operands)
+        )
 
 
 def _ct_type(ty: Type) -> Type:

@@ -253,7 +253,7 @@ class Compiled:
             staged = known.staged if known is not None else self._stage(entry.program, plan, aliases, leaves)
         except GradcError as error:
             raise without_way(error) from None
-        return Lowered(repr(self), self._signature, staged)
+        return Lowered(repr(self), self._signature, staged, [*leaves, *captured])
 
     @property
     def transform(self) -> Transform:

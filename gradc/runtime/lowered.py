@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gradc.ir.printer import print_func
 from gradc.runtime import fastcall, pipeline
@@ -80,10 +82,13 @@ class SourceText(Text):
 class Lowered:
     """A program specialised to the types of some arguments: its texts, its IR, and numbers about it."""
 
-    def __init__(self, title: str, signature: inspect.Signature, staged: Staged) -> None:
+    def __init__(
+        self, title: str, signature: inspect.Signature, staged: Staged, leaves: Sequence[Any] = ()
+    ) -> None:
         self._title = title
         self._signature = signature
         self._staged = staged
+        self._leaves = tuple(leaf if np.ndim(leaf) == 0 else np.empty(np.shape(leaf), "V0") for leaf in leaves)
 
     def __repr__(self) -> str:
         return f"<{self._title} lowered to {len(self._staged.func.params)} parameters>"
@@ -114,4 +119,4 @@ class Lowered:
     @property
     def stats(self) -> Mapping[str, Any]:
         """Numbers of operations, what passes and the reverse mode noted, seconds per stage."""
-        return pipeline.statistics(self._staged)
+        return pipeline.statistics(self._staged, self._leaves)

@@ -30,7 +30,7 @@ from gradc.ir.nodes import Func, Value, walk_nodes
 from gradc.ir.printer import print_func
 from gradc.ir.program import Program
 from gradc.ir.tree import Branch, Leaf, Static, Tree, shift_leaves, tree_leaves
-from gradc.ir.types import Array, Scalar, format_shape, is_complex, is_float, is_inexact
+from gradc.ir.types import Array, Scalar, evaluate_size, format_shape, is_complex, is_float, is_inexact
 from gradc.ir.verifier import verify
 from gradc.lower.program import lower
 from gradc.passes.cse import cse
@@ -520,8 +520,43 @@ def _identifier(name: str) -> str:
 # -------------------------------------------------------------------------------------------------- stats
 
 
-def statistics(staged: Staged) -> Mapping[str, Any]:
-    """Operations, notes of the passes, and seconds per stage."""
+def _tape_sizes(staged: Staged, leaves: Sequence[Any]) -> Mapping[str, Any]:
+    """The note on residuals, with the bytes of dense tapes for these arguments, where sizes and counts decide them."""
+    note = staged.func.notes.get("residuals")
+    if not isinstance(note, dict) or "counts" not in note:
+        return {}
+    shown = {k: v for k, v in note.items() if k != "counts"}
+    sizes = dict(known_sizes(staged.program, leaves))
+    numbers = {
+        param.name: int(leaf)
+        for param, leaf in zip(staged.program.func.params, leaves, strict=False)
+        if isinstance(param.ty, Scalar) and isinstance(leaf, int | np.integer)
+    }
+    try:
+        for name, count in note["counts"].items():
+            sizes[name] = int(_evaluate(count, sizes, numbers))
+        shown["tape bytes here"] = evaluate_size(note["tape bytes"], sizes)
+    except KeyError:
+        pass  # an iteration decides
+    return {"residuals": shown}
+
+
+def _evaluate(value: Value, sizes: dict[str, int], numbers: Mapping[str, int]) -> Any:
+    """A number that follows from sizes and integer arguments. Raises: KeyError where it does not."""
+    node = value.node
+    if node is None:
+        return numbers[value.name]
+    if node.op.name == "const":
+        return node.attrs["value"]
+    if node.op.name == "dim":
+        return evaluate_size(node.operands[0].shape[node.attrs["axis"]], sizes)
+    if node.op.kind != "elementwise" or node.op.run is None:
+        raise KeyError(value.name)
+    return node.op.run(*(_evaluate(v, sizes, numbers) for v in node.operands), **node.attrs)
+
+
+def statistics(staged: Staged, leaves: Sequence[Any] = ()) -> Mapping[str, Any]:
+    """Operations, notes of the passes, and seconds per stage. leaves: arguments for which sizes are told as numbers."""
     operations: dict[str, int] = {}
     for node in walk_nodes(staged.func.body):
         operations[node.op.name] = operations.get(node.op.name, 0) + 1
@@ -529,6 +564,7 @@ def statistics(staged: Staged) -> Mapping[str, Any]:
         "operations": sum(operations.values()),
         "operations by name": dict(sorted(operations.items())),
         **staged.func.notes,
+        **_tape_sizes(staged, leaves),
         **({"compiled by": staged.stages.compiler} if staged.stages.compiler else {}),
         "seconds": dict(staged.stages.seconds),
     }
