@@ -243,6 +243,29 @@ def test_forward_rules_and_higher_orders():
     assert gradc.grad(gradc.grad(third))(8.0) == pytest.approx(-2 / 9 * 8 ** (-5 / 3))
 
 
+def test_jacobians_and_hessians_go_through_rules_in_loops():
+    third = gradc.custom_jvp(cbrt)
+    third.defjvp(lambda primals, tangents: (third(primals[0]), tangents[0] / (3.0 * third(primals[0]) ** 2)))
+
+    def sums(x):
+        out = np.empty(len(x))
+        for i in range(len(x)):
+            total = 0.0
+            for j in range(i + 1):
+                total += third(x[j]) * x[i]
+            out[i] = total
+        return out
+
+    x = np.linspace(1.0, 3.0, 5)
+    roots = np.cbrt(x)
+    expected = np.tril(np.outer(x, roots / (3.0 * x))) + np.diag(np.cumsum(roots))
+    np.testing.assert_allclose(gradc.jacfwd(sums)(x), expected, rtol=1e-13)
+    np.testing.assert_allclose(gradc.jacrev(sums)(x), expected, rtol=1e-13)
+    hessian = gradc.hessian(lambda x: (sums(x) ** 2).sum())(x)
+    np.testing.assert_allclose(hessian, hessian.T, rtol=1e-12)
+    gradc.check_grads(lambda x: (sums(x) ** 2).sum(), (x,), order=2)
+
+
 def test_a_function_that_writes_is_wrapped():
     def combined(a, x, y):
         out = y.copy()
