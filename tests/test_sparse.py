@@ -349,6 +349,19 @@ def test_refusals():
         gradc.sparse_hessian(rolled)(X)
     with pytest.raises(IndexError):
         gradc.sparse_jacobian(gathered)(X, np.array([[0, 17]]))
+    with pytest.raises(TypeError, match="takes a function"):
+        gradc.sparse_jacobian(3)
+    inner = gradc.sparse_jacobian(rolled)
+    with pytest.raises(gradc.UnsupportedError, match="inside a compiled function"):
+        gradc.jit(lambda x: inner(x))(X)
+
+
+def test_functions_of_every_kind():
+    jitted, gradient = gradc.sparse_jacobian(gradc.jit(rolled)), gradc.sparse_jacobian(gradc.grad(energy))
+    np.testing.assert_allclose(jitted(X).toarray(), gradc.jacfwd(rolled)(X))
+    np.testing.assert_allclose(gradient(X).toarray(), gradc.hessian(energy)(X), atol=1e-12)
+    parts = gradc.sparse_jacobian(lambda x: np.abs(x[1:] + 1j * x[:-1]))
+    np.testing.assert_allclose(parts(X).toarray(), gradc.jacfwd(lambda x: np.hypot(x[1:], x[:-1]))(X))
 
 
 def test_a_result_whose_size_depends_on_x_is_refused():

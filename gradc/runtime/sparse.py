@@ -8,6 +8,7 @@ sweeps of words (`ad/dependence.py`, `pattern.py`) and a coloring.
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -66,6 +67,8 @@ class SparseDerivative:
     kind = "sparse_jacobian"
 
     def __init__(self, function: Callable[..., Any], transform: Transform) -> None:
+        if not callable(function):
+            raise TypeError(f"gradc.{self.kind} takes a function, not {function!r}")
         if not transform.single:
             raise UnsupportedError(
                 f"gradc.{self.kind} takes one argument, not argnums={transform.argnums!r}",
@@ -88,6 +91,17 @@ class SparseDerivative:
 
     def __reduce__(self) -> Any:
         return type(self), (portable(self._function, {}), self._transform)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __gradc_expand__(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """A call inside a compiled function. Raises: UnsupportedError, as sparse matrices are no values there."""
+        raise UnsupportedError(
+            f"gradc.{self.kind} cannot be called inside a compiled function",
+            why="its result is a scipy.sparse matrix, and compiled functions hold numbers and NumPy arrays.",
+            hint="call it outside; or gradc.jacobian, gradc.jvp or gradc.hvp inside.",
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> csr_array:
         """The matrix: a row for every entry of the result, a column for every entry of the argument, both in C order.
