@@ -18,6 +18,7 @@ from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import TABLE, OpDef, call
 from gradc.ir.types import Array, Scalar, is_complex
 from gradc.ops.elementary import arctan2
+from gradc.ops.elementwise import lt
 from gradc.ops.memory import zeros_like
 from gradc.ops.rules import as_value, constant_of, convert, elementwise, floating, real_part, whole_dtype
 
@@ -155,14 +156,21 @@ def _iscomplex_call(x: Any) -> Value:
 
 @call(np.real_if_close)
 def _real_if_close_call(a: Any, tol: Any = 100) -> Value:
+    """The real part; numbers that are not close to real raise, because a compiled result has one dtype."""
     x = as_value(a)
-    if is_complex(x.ty):
-        raise UnsupportedError(
-            "np.real_if_close of complex numbers",
-            why="the dtype of its result depends on the numbers.",
-            hint="write z.real.",
-        )
-    return x
+    if not is_complex(x.ty):
+        return x
+    limit = constant_of(tol) if isinstance(tol, Value) else tol
+    if not isinstance(limit, int | float):
+        raise UnsupportedError("np.real_if_close takes a literal tolerance")
+    builder = current_builder()
+    close = lt(TABLE["abs"](imag(x)), float(np.finfo(x.dtype).eps * limit if limit > 1 else limit))
+    if x.rank:
+        close = builder.emit("all", (close,), axes=tuple(range(x.rank)), keepdims=False)
+    if builder.checks:
+        message = "np.real_if_close of numbers that are not close to real: write z.real, or leave them complex"
+        builder.emit("check", (close,), error="DTypeError", message=message)
+    return part_of(real, x)
 
 
 # -------------------------------------------------------------------------------------------- cmath
