@@ -20,7 +20,17 @@ from gradc.ir.types import Array, Scalar, is_complex
 from gradc.ops.elementary import arctan2
 from gradc.ops.elementwise import lt
 from gradc.ops.memory import zeros_like
-from gradc.ops.rules import as_value, constant_of, convert, elementwise, floating, real_part, whole_dtype
+from gradc.ops.rules import (
+    as_value,
+    constant_of,
+    convert,
+    elementwise,
+    floating,
+    numpy_call,
+    real_part,
+    whole_dtype,
+    write_out,
+)
 
 
 def _pairs(values: Sequence[Value], attrs: dict[str, Any]) -> Scalar:
@@ -111,12 +121,12 @@ def _imag_call(val: Any) -> Value:
 
 
 @call(np.conj)
-def _conj_call(x: Any, /) -> Value:
+def _conj_call(x: Any, /, out: Any = None, *, where: Any = True) -> Value:
     value = as_value(x)
     if is_complex(value.ty):
-        made: Value = current_builder().add(conj, (value,), {}, weak=False)
-        return made
-    return current_builder().emit("copy", (value,)) if isinstance(value.ty, Array) else convert(value, value.dtype)
+        return numpy_call(conj, np.conj)(value, out=out, where=where)
+    same = current_builder().emit("copy", (value,)) if isinstance(value.ty, Array) else convert(value, value.dtype)
+    return same if out is None and where is True else write_out(same, out, where)
 
 
 @call(method=("conj", "conjugate"))

@@ -173,6 +173,17 @@ def store_to_a_named_part(x):
     return np.sum(np.abs(z) ** 2)
 
 
+@program((signed(4), wave(4)))
+def results_into_buffers(x, z):
+    w = np.zeros(4, dtype=complex)
+    np.multiply(z, 1j * x, out=w)
+    np.conj(w, out=w)
+    np.add(w, x, out=w, where=x > 0)
+    size = np.zeros(4)
+    np.abs(w, out=size)
+    return np.sum(size**2 * x) + np.sum(w).imag
+
+
 def _shift(part, by):
     part += by
 
