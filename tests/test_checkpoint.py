@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
 import subprocess
 import sys
@@ -54,7 +56,7 @@ def assert_equal(actual: Any, expected: Any) -> None:
 # ------------------------------------------------------------------------------------------- derivatives
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(40))
 def test_gradients_of_random_programs_do_not_depend_on_blocks(seed: int) -> None:
     func = random_smooth(seed, 5 + seed % 12) if seed % 4 else random_accumulator(seed, 5)
     args = sample_arguments(seed)
@@ -77,7 +79,7 @@ def budgeted(func: Func, seed: int) -> Func:
     return copy
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(30))
 def test_gradients_of_random_programs_do_not_depend_on_budgets(seed: int) -> None:
     func, n = (random_smooth(seed, 5 + seed % 12), 3) if seed % 2 else (random_regions(seed, 5), SIZE)
     args = sample_arguments(seed, n)
@@ -143,7 +145,7 @@ def test_blocks_run_again_as_seldom_as_the_slots_allow(steps: int, budget: int) 
     assert chosen["slots"] * state + chosen["block"] * tape <= max(budget, state + tape)
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(8))
 def test_second_derivatives_of_random_programs_do_not_depend_on_blocks(seed: int) -> None:
     func = random_smooth(seed, 4)
     args = sample_arguments(seed)
@@ -164,8 +166,16 @@ def test_second_derivatives_of_random_programs_do_not_depend_on_blocks(seed: int
     )
 
 
+def has_loop(program: Program) -> bool:
+    return any(isinstance(node, ast.For | ast.While) for node in ast.walk(ast.parse(source_of(program.function))))
+
+
+def source_of(function: Any) -> str:
+    return textwrap.dedent(inspect.getsource(function))
+
+
 @pytest.mark.parametrize(
-    "program", [p for p in PROGRAMS if p.raises is None and not p.refused], ids=lambda p: p.name
+    "program", [p for p in PROGRAMS if p.raises is None and not p.refused and has_loop(p)], ids=lambda p: p.name
 )
 def test_gradients_of_programs_do_not_depend_on_blocks(program: Program) -> None:
     args = program.inputs[0]
@@ -185,10 +195,9 @@ def test_gradients_of_programs_do_not_depend_on_blocks(program: Program) -> None
     cts = [rng.normal(size=np.shape(v)).astype(np.asarray(v).dtype) for v in seeds]
     cts = [c if c.ndim else type(v)(c) for c, v in zip(cts, seeds, strict=True)]
     expected = run(reverse(parsed.func, wrt, seeds="params"), [*copied(leaves), *cts])
-    for seed in range(3):
-        derivative = reverse(marked(parsed.func, seed, share=1.0), wrt, seeds="params")
-        verify(derivative)
-        assert_equal(run(derivative, [*copied(leaves), *cts]), expected)
+    derivative = reverse(marked(parsed.func, len(program.name), share=1.0), wrt, seeds="params")
+    verify(derivative)
+    assert_equal(run(derivative, [*copied(leaves), *cts]), expected)
 
 
 # -------------------------------------------------------------------------------------------- programs
