@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gradc.ad.activity import carried_inits, carried_params, carried_results
-from gradc.ad.residuals import Plan, induction_of
+from gradc.ad.plan import Plan, induction_of
 from gradc.ad.slices import Slice
 from gradc.ad.structure import Structure
 from gradc.ad.tapes import BLOCK, Sizes, Tape, axes_of, iteration_number, trip_count, values_before

@@ -3,13 +3,14 @@
     for i in range(n):          x[i] is read again (x is not written), i is the reverse loop's own index,
         t = exp(x[i] * a)       t is taped: an exp costs more than a load and a store
         s = s + t * t
-        A[i] = t                A's old content is taped only if some rule reads A before
+        A[i] = t                so t is read from A, if it stays there; A's old content is taped if a rule reads it
 
-Scalars are kept (same scope), recomputed (cheap, and what they read is unchanged), carried out of an `if` by one more
-result, or taped. Array content that a rule reads is kept by the memory invariant: a buffer that a rule reads and
-that is written later has the overwritten regions taped before the writes and put back in reverse (to-be-recorded
-analysis, per buffer). A control node whose needed values depend on nothing that it carries or writes is run again
-instead (`joint`): its reverse starts with its own forward part, and nothing of it is taped.
+Scalars are kept (same scope), recomputed (cheap, and what they read is unchanged), read from where an iteration has
+stored them, carried out of an `if` by one more result, or taped. Array content that a rule reads is kept by the memory
+invariant: where a write may later hit what a rule reads, the overwritten region is taped before it and put back in
+reverse (to-be-recorded analysis, by region: `ad/regions.py`). A control node whose needed values depend on nothing that
+it carries, or overwrites, is run again instead (`joint`): its reverse starts with its own forward part, and nothing of
+it is taped. Loops in blocks (`ad/blocks.py`) are joint nodes with a state.
 
 Sources: Hascoët, Naumann, Pascual, "To be recorded" analysis in reverse-mode automatic differentiation (2005);
 Griewank, Walther, Evaluating Derivatives (2008), ch. 12.
@@ -18,80 +19,26 @@ Griewank, Walther, Evaluating Derivatives (2008), ch. 12.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
-from gradc.ad.activity import Activity, can_vary, carried_inits, carried_params, carried_yields
+from gradc.ad.activity import Activity, carried_inits, carried_params, carried_yields
 from gradc.ad.apply import read_by_rule
 from gradc.ad.blocks import budget_of, is_block_loop
+from gradc.ad.plan import (
+    MEMORY_READS,
+    RECOMPUTE_LIMIT,
+    Plan,
+    State,
+    contains_active,
+    cost_of,
+    induction_of,
+    wanted_operands,
+)
 from gradc.ad.regions import Place, Regions, reads_of
 from gradc.ad.slices import Slice, slice_of, written_from_inside
 from gradc.ad.structure import Structure
-from gradc.ir.effects import own_reads, own_write, roots
+from gradc.ir.effects import own_reads, roots
 from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
-from gradc.ir.types import Array, Scalar, Stack, is_integer
-
-Provision: TypeAlias = Literal["keep", "recompute", "escape", "stored", "tape"]
-
-# Above this many units (an addition or a load is 1, a division 3, an exp about 10) taping a value is cheaper. What
-# the reverse sweep has anyway counts as a load, and each value is computed anew once at most, so arithmetic
-# between residuals is repeated and functions are not.
-RECOMPUTE_LIMIT = 9
-_COSTS = {"div": 3, "sqrt": 4, "floordiv": 3, "mod": 3, "pow": 20}
-_CHEAP = {
-    "add", "sub", "mul", "neg", "abs", "square", "maximum", "minimum", "where", "cast", "sign", "clip",
-    "rule_input", "lt", "le", "gt", "ge", "eq", "ne", "logical_and", "logical_or", "logical_not",
-}  # fmt: skip
-
-
-def cost_of(node: Node) -> int:
-    """Rough price of an op per element, in additions."""
-    name = node.op.name
-    if name == "pow" and node.operands[1].node is not None and node.operands[1].node.op.name == "const":
-        exponent = node.operands[1].node.attrs["value"]
-        if isinstance(exponent, int) and 0 <= exponent <= 4:
-            return 2
-    if name in _CHEAP or (node.op.kind in ("read", "query", "view") and node.op.cost < 100):
-        return 1
-    return _COSTS.get(name, max(10, node.op.cost))
-
-
-@dataclass
-class State:
-    """What the reverse of a loop in blocks restores before it runs a block again: carried scalars, and buffers.
-
-    buffers: with a marker that stands for the content of each at the start of a block. put_back: those that must hold
-    that content after the reverse of the block, too.
-    """
-
-    carried: list[Value] = field(default_factory=list)
-    buffers: dict[Value, Value] = field(default_factory=dict)
-    put_back: set[Value] = field(default_factory=set)
-
-
-@dataclass
-class Plan:
-    """The residual plan of one function.
-
-    needed: scalars and arrays whose content the reverse sweep reads, with the nodes whose reverse reads them.
-    restored: buffers whose content the reverse sweep must find as the forward sweep had it, with the nodes whose
-    reverse reads them; content: the parts of them that each of these nodes reads.
-    saved: writes before which the region is taped.
-    joint: control nodes whose reverse runs their forward part again; state: loops in blocks among them. live: what of
-    each joint node is run again; advance: what takes a loop with a budget from block to block. stored: the write that
-    puts a value where the reverse sweep finds it.
-    """
-
-    needed: dict[Value, list[Node]] = field(default_factory=dict)
-    restored: dict[Value, list[Node]] = field(default_factory=dict)
-    saved: set[Node] = field(default_factory=set)
-    joint: set[Node] = field(default_factory=set)
-    content: dict[tuple[Value, Node], dict[Place, None]] = field(default_factory=dict)
-    state: dict[Node, State] = field(default_factory=dict)
-    live: dict[Node, Slice] = field(default_factory=dict)
-    advance: dict[Node, Slice] = field(default_factory=dict)
-    provision: dict[Value, Provision] = field(default_factory=dict)
-    stored: dict[Value, Node] = field(default_factory=dict)
+from gradc.ir.types import Array, Scalar, Stack
 
 
 class Planner:
@@ -608,55 +555,3 @@ class Planner:
             inside = self.structure.node_inside
             seeds += [root for root, uses in self.plan.restored.items() if any(inside(use, node) for use in uses)]
         return seeds
-
-
-def induction_of(value: Value, structure: Structure) -> tuple[Value, ...] | None:
-    """Start and step of an integer that a `for` carries and changes by the same amount in every iteration.
-
-    With them come the operands that number the iterations. None for any other value.
-    """
-    home = structure.def_block.get(value)
-    owner = structure.owner_of[home] if home is not None else None
-    if value.node is not None or owner is None or owner.op.name != "for" or not is_integer(value.ty):
-        return None
-    params = carried_params(owner, owner.blocks[0])
-    if value not in params:
-        return None
-    k = params.index(value)
-    step = carried_yields(owner)[k].node
-    if step is None or step.op.name != "add" or value not in step.operands:
-        return None
-    amount = step.operands[1] if step.operands[0] is value else step.operands[0]
-    if amount is value or (not _is_constant(amount) and structure.is_inside(amount, owner)):
-        return None
-    return carried_inits(owner)[k], amount, *owner.operands[:3], owner.blocks[0].params[0]
-
-
-def _is_constant(value: Value) -> bool:
-    return value.node is not None and value.node.op.name == "const"
-
-
-MEMORY_READS = frozenset({"load", "gather", "mask_select"})
-
-
-def wanted_operands(node: Node, activity: Activity) -> list[bool]:
-    """Which operands of an active node get a contribution."""
-    return [can_vary(v) and not isinstance(v.ty, Stack) and activity.is_varied(v) for v in node.operands]
-
-
-def contains_active(node: Node, activity: Activity) -> bool:
-    """Whether the reverse sweep has anything to do in the blocks of a control node."""
-    if any(activity.is_active(r) for r in node.results) or any(
-        activity.is_active(v) for v in (carried_inits(node) if node.op.name != "if" else [])
-    ):
-        return True
-    for block in node.blocks:
-        for inner in walk_nodes(block):
-            target = own_write(inner)
-            if target is not None and activity.is_active(target):
-                return True
-            if inner.op.name == "push" and activity.is_active(inner.operands[0]):
-                return True
-            if any(activity.is_active(r) for r in inner.results):
-                return True
-    return False
