@@ -14,8 +14,8 @@ from gradc.ad.activity import (
 from gradc.ad.blocks import budget_of
 from gradc.ad.budget import BudgetedBlocks
 from gradc.ad.merge import Dependents, Effects, can_move, dependents, order_is_free, replace_values
-from gradc.ad.primals import Frame, Sweep
 from gradc.ad.plan import State, contains_active
+from gradc.ad.primals import Frame, Sweep
 from gradc.ad.tapes import STATE, trip_count
 from gradc.ir.effects import own_write, roots
 from gradc.ir.nodes import Block, Node, Value, walk_nodes

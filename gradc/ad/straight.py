@@ -12,8 +12,8 @@ from gradc.ad.activity import (
 )
 from gradc.ad.apply import contributions, read_by_rule
 from gradc.ad.cotangents import Cotangents
-from gradc.ad.primals import Primals
 from gradc.ad.plan import Plan, wanted_operands
+from gradc.ad.primals import Primals
 from gradc.ad.structure import Structure
 from gradc.errors import InternalError
 from gradc.ir.builder import Builder
