@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import int64, njit, typeof
+from numba import int64, njit, typeof, types
 from numba.core.registry import cpu_target
 from numba.core.runtime import _nrt_python, rtsys
 
-from gradc.codegen.native import bridge
+from gradc.codegen.native import bridge, split
 from gradc.codegen.native.kinds import NotTranslated
 from gradc.config import read_config
 from gradc.errors import ShapeError
@@ -479,3 +479,34 @@ def test_numba_compiles_what_is_not_known(tmp_path: Path, monkeypatch: pytest.Mo
 def test_not_known(body: str) -> None:
     with pytest.raises(NotTranslated):
         bridge.translated(text_of("a", body), "kernel", (typeof(np.arange(3.0)),))
+
+
+# ---------------------------------------------------------------------------------------- long blocks
+
+
+@pytest.fixture
+def tiny_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every block of more than a few instructions is written as several functions."""
+    monkeypatch.setattr(split, "LONGEST", 3)
+    monkeypatch.setattr(split, "PART", 2)
+    monkeypatch.setattr(bridge, "_translated", {})
+    yield
+
+
+@pytest.mark.parametrize(
+    "test",
+    [test_views_and_parts, test_memory_that_grows_and_memory_of_loops, test_results_are_arguments_and_shared_arrays,
+     test_products_of_strided_memory, test_names_beyond_ascii, test_exceptions],
+    ids=lambda test: test.__name__,
+)  # fmt: skip
+def test_parts_of_blocks_mean_what_the_blocks_mean(test: Callable[[], None], tiny_parts: None) -> None:
+    test()
+
+
+def test_long_blocks_are_taken_apart() -> None:
+    lines = [f"t{k} = sin(t{k - 1}) * t{k - 1} + t{max(k - 700, 0)}" for k in range(1, 1400)]
+    body = "\n".join(["t0 = x + 1.0", *lines, "return t1399, (t700, x)"])
+    text = text_of("x", body)
+    found = bridge.translated(text, "kernel", (types.float64,))
+    assert found.assembly.count("define internal void @gradc_") > 4
+    same("x", body, (0.3,), (np.nan,))

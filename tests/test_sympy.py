@@ -244,6 +244,28 @@ def test_common_subexpressions_are_computed_once() -> None:
     assert [node.op.name for node in program.func.body.nodes].count("sin") == 1
 
 
+def test_expressions_that_share_their_parts_are_gone_through_once() -> None:
+    """Written out, this one has 4**40 terms: whatever SymPy evaluates about it takes forever."""
+
+    def add(*terms: Any) -> Any:
+        return sp.Add(*terms, evaluate=False)
+
+    def mul(*factors: Any) -> Any:
+        return sp.Mul(*factors, evaluate=False)
+
+    shared, wanted, slope = x, 0.7, 1.0
+    for _ in range(40):
+        square = sp.Pow(add(1, mul(shared, shared)), -sp.Rational(3, 2), evaluate=False)
+        shared = add(mul(-1, square), mul(-2, sp.sech(shared, evaluate=False)))
+        inner = (1 + wanted**2) ** -1.5
+        slope *= 3 * wanted * inner / (1 + wanted**2) + 2 * math.tanh(wanted) / math.cosh(wanted)
+        wanted = -inner - 2 / math.cosh(wanted)
+    program = expression_of(x, shared).__gradc_program__((0.7,))
+    value, found = run(reverse(program.func, [0]), [0.7])
+    assert math.isclose(value, wanted, rel_tol=1e-12)
+    assert math.isclose(found, slope, rel_tol=1e-9)
+
+
 def test_deep_expressions_do_not_recurse() -> None:
     deep = x
     for _ in range(3000):

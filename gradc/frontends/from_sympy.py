@@ -236,6 +236,9 @@ class Expression:
             return rule(self, e)
         if e.is_Number or isinstance(e, sympy.NumberSymbol | BooleanTrue | BooleanFalse):
             return self._constant(e)
+        formula = _FORMULAS.get(name)
+        if formula is not None:
+            return e.args, lambda *xs: formula(*(self.as_float(x) for x in xs))
         rewritten = _REWRITES.get(name)
         if rewritten is not None:
             return (rewritten(*e.args),), lambda x: x
@@ -285,7 +288,7 @@ class Expression:
 
     def _add(self, e: Any) -> tuple[Sequence[Any], Make]:
         positive = [t for t in e.args if not _is_negative(t)]
-        negative = [-t for t in e.args if _is_negative(t)]
+        negative = [_negated(t) for t in e.args if _is_negative(t)]
 
         def make(*values: Value) -> Value:
             plus, minus = values[: len(positive)], values[len(positive) :]
@@ -304,7 +307,7 @@ class Expression:
             if factor.is_Rational:
                 coefficient = coefficient * factor
             elif factor.is_Pow and factor.exp.is_Rational and factor.exp.is_negative:
-                below.append(factor.base if factor.exp == -1 else sympy.Pow(factor.base, -factor.exp))
+                below.append(_inverse_power(factor))
             else:
                 above.append(factor)
         negative = bool(coefficient.is_negative)
@@ -332,8 +335,7 @@ class Expression:
         if exponent == sympy.S.Half:
             return (base,), lambda x: self.builder.emit("sqrt", (self.as_float(x),))
         if exponent.is_Rational and exponent.is_negative:
-            inverse = base if exponent == -1 else sympy.Pow(base, -exponent)
-            return (inverse,), lambda x: 1.0 / self.as_float(x)
+            return (_inverse_power(e),), lambda x: 1.0 / self.as_float(x)
         return (base, exponent), lambda x, y: self.as_float(x) ** y
 
     def _exponential(self, e: Any) -> tuple[Sequence[Any], Make]:
@@ -587,31 +589,57 @@ def _common(types: Sequence[Scalar]) -> Scalar:
     return Scalar(dtype, all(t.weak for t in types))
 
 
+# SymPy is not asked to evaluate what it makes here: it would look through all of a large expression, many times where
+# parts of it are shared.
+
+
+def _negated(term: Any) -> Any:
+    """-term for a term with a negative number as its first factor."""
+    if not term.is_Mul:
+        return -term
+    number, *rest = term.args
+    if number == -1:
+        return rest[0] if len(rest) == 1 else sympy.Mul(*rest, evaluate=False)
+    return sympy.Mul(-number, *rest, evaluate=False)
+
+
+def _inverse_power(power: Any) -> Any:
+    """1 / power for a power with a negative rational exponent."""
+    return power.base if power.exp == -1 else sympy.Pow(power.base, -power.exp, evaluate=False)
+
+
 def _is_negative(term: Any) -> bool:
     number = term.args[0] if term.is_Mul else term
     return bool(number.is_Number and number.is_negative)
 
 
-# Functions that are others in disguise, by the name of their class.
+# Functions that are short formulas, by the name of their class.
+_FORMULAS: Mapping[str, Callable[..., Any]] = {
+    **{
+        name: lambda x, op=TABLE[op]: 1.0 / op(x)
+        for name, op in {
+            "cot": "tan", "sec": "cos", "csc": "sin", "coth": "tanh", "sech": "cosh", "csch": "sinh",
+        }.items()
+    },
+    **{
+        name: lambda x, op=TABLE[op]: op(1.0 / x)
+        for name, op in {
+            "acot": "arctan", "asec": "arccos", "acsc": "arcsin", "acoth": "arctanh", "asech": "arccosh",
+            "acsch": "arcsinh",
+        }.items()
+    },
+    "frac": lambda x: x - TABLE["floor"](x),
+    "log10": TABLE["log10"],
+    "fma": lambda x, y, z: x * y + z,
+    "Sqrt": TABLE["sqrt"],
+    "Cbrt": TABLE["cbrt"],
+}  # fmt: skip
+# Functions that are others in disguise.
 _REWRITES: Mapping[str, Callable[..., Any]] = {
-    "cot": lambda x: 1 / sympy.tan(x),
-    "sec": lambda x: 1 / sympy.cos(x),
-    "csc": lambda x: 1 / sympy.sin(x),
-    "acot": lambda x: sympy.atan(1 / x),
-    "asec": lambda x: sympy.acos(1 / x),
-    "acsc": lambda x: sympy.asin(1 / x),
-    "coth": lambda x: 1 / sympy.tanh(x),
-    "sech": lambda x: 1 / sympy.cosh(x),
-    "csch": lambda x: 1 / sympy.sinh(x),
-    "acoth": lambda x: sympy.atanh(1 / x),
-    "asech": lambda x: sympy.acosh(1 / x),
-    "acsch": lambda x: sympy.asinh(1 / x),
-    "frac": lambda x: x - sympy.floor(x),
     "Implies": lambda p, q: sympy.Or(sympy.Not(p), q),
     "Nand": lambda *xs: sympy.Not(sympy.And(*xs)),
     "Nor": lambda *xs: sympy.Not(sympy.Or(*xs)),
     "Equivalent": lambda *xs: sympy.And(*(sympy.Not(sympy.Xor(a, b)) for a, b in itertools.pairwise(xs))),
-    "log10": lambda x: sympy.log(x) / sympy.log(10),
     "HadamardPower": lambda x, n: sympy.HadamardProduct(*[x] * int(n)),
     "MatPow": lambda x, n: sympy.MatMul(*[x] * int(n)) if n > 0 else sympy.Inverse(x),
     **sympy_special.REWRITES,

@@ -39,6 +39,10 @@ from gradc.ir.loops import (
 LONGEST = 24
 """Nodes that an expression may grow to: beyond, a line is hard to read."""
 
+FARTHEST = 200
+"""Statements that an expression may be moved over: looking for its use over any distance took time quadratic in the
+length of a block."""
+
 
 def inline(body: list[Stmt], results: Sequence[Any]) -> None:
     """Substitute in all lists of statements below `body`. Scalar buffers count as variables."""
@@ -228,7 +232,7 @@ class _List:
                         names.update(n for n, _ in p.terms)
         if size >= LONGEST:
             return None
-        for k in range(start + 1, len(body)):
+        for k in range(start + 1, min(start + 1 + FARTHEST, len(body))):
             other = body[k]
             used, inside = self._reads(other)
             if name in used:

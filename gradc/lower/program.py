@@ -131,6 +131,7 @@ class _Lowering(NodeLowering):
     def _alive(self, units: list[Unit], names: set[str]) -> list[Unit]:
         """Units without those whose effect nobody sees."""
         buffers = {root for b in self.escaping for root in b.roots}
+        names = set(names)
         kept: list[Unit] = []
         for unit in reversed(units):
             wanted = unit.keep or unit.raises or bool(unit.makes & names)
@@ -142,7 +143,7 @@ class _Lowering(NodeLowering):
                         break
             if not wanted:
                 continue
-            names = names | unit.needs
+            names |= unit.needs
             for touch in unit.touches():
                 if touch.mode == READ:
                     buffers |= touch.buffer.roots

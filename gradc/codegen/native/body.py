@@ -23,6 +23,7 @@ from gradc.codegen.native.arrays import ARGUMENTS, MEMORY_ERROR, SIZE_ERROR, Arr
 from gradc.codegen.native.calls import Helper
 from gradc.codegen.native.flow import METADATA, NO_UNROLLING
 from gradc.codegen.native.kinds import LLVM, SIZE, ArrayKind, Kind, NotTranslated, Value
+from gradc.codegen.native.split import split
 from gradc.codegen.native.stack import MOST, staying_names
 
 Result: TypeAlias = "Kind | tuple[Result, ...]"
@@ -77,6 +78,16 @@ def last_lines(text: str) -> dict[str, int]:
 
 
 _WORD = re.compile(r"[^\W\d]\w*")
+
+
+_FRAME = """\
+%frame = call ptr @NRT_Allocate(i64 {bytes})
+%frame.none = icmp eq ptr %frame, null
+br i1 %frame.none, label %frame.missing, label %entry
+frame.missing:
+store i32 {status}, ptr %status
+br label %exit
+"""
 
 
 class Body(Arrays):
@@ -162,16 +173,27 @@ class Body(Arrays):
             if "NRT_decref" not in self.declared:
                 lines.append("declare void @NRT_decref(ptr) nounwind")
             lines.append(_RELEASE)
+        places = [f"ptr {slot.partition(' ')[0]}" for slot in self.slots()]
+        places += ["ptr %status", "ptr %owned", *(f"ptr %stack.{k}" for k in range(self.stacked))]
+        parts = split(["entry:", *self.finished()], self.symbol, [*operands, *places])
+        lines += parts.functions
+        if parts.words:
+            for declaration in ("declare ptr @NRT_Allocate(i64) nounwind", "declare void @NRT_Free(ptr) nounwind"):
+                lines.append(declaration)
         lines.append(f"define i32 @{self.symbol}({', '.join(operands)}) nounwind {{")
-        lines.append("entry:")
+        lines.append("start:" if parts.words else "entry:")
         lines.append("%status = alloca i32")
         lines += (f"%stack.{k} = alloca [{MOST} x i8], align 64" for k in range(self.stacked))
         lines += self.slots()
         if count:
             lines.append(f"%owned = alloca [{count} x ptr]")
             lines.append(f"store [{count} x ptr] zeroinitializer, ptr %owned")
-        lines += self.finished()
+        if parts.words:
+            lines += _FRAME.format(bytes=8 * parts.words, status=MEMORY_ERROR).splitlines()
+        lines += parts.lines[0 if parts.words else 1 :]
         lines.append("exit:")
+        if parts.words:
+            lines.append("call void @NRT_Free(ptr %frame)")
         if count:
             lines.append(f"call void @gradc_release(ptr %owned, i64 {count})")
         lines += ["%final = load i32, ptr %status", "ret i32 %final", "}"]

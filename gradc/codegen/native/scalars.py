@@ -282,9 +282,27 @@ class Scalars(Flow):
     def phi(self, ty: str, incoming: list[tuple[str, str]]) -> str:
         return self.emit(f"phi {ty} " + ", ".join(f"[{v}, %{b}]" for v, b in incoming))
 
+    def _cheap(self, node: ast.expr) -> bool:
+        """`cheap`, or a few operations of real numbers: these divide without failing."""
+        if cheap(node):
+            return True
+        count = 0
+        for part in ast.walk(node):
+            count += 1
+            match part:
+                case ast.Name(id=name) if self.dtypes.get(name) in FLOATS:
+                    pass
+                case ast.Constant(value=float()) | ast.BinOp(op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div()):
+                    pass
+                case ast.UnaryOp(op=ast.USub()) | ast.operator() | ast.unaryop() | ast.expr_context():
+                    pass
+                case _:
+                    return False
+        return count <= 24
+
     def _ifexp(self, node: ast.IfExp) -> Value:
         condition = self.condition(node.test)
-        if cheap(node.body) and cheap(node.orelse):
+        if self._cheap(node.body) and self._cheap(node.orelse):
             first, second = self.scalar(node.body), self.scalar(node.orelse)
             dtype = unified(first[0], second[0])
             ty = LLVM[dtype]
