@@ -232,13 +232,13 @@ def _repeated_views(block: Block, seen: dict[Any, Value]) -> dict[Value, Value]:
 
 
 def _idle_copies(func: Func) -> dict[Value, Value]:
-    """Unnamed copies of the reverse sweep of arrays that nobody changes, and that nobody changes themselves."""
+    """Unnamed copies of arrays that nobody changes, and that nobody changes themselves."""
     written = buffers_written(func.body)
     returned = {r for v in func.results for r in roots(v)}
     kept = {v for node in walk_nodes(func.body) if node.op.kind == "stack" for v in node.operands}
     found: dict[Value, Value] = {}
     for node in walk_nodes(func.body):
-        if node.op.name != "copy" or node.result.name or not node.loc.reverse:
+        if node.op.name != "copy" or node.result.name:
             continue
         source = node.operands[0]
         unchanged = node.result not in written and not roots(source) & written

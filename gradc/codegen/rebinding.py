@@ -109,10 +109,15 @@ class Rebinding:
         return not buffers & buffers_written(Block(nodes=nodes[start:]))
 
     def _passes_on(self, node: Node) -> bool:
-        if node.op.name != "copy" or node.operands[0] not in self.targets or node.loc.reverse:
+        if node.op.name != "copy" or node.operands[0] not in self.targets:
             return False
+        if node.loc.reverse and (node.result in self._written or self._block_of[node] is self._func.body):
+            return False
+        users = self._users.get(node.result, ())
+        if node.result in self._folding.folded and not all(n in self.stores for n in users):
+            return False  # read at once: no name holds it
         changed = node.result in self._written and node.result not in self.targets
-        views = any(n.op.kind in ("view", "stack") for n in self._users.get(node.result, ()))
+        views = any(n.op.kind in ("view", "stack") for n in users)
         return not (changed or views or node.result in self._results)
 
     def is_set_at_once(self, target: Value) -> bool:

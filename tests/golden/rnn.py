@@ -20,7 +20,7 @@ def rnn_value_and_grad(W, h):
     dh = np.ones_like(h)
     for t in reversed(range(4)):
         # from board.py:221: h = np.tanh(W @ h)
-        h1 = h.copy()
+        h1 = h
         h = h_old_tape[t]
         t1 = (1 - h1 * h1) * dh
         dW += h * t1[:, None]
