@@ -396,6 +396,23 @@ def test_rules_of_the_user():
     assert jac.compression(X).sweeps == 1
 
 
+def test_a_hessian_by_a_rule_need_not_be_symmetric():
+    """What the rule gives back is no gradient; the sparse Hessian is what the dense one is."""
+
+    @gradc.custom_vjp
+    def odd(x):
+        return np.sum(x * x)
+
+    odd.defvjp(lambda x: (np.sum(x * x), x), lambda x, ct: (ct * np.concatenate((x[1:] ** 2, x[:1])),))
+
+    def total(x):
+        return odd(x) + np.sum(x**3)
+
+    dense = gradc.hessian(total)(X)
+    assert np.abs(dense - dense.T).max() > 0.5
+    np.testing.assert_allclose(gradc.sparse_hessian(total)(X).toarray(), dense, atol=1e-14)
+
+
 def test_copies_and_pickles():
     jac = gradc.sparse_jacobian(three_point)
     for other in (pickle.loads(pickle.dumps(jac)), copy.copy(jac), copy.deepcopy(jac)):

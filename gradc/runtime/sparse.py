@@ -23,7 +23,7 @@ from gradc.ir.nodes import Func, Value, walk_nodes
 from gradc.ir.tree import Leaf
 from gradc.ir.types import Array
 from gradc.runtime.coloring import column_colors, fullest_row, places_by_symmetry, symmetric_colors
-from gradc.runtime.dispatch import Compiled, Kernel, compiled
+from gradc.runtime.dispatch import Compiled, Kernel, compiled, program_of
 from gradc.runtime.leaves import alias_pattern
 from gradc.runtime.pattern import find_pattern
 from gradc.runtime.pickling import portable
@@ -154,7 +154,7 @@ class SparseDerivative:
         for known in self._patterns:
             if known.kernel is kernel and known.shapes == shapes and _same(known.content, content):
                 return known.compression
-        found = self._compressed(self._find(values, full[plan.wrt[0]]), _is_reverse_only(entry.program.func))
+        found = self._compressed(self._find(values, full[plan.wrt[0]]), entry.program.func, values)
         kept = tuple([x.copy() if isinstance(x, np.ndarray) else x for x in content])
         self._patterns.insert(0, _Known(kernel, shapes, kept, found))
         del self._patterns[_KEPT_PATTERNS:]
@@ -171,7 +171,7 @@ class SparseDerivative:
         sweep(np.zeros(x.size, np.uint64))
         return find_pattern(sweep, x.size, int(np.prod(shape, dtype=np.int64)))
 
-    def _compressed(self, pattern: csr_array, reverse_only: bool) -> Compression:
+    def _compressed(self, pattern: csr_array, func: Func, values: tuple[Any, ...]) -> Compression:
         turned = pattern.T.tocsr()
         rows = np.repeat(np.arange(pattern.shape[0]), np.diff(pattern.indptr))
 
@@ -183,7 +183,7 @@ class SparseDerivative:
             colors = column_colors(turned)
             return Compression(pattern, "rev", colors, colors[rows] * pattern.shape[1] + pattern.indices)
 
-        if reverse_only:
+        if "custom_vjp" in _rules(func):  # no forward mode
             return by_rows()
         # A reverse sweep counts as two forward ones. The side whose bound is lower goes first, as it may settle it.
         if fullest_row(pattern) <= 2 * fullest_row(turned):
@@ -209,7 +209,11 @@ class SparseHessian(SparseDerivative):
 
     kind = "sparse_hessian"
 
-    def _compressed(self, pattern: csr_array, reverse_only: bool) -> Compression:
+    def _compressed(self, pattern: csr_array, func: Func, values: tuple[Any, ...]) -> Compression:
+        assert isinstance(self._function, Compiled)
+        if _rules(program_of(self._function._function, values).func) & {"custom_vjp", "custom_jvp"}:
+            # The derivatives of such a rule need not be those of any function, so not symmetric either.
+            return super()._compressed(pattern, func, values)
         pattern = (pattern + pattern.T).tocsr()
         pattern.sort_indices()
         colors = symmetric_colors(pattern)
@@ -245,6 +249,6 @@ def _read_positions(kernel: Kernel) -> tuple[int, ...]:
     return tuple(k for k, p in enumerate(func.params[:-1]) if p in used)
 
 
-def _is_reverse_only(func: Func) -> bool:
-    """Whether a rule of the user has no forward mode."""
-    return any(is_custom(node) and node.attrs["rule"].kind == "custom_vjp" for node in walk_nodes(func.body))
+def _rules(func: Func) -> set[str]:
+    """The kinds of rules of the user that a function calls."""
+    return {node.attrs["rule"].kind for node in walk_nodes(func.body) if is_custom(node)}
