@@ -9,6 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
+import scipy.linalg
 
 import gradc
 from gradc.ad.forward import jvp as forward
@@ -133,6 +134,12 @@ def functions(np: Any) -> dict[str, Callable[..., Any]]:
 
 FUNCTIONS = functions(np)
 NAMES = list(FUNCTIONS)
+T = A + 3 * np.eye(4)
+OF_SCIPY: dict[str, Callable[..., Any]] = {
+    "triangular": lambda z, w: scipy.linalg.solve_triangular(T * z, w, lower=True),
+    "adjoint_triangular": lambda z, w: scipy.linalg.solve_triangular(T * z, w, trans="C"),
+    "scipy_solve": lambda z, w: scipy.linalg.solve(T * z, w) * scipy.linalg.det(T) + scipy.linalg.inv(T * w) @ z,
+}
 
 
 @pytest.fixture(scope="module")
@@ -170,10 +177,10 @@ def test_values_are_numpys(name: str) -> None:
         np.testing.assert_allclose(value, expected, rtol=1e-12 if dtype == "complex128" else 2e-4)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *OF_SCIPY])
 def test_tangents_are_differences_and_cotangents_their_adjoint(name: str) -> None:
     """Re(ct * jvp(t)) is the slope along t, and Re(vjp(ct) * t): for every t this settles both."""
-    function = FUNCTIONS[name]
+    function = {**FUNCTIONS, **OF_SCIPY}[name]
     ct = cotangent_of(function(Z, W))
     _, gradients = routes.vjp_by_interpreter(function, (Z.copy(), W.copy()), (0, 1), ct)
     for seed in (7, 17):
