@@ -128,3 +128,11 @@ def test_hmc(tmp_path: Path) -> None:
     if "with JAX" in text:
         assert number_after(text, "with JAX") >= 20 * number_after(text, "with gradc")
     assert is_png(tmp_path / "hmc.png")
+
+
+def test_pendulum(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    text, _ = run("pendulum.py", tmp_path)
+    assert number_after(text, "leans by") < 1.0
+    assert number_after(text, "speed left") < 0.1
+    assert is_png(tmp_path / "pendulum.png")

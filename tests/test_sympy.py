@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from scipy import special
 
 import gradc
 from gradc.ad.forward import jvp
@@ -331,6 +332,18 @@ def test_strings_are_python() -> None:
     )
     assert evaluate([("x", "y")], ("x + y", {"a": "x * y"}), np.array([1.0, 2.0])) == (3.0, {"a": 2.0})
     assert evaluate((x, y), "x - y", 3.0, 1.0) == 2.0
+
+
+def test_strings_know_special_functions_by_name() -> None:
+    made = gradc.lambdify("x w", "sigmoid(w*x) + logistic(x) + softplus(x) + relu(w) + jv(1, x) + ndtr(w) + erfinv(x)")
+    value, slope = gradc.value_and_grad(made)(0.3, 0.7)
+    s, t = 1 / (1 + math.exp(-0.21)), 1 / (1 + math.exp(-0.3))
+    wanted = s + t + math.log1p(math.exp(0.3)) + 0.7 + special.jv(1, 0.3) + special.ndtr(0.7) + special.erfinv(0.3)
+    assert math.isclose(value, wanted, rel_tol=1e-14)
+    other = t * (1 - t) + t + special.jvp(1, 0.3) + math.sqrt(math.pi) / 2 * math.exp(special.erfinv(0.3) ** 2)
+    assert math.isclose(slope, s * (1 - s) * 0.7 + other, rel_tol=1e-13)
+    with pytest.raises(gradc.UnsupportedError, match="not known"):
+        gradc.lambdify("x", "seterr(x)")
 
 
 # ------------------------------------------------------------------------------------------------- compiled

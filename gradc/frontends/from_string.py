@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from gradc.errors import Loc, UnsupportedError
+from gradc.ops import CALLS
 
 _RENAMED = {
     "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "atan2": np.arctan2, "asinh": np.arcsinh,
@@ -37,7 +38,22 @@ _NUMPY = (
 _CONSTANTS = {"pi": math.pi, "e": math.e, "E": math.e, "inf": math.inf, "nan": math.nan, "True": True, "False": False}
 _MODULES = {"np": np, "numpy": np, "math": math}
 FUNCTIONS: dict[str, Any] = {name: getattr(np, name) for name in _NUMPY} | _RENAMED
-_SPECIAL = ("erf", "erfc", "gamma", "loggamma", "gammaln", "digamma", "expit", "beta", "xlogy", "logit")
+_SPECIAL = {
+    "sigmoid": "expit", "logistic": "expit", "loggamma": "gammaln", "besselj": "jv", "bessely": "yv", "besseli": "iv",
+    "besselk": "kv", "Ei": "expi", "E1": "exp1",
+}  # fmt: skip
+"""Names of functions of scipy.special besides SciPy's own."""
+
+
+def _softplus(x: Any) -> Any:
+    return np.logaddexp(0.0, x)
+
+
+def _relu(x: Any) -> Any:
+    return np.maximum(x, 0.0)
+
+
+_OWN = {"softplus": _softplus, "relu": _relu}
 _ALLOWED = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Tuple, ast.List, ast.Dict,
     ast.Subscript, ast.Slice, ast.Load, ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
@@ -178,11 +194,14 @@ def _bits(e: ast.expr) -> float:
 def _function(name: str) -> Any:
     if name in FUNCTIONS:
         return FUNCTIONS[name]
-    if name in _SPECIAL:
-        import scipy.special  # wanted by few expressions
+    if name in _OWN:
+        return _OWN[name]
+    if name.startswith("_"):
+        return None
+    import scipy.special  # wanted by few expressions
 
-        return getattr(scipy.special, "gammaln" if name == "loggamma" else name)
-    return None
+    found = getattr(scipy.special, _SPECIAL.get(name, name), None)
+    return found if found is not None and found in CALLS else None
 
 
 def _callee(func: ast.expr, names: set[str]) -> Any:
