@@ -16,7 +16,7 @@ from gradc.ad.reverse import Reverser, reverse
 from gradc.errors import DTypeError, NonDifferentiableError
 from gradc.ir.builder import Builder, new_func
 from gradc.ir.interp import run
-from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
+from gradc.ir.nodes import Block, Func, Node, Value, clone_block, walk_nodes
 from gradc.ir.opdef import TABLE, OpDef
 from gradc.ir.region import Arg, At
 from gradc.ir.types import FLOAT, WEAK_FLOAT, WEAK_INT, Array, size_variable
@@ -313,6 +313,34 @@ def test_rows_that_no_later_iteration_overwrites_are_not_saved(row: Any, column:
     direction = [np.cos(np.arange(36.0)).reshape(6, 6), 0.3]
     error = difference_error(lambda v: float(run(func, copied(v))[0]), args, direction, inner(gradient, direction))
     assert error < 1e-8
+
+
+def test_sizes_of_one_name_in_two_loops_are_two_numbers() -> None:
+    """for i: s += sum(sin(y[:len(x[:i])])); for j: y[len(x[:j])] = a, the second a copy of the first with its names."""
+    vector = Array("float64", (size_variable("n"),))
+    func = new_func("f", [("x", vector), ("y", vector), ("a", FLOAT)])
+    x, y, a = func.params
+    with Builder(func) as b:
+        n = memory.size_value(x, 0)
+        block = Block(params=[Value(WEAK_INT, "i"), Value(FLOAT, "s")])
+        with b.into(block):
+            i, s = block.params
+            length = memory.dim(memory.make_index(x, (memory.Span(None, Arg(0), None),), i), axis=0)
+        again = clone_block(block, mapping := {})
+        with b.into(block):
+            head = memory.make_index(y, (memory.Span(None, Arg(0), None),), length)
+            block.yields = [s + TABLE["sum"](TABLE["sin"](head), axes=(0,), keepdims=False)]
+        with b.into(again):
+            TABLE["store_at"](y, a, mapping[length], region=AT0)
+            again.params.pop()
+        (total,) = b.control("for", [0, n, 1, b.const(np.float64(0.0))], [block], [FLOAT])
+        b.control("for", [0, n, 1], [again], [])
+        func.body.yields = [total * total]
+    args = [np.zeros(4), np.array([0.3, -0.7, 1.1, 0.4]), np.float64(0.8)]
+    _, dy, da = run(reverse(func, [1, 2]), copied(args))
+    before = 3 * np.sin(0.3) + 2 * np.sin(-0.7) + np.sin(1.1)
+    np.testing.assert_allclose(dy, 2 * before * np.array([3, 2, 1, 0]) * np.cos(args[1]))
+    assert da == 0.0
 
 
 def test_a_value_is_read_where_the_loop_has_stored_it() -> None:

@@ -4,10 +4,10 @@
         y[t + 1] = f(y[t])              t + 1 = s for no t >= s, so no write destroys what a rule reads of y
 
 Each axis of a buffer is cut to lo <= k < hi, polynomials over sizes and loop indices (`ir/ranges.py`), as far as views
-and element accesses name it by basic indices. A write that runs later does so in the same iteration of all loops around
-both, or in a later iteration of one of them; there its indices, and whatever else changes in that loop, get names of
-their own. It misses what was read if on some axis lo of the one is proved to be at least hi of the other. No proof
-counts as a hit.
+and element accesses name it by basic indices. A write that runs later does so in the same iteration of all loops
+around both, or in a later iteration of one of them; its indices, and whatever else may not be what it was when the
+read ran, get names of their own. It misses what was read if on some axis lo of the one is proved to be at least hi of
+the other. No proof counts as a hit.
 Source: dependence tests on affine subscripts, as in Banerjee, Dependence Analysis for Supercomputing (1988).
 """
 
@@ -199,17 +199,26 @@ class Regions:
                     self._enter_owner(owner, write)
             learnt = [p for p, _ in facts.facts[known:]]
             del facts.facts[known:]
+            names: dict[str, Size] = {}
+
+            def later(p: Size) -> Size:
+                """A polynomial of the write, with other names for what may be other numbers than at the read."""
+                for name in size_variables(p) - names.keys():
+                    own = self._is_one(name, write, use, loop)
+                    names[name] = size_variable(name if own else f"{name}'")
+                return substitute_size(p, names)
+
             for p in learnt:
-                facts.learn(self._later(p, loop))
+                facts.learn(later(p))
             if loop is not None and loop.op.name == "for":
                 index, step = facts.polynomial(loop.blocks[0].params[0]), facts.polynomial(loop.operands[2])
                 if isinstance(step, int) and step:
-                    ahead = subtract_sizes(self._later(index, loop), index)
+                    ahead = subtract_sizes(later(index), index)
                     if (step < 0) != bool(loop.attrs.get("reversed")):
                         ahead = subtract_sizes(0, ahead)
                     facts.learn(add_sizes(ahead, -abs(step)))
             for (lo, hi), (low, high) in pairs:
-                lo, hi = self._later(lo, loop), self._later(hi, loop)
+                lo, hi = later(lo), later(hi)
                 if facts.proves(subtract_sizes(lo, high)) or facts.proves(subtract_sizes(low, hi)):
                     return True
         return False
@@ -217,20 +226,18 @@ class Regions:
     def _is_within(self, owner: Node, loop: Node | None) -> bool:
         return loop is not None and self.structure.node_inside(owner, loop)
 
-    def _later(self, p: Size, loop: Node | None) -> Size:
-        """A polynomial with other names for what may differ in a later iteration of `loop`."""
-        if loop is None or isinstance(p, int):
-            return p
-        changing = {name for name in size_variables(p) if not self._is_constant(name, loop)}
-        return substitute_size(p, {name: _primed(name) for name in changing})
+    def _is_one(self, name: str, write: Node, use: Node, loop: Node | None) -> bool:
+        """Whether a name is of one number at `use` and at `write`, which runs in a later iteration of `loop`.
 
-    def _is_constant(self, name: str, loop: Node) -> bool:
-        """Whether what has this name is the same in all iterations of `loop`."""
-        return any(not self.structure.is_inside(value, loop) for value in self._homes.get(name, ()))
-
-
-def _primed(name: str) -> Size:
-    return size_variable(f"{name}'")
+        That is so for what is defined around both, and outside `loop`. Copies of a loop have names in common.
+        """
+        structure = self.structure
+        blocks = (structure.block_of[write], structure.block_of[use])
+        return any(
+            all(structure.encloses(structure.def_block[v], block) for block in blocks)
+            and not (loop is not None and structure.is_inside(v, loop))
+            for v in self._homes.get(name, ())
+        )
 
 
 def reads_of(node: Node, root: Value) -> list[Place]:
