@@ -53,17 +53,22 @@ def main() -> int:
     from bench.peers import PEERS
     from bench.runner import report, write_json
     from bench.sparse import sparse_rows
+    from bench.symbolic import TABLES as SYMBOLIC
     from bench.tables import TABLES, run_case
 
     if options.tables == ["list"]:
         print("\n".join(f"{name:12s}{title}" for name, (title, _) in TABLES.items()))
         print(f"{'nopython':12s}Derivatives called in nopython code, against ones written by hand")
         print(f"{'jacobians':12s}{JACOBIANS}")
+        print("\n".join(f"{name:12s}{title}" for name, (title, _) in SYMBOLIC.items()))
         print(f"{'first-call':12s}First calls in fresh processes, cold and from the disk cache")
         return 0
     clock = time.perf_counter if options.clock == "wall" else time.process_time
     peers = options.peers.split(",") if options.peers else list(PEERS)
     for name in options.tables or ["small", "mlp", "jacobi_2d", "seidel_2d", "cholesky", "gmm"]:
+        if name in SYMBOLIC:
+            print(SYMBOLIC[name][1]())
+            continue
         if name == "nopython":
             print(nopython_table(options.budget))
             continue

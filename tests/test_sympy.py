@@ -13,6 +13,7 @@ import sympy as sp
 from scipy import special
 
 import gradc
+from bench.symbolic import derivatives_by_sympy, pendulum
 from gradc.ad.forward import jvp
 from gradc.ad.reverse import reverse
 from gradc.ir.interp import run
@@ -385,6 +386,29 @@ def test_structure_of_results_is_kept() -> None:
     leaves, tree = flatten(made(2.0))
     assert [np.asarray(leaf).tolist() for leaf in leaves] == [2.0, 4.0, [[2.0]]]
     assert unflatten(tree, leaves)[2]["a"].shape == (1, 1)
+
+
+@pytest.mark.parametrize("links", [2, 3, pytest.param(5, marks=pytest.mark.slow)])
+def test_pendulums_of_n_links(links: int) -> None:
+    """Kane's mass matrix and forcing, and the accelerations that they give, against SymPy's own derivatives."""
+    args, mass, forcing = pendulum(links)
+    both = gradc.lambdify(args, (mass, forcing))
+    point, parameters = np.linspace(0.2, 1.1, 2 * links), np.array([1.0, 0.7, 9.81])
+
+    def everything(x, p):
+        m, f = both(x, p)
+        return m, f[:, 0], np.linalg.solve(m, f[:, 0])
+
+    in_mass, in_forcing, in_acceleration = gradc.jacobian(everything)(point, parameters)
+    symbols, slopes = derivatives_by_sympy(args, sp.Matrix.hstack(mass, forcing))
+    wanted = np.array(sp.lambdify([symbols, args[1]], slopes)(point, parameters))
+    wanted = wanted.reshape(links, links + 1, 2 * links)
+    assert np.abs(in_mass - wanted[:, :links]).max() < 1e-12
+    assert np.abs(in_forcing - wanted[:, links]).max() < 1e-12
+    m, f = both(point, parameters)
+    a = np.linalg.solve(m, f[:, 0])
+    by_hand = np.linalg.solve(m, wanted[:, links] - np.einsum("ijk,j->ik", wanted[:, :links], a))
+    assert np.allclose(in_acceleration, by_hand, rtol=1e-12, atol=1e-12 * np.abs(by_hand).max())
 
 
 # ---------------------------------------------------------------------------------------------- and back
