@@ -22,6 +22,9 @@ from gradc.ir.types import Scalar, Stack, is_integer
 LONGEST = 84
 _OWN_LENGTH = {"view": 3, "read": 2, "query": 9, "fresh": 12, "stack": 6}
 
+# Their texts leave some of their operands unevaluated.
+_LAZY = frozenset(("select_ref", "where", "logical_and", "logical_or"))
+
 
 class Folding:
     """The folded values of a function. `repeats(node, k)`: how often the text of `node` shows operand k."""
@@ -155,6 +158,8 @@ class Folding:
                 return False
             if user.op.kind == "write" and k == 0 and node.op.kind != "view":
                 return False
+            if node.op.kind == "stack" and (user.op.name in _LAZY or any(r in self.folded for r in user.results)):
+                return False  # what changes a tape happens in every case: not in one arm of `a if c else b`
         elif block not in self._conditions and not (block is self.func.body and (plain or node.op.name == "let")):
             # A yield shares the variable of what it becomes; it is folded only where that fails (`fold_yield`).
             return False

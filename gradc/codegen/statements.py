@@ -17,7 +17,9 @@ from gradc.codegen.liveness import carried_inputs, carried_params, carried_yield
 from gradc.codegen.naming import Variables
 from gradc.codegen.rebinding import Rebinding
 from gradc.errors import NOWHERE, Loc
+from gradc.ir.effects import roots
 from gradc.ir.nodes import Block, Node, Value
+from gradc.ir.region import At, Span
 from gradc.ir.types import Array, Scalar
 
 # Targets, sources and the node of a parallel assignment.
@@ -253,7 +255,12 @@ class Statements:
                 if self._text.text(base) in (updated, place):
                     scope.add(f"{updated} {_AUGMENTED[source.op.name]} {self._text.text(other)}", node)
                     return
-        scope.add(f"{place} = {self._text.text(value)}", node)
+        read = value
+        if source is not None and source.op.name == "copy" and value in self._folding.folded:
+            read = source.operands[0]  # the text is that of what is copied
+        copied = node.op.name == "store" and _copies_wrongly(into, read)
+        text = self._text.text(value, ATOM) + ".copy()" if copied else self._text.text(value)
+        scope.add(f"{place} = {text}", node)
 
     # ------------------------------------------------------------------------------------------- checks
 
@@ -555,6 +562,33 @@ def _fills_tape(node: Node | None) -> bool:
     return any(name.endswith("_tape") for name in saved) or (
         node.op.name != "pop" and any(name.endswith("_old") for name in saved) and not is_tape_read(node)
     )
+
+
+def _copies_wrongly(target: Value, value: Value) -> bool:
+    """Whether `target[...] = value` depends on NumPy's order: vectors in one buffer that step through it differently.
+
+    NumPy makes a copy of what overlaps except where both are vectors: `a[:, 2] = a[1]` reads what it has written.
+    """
+    if target.rank != 1 or value.rank != 1 or roots(target).isdisjoint(roots(value)):
+        return False
+    one, other = _step_in_buffer(target), _step_in_buffer(value)
+    return one is None or other is None or one != other
+
+
+def _step_in_buffer(vector: Value) -> tuple[Value, int, int] | None:
+    """Buffer, axis and step (its absolute value) of a vector; None where that is not to be seen."""
+    node = vector.node
+    if node is None or node.op.kind != "view":
+        return vector, 0, 1
+    base = node.operands[0]
+    if node.op.name != "index" or base.node is not None and base.node.op.kind == "view":
+        return None
+    spans = [(axis, e) for axis, e in enumerate(node.attrs["region"]) if not isinstance(e, At)]
+    if len(spans) != 1 or not isinstance(spans[0][1], Span):
+        return None
+    axis, span = spans[0]
+    step = 1 if span.step is None else span.step
+    return (base, axis, abs(step)) if isinstance(step, int) else None
 
 
 def is_simple(text: str) -> bool:

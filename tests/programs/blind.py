@@ -132,3 +132,30 @@ def what_a_loop_goes_through_may_be_a_copy(x, w, limit):
         x[1:] += a
         total += a
     return total
+
+
+@program((signed(4, 4), 1), (signed(4, 4), 2), (signed(4, 4), 3))
+def row_onto_a_column_of_its_array(A, k):
+    """NumPy copies overlapping matrices, and vectors not: `.source` has to keep the copy."""
+    for i in range(4):
+        row = A[i]
+        A[:, k % 4] = row * 1.0
+        row[0], row[i] = row[i], row[0]
+    return np.sum(A[1:])
+
+
+@program((signed(6), signed(6, seed=1)))
+def half_onto_every_other(x, w):
+    x[::2] = x[:3] * 1.0
+    x *= w
+    return np.sum(x**2)
+
+
+@program((signed(4), signed(4, seed=1), signed(4, 4)), (signed(4, seed=2), signed(4, seed=3), signed(4, 4, seed=4)))
+def found_in_a_loop_in_a_loop(x, w, A):
+    """A branch of the inner loop is taped: `.source` takes it off in every case."""
+    for row in A:
+        row[:] = x * row[0]
+        row = _first_with(row, x, row[1])
+        w -= A @ (x * row)
+    return np.sum(w)
