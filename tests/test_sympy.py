@@ -422,6 +422,15 @@ def test_expressions_come_back(k: int) -> None:
     assert math.isclose(float(sp.N(back.subs(at))), float(sp.N(expression.subs(at))), rel_tol=1e-12)
 
 
+def test_special_functions_come_back() -> None:
+    def f(x):
+        return special.jv(2, x) * special.j0(x) + special.expn(2, x) + special.ellipk(x) * special.gammainc(2.5, x)
+
+    back = gradc.to_sympy(gradc.grad(f), x)
+    assert math.isclose(float(sp.N(back.subs(x, sp.Float(0.4)))), gradc.grad(f)(0.4), rel_tol=1e-12)
+    assert "J_{2}" in sp.latex(back)
+
+
 def branching(x, y, n=3):
     total = 0.0
     for k in range(n):

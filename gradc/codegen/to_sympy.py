@@ -111,6 +111,10 @@ def _elementwise(node: Node, operands: list[Any]) -> Any:
         one: Callable[..., Any] = _truncated if rounds else _same
     elif name == "polygamma":
         one = lambda x: sympy.polygamma(node.attrs["n"], x)  # noqa: E731
+    elif name == "lambertw":
+        one = lambda x: sympy.LambertW(x, node.attrs["k"])  # noqa: E731
+    elif name == "hurwitz_zeta" and not node.attrs["m"]:
+        one = sympy.zeta
     elif all(isinstance(x, int) for x in operands) and not is_inexact(node.result.ty) and node.op.run is not None:
         found = node.op.run(*operands, **node.attrs)
         return found.item() if isinstance(found, np.generic) else found
@@ -265,6 +269,35 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "xlog1py": lambda x, y: x * sympy.log(1 + y),
     "ndtr": lambda x: sympy.erfc(-x / sympy.sqrt(2)) / 2,
     "logit": lambda x: sympy.log(x / (1 - x)),
+    "erfcx": lambda x: sympy.exp(x**2) * sympy.erfc(x),
+    "dawsn": lambda x: sympy.sqrt(sympy.pi) / 2 * sympy.exp(-(x**2)) * sympy.erfi(x),
+    "ndtri": lambda p: sympy.sqrt(2) * sympy.erfinv(2 * p - 1),
+    "log_ndtr": lambda x: sympy.log(sympy.erfc(-x / sympy.sqrt(2)) / 2),
+    "rgamma": lambda x: 1 / sympy.gamma(x),
+    "betaln": lambda a, b: sympy.log(sympy.Abs(sympy.beta(a, b))),
+    "binom": sympy.binomial,
+    "poch": sympy.RisingFactorial,
+    **{
+        name: lambda x, bessel=bessel, v=v: bessel(v, x)
+        for v in (0, 1)
+        for name, bessel in (
+            (f"j{v}", sympy.besselj), (f"y{v}", sympy.bessely), (f"i{v}", sympy.besseli), (f"k{v}", sympy.besselk),
+        )
+    },
+    "exp1": lambda x: sympy.expint(1, x),
+    "expn": sympy.expint,
+    "spence": lambda x: sympy.polylog(2, 1 - x),
+    "gammainc": lambda a, x: sympy.lowergamma(a, x) / sympy.gamma(a),
+    "gammaincc": lambda a, x: sympy.uppergamma(a, x) / sympy.gamma(a),
+    "betainc": lambda a, b, x: sympy.betainc_regularized(a, b, 0, x),
+    "hyp2f1": lambda a, b, c, x: sympy.hyper((a, b), (c,), x),
+    "hyp1f1": lambda a, b, x: sympy.hyper((a,), (b,), x),
+    "hyp0f1": lambda v, x: sympy.hyper((), (v,), x),
+    "ellipk": sympy.elliptic_k,
+    "ellipkm1": lambda p: sympy.elliptic_k(1 - p),
+    "ellipe": sympy.elliptic_e,
+    "ellipkinc": sympy.elliptic_f,
+    "ellipeinc": sympy.elliptic_e,
     "arctan2": sympy.atan2,
     "heaviside": sympy.Heaviside,
-}
+}  # fmt: skip
