@@ -16,8 +16,12 @@ import gradc
 from bench.symbolic import derivatives_by_sympy, pendulum
 from gradc.ad.forward import jvp
 from gradc.ad.reverse import reverse
+from gradc.codegen.to_sympy import _FUNCTIONS
+from gradc.ir.builder import Builder, new_func
 from gradc.ir.interp import run
+from gradc.ir.opdef import TABLE
 from gradc.ir.tree import flatten, unflatten
+from gradc.ir.types import WEAK_FLOAT
 from gradc.ir.verifier import verify
 from gradc.runtime.lambdify import expression_of
 
@@ -153,6 +157,33 @@ def test_special_functions_and_their_derivatives(k: int) -> None:
         (found,) = run(func, [a])
         wanted = by_differences(expression, a, order)
         assert math.isclose(found, float(wanted), rel_tol=1e-11, abs_tol=1e-11), (order, found, wanted)
+
+
+# Ops whose formula in SymPy has no numbers or no derivative, or is another function than the op at some of the points.
+NOT_SYMPYS = {"erfcinv", "cast", "stop_gradient", "let", "where", "mod", "clip", "strong_mul", "heaviside", "cbrt"}
+
+
+@pytest.mark.parametrize(
+    "op",
+    [op for op in TABLE.values() if op.partials and op.name in _FUNCTIONS and op.name not in NOT_SYMPYS],
+    ids=lambda op: op.name,
+)
+def test_partials_of_ops_are_sympys(op: Any) -> None:
+    rng = np.random.default_rng(1)
+    whole = op.tests.get("whole", ())
+    point = [float(rng.integers(1, 4)) if k in whole else rng.uniform(*d) for k, d in enumerate(op.domain)]
+    symbols = sp.symbols(f"s0:{len(point)}", real=True)
+    formula = _FUNCTIONS[op.name](*symbols)
+    func = new_func("f", [(f"x{k}", WEAK_FLOAT) for k in range(len(point))])
+    with Builder(func, checks=False):
+        func.body.yields = [op(*func.params, **op.tests.get("attrs", {}))]
+    for k, name in enumerate(op.operands):
+        if name in op.fixed:
+            continue
+        (found,) = run(reverse(func, [k], keep_value=False), point)
+        at = {s: sp.Integer(int(v)) if j in whole else sp.Float(v, 40) for j, (s, v) in enumerate(zip(symbols, point))}
+        wanted = sp.N(sp.diff(formula, symbols[k]).subs(at).doit(), 25)
+        assert math.isclose(found, float(sp.re(wanted)), rel_tol=1e-11, abs_tol=1e-12), (name, found, wanted)
 
 
 def by_differences(expression: Any, a: float, order: int) -> float:

@@ -276,7 +276,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "rgamma": lambda x: 1 / sympy.gamma(x),
     "betaln": lambda a, b: sympy.log(sympy.Abs(sympy.beta(a, b))),
     "binom": sympy.binomial,
-    "poch": sympy.RisingFactorial,
+    "poch": lambda z, m: sympy.gamma(z + m) / sympy.gamma(z),
     **{
         name: lambda x, bessel=bessel, v=v: bessel(v, x)
         for v in (0, 1)
