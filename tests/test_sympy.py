@@ -249,6 +249,22 @@ def test_matrix_expressions_are_products_of_arrays() -> None:
     assert np.allclose(evaluate(a, a.T, m), m.T)
 
 
+def test_other_things_that_sympy_makes() -> None:
+    a = sp.MatrixSymbol("A", 2, 2)
+    m = np.array([[1.0, 2.0], [3.0, 5.0]])
+    assert np.array_equal(evaluate(a, a + sp.Identity(2), m), m + np.eye(2))
+    assert np.array_equal(evaluate(a, a[:1, :], m), m[:1])
+    assert np.array_equal(evaluate(a, sp.BlockMatrix([[a], [a]]), m), np.vstack([m, m]))
+    power = evaluate(a, sp.HadamardPower(a, 2) + a**2, m)
+    assert np.array_equal(power, m**2 + m @ m)
+    parts = sp.cse([sp.sin(x + y) ** 2, sp.sin(x + y) + x])
+    assert parts[0]
+    assert np.allclose(evaluate((x, y), parts, 1.0, 2.0), [math.sin(3.0) ** 2, math.sin(3.0) + 1])
+    inside = sp.Piecewise((1, sp.Contains(x, sp.Interval(0, 1), evaluate=False)), (0, True))
+    assert evaluate(x, inside, 0.5) == 1.0 and evaluate(x, inside, 2.0) == 0.0
+    assert evaluate(x, sp.Poly(x**2 + 1, x), 3.0) == 10.0
+
+
 def test_names_that_python_does_not_have() -> None:
     t = sp.Symbol("t")
     angle = sp.Function("theta")(t)

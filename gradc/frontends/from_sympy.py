@@ -61,7 +61,7 @@ def build(
         machine = Expression(builder, place)
         for pattern, tree, label in zip(patterns, trees, names, strict=True):
             machine.bind(pattern, unflatten(tree, func.params), label)
-        made = machine.structure(expression)
+        made = machine.structure(machine.replaced(expression))
         results, result = flatten(made, (Value,))
         func.body.yields = [machine.as_result(v) for v in results]
     return Program(func, tuple(trees), result)
@@ -164,6 +164,18 @@ class Expression:
 
     # ------------------------------------------------------------------------------------------- results
 
+    def replaced(self, expression: Any) -> Any:
+        """What is left of what `sympy.cse` gives, (replacements, expressions), when its symbols have their values."""
+        match expression:
+            case tuple((list(pairs), list(rest))) if pairs and all(
+                isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], sympy.Symbol) and self._known(p[0]) is None
+                for p in pairs
+            ):
+                for symbol, part in pairs:
+                    self.scopes[0][symbol] = self.value(part)
+                return rest
+        return expression
+
     def structure(self, expression: Any) -> Any:
         """Values of an expression, in its structure."""
         if isinstance(expression, dict | sympy.Dict):
@@ -242,6 +254,8 @@ class Expression:
         rewritten = _REWRITES.get(name)
         if rewritten is not None:
             return (rewritten(*e.args),), lambda x: x
+        if isinstance(e, sympy.MatrixExpr) and not isinstance(e, sympy.MatrixSymbol):
+            return (), lambda: self._matrix(e.as_explicit())
         op = _OPS.get(name)
         if op is not None and len(e.args) == len(op.operands):
             # Orders and degrees may be integers: some of SciPy's functions insist on it.
@@ -640,6 +654,8 @@ _REWRITES: Mapping[str, Callable[..., Any]] = {
     "Nand": lambda *xs: sympy.Not(sympy.And(*xs)),
     "Nor": lambda *xs: sympy.Not(sympy.Or(*xs)),
     "Equivalent": lambda *xs: sympy.And(*(sympy.Not(sympy.Xor(a, b)) for a, b in itertools.pairwise(xs))),
+    "Contains": lambda x, among: among.as_relational(x),
+    "Poly": lambda *xs: xs[0],
     "HadamardPower": lambda x, n: sympy.HadamardProduct(*[x] * int(n)),
     "MatPow": lambda x, n: sympy.MatMul(*[x] * int(n)) if n > 0 else sympy.Inverse(x),
     **sympy_special.REWRITES,
