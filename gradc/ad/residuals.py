@@ -549,6 +549,10 @@ class Planner:
     def seeds_inside(self, node: Node) -> list[Value]:
         """Needed values of `node`, and what loops in blocks inside it start from; of these, needed buffers too."""
         seeds = [v for v, _ in self._needed_inside(node)]
+        for value in list(seeds):  # what is read where it was stored is stored again
+            write = self.plan.stored.get(value)
+            if write is not None and all(self.structure.is_inside(r, node) for r in roots(write.operands[0])):
+                seeds.append(write.operands[0])
         for inner in self._states_inside(node):
             seeds += [*self.plan.state[inner].carried, *self.plan.state[inner].buffers]
         if node in self.plan.state:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.programs.entry import program, signed
+from tests.programs.entry import arr, program, signed
 
 
 @program((signed(3), 3), (signed(4), 1), (signed(2), 0))
@@ -159,3 +159,15 @@ def found_in_a_loop_in_a_loop(x, w, A):
         row = _first_with(row, x, row[1])
         w -= A @ (x * row)
     return np.sum(w)
+
+
+@program((signed(4), signed(4, seed=1), 1, 9.0), (signed(4), signed(4, seed=1), 1, -9.0), (signed(4), arr(4), 3, 0.0))
+def rebound_in_branches_of_a_branch(x, w, k, limit):
+    """The outer branch is run again in reverse, and with it the array that both inner ones are stored in."""
+    w = w * 1.0
+    if k < 3:
+        if x[0] < limit:
+            w = np.tanh(x * w)
+        elif k > 0:
+            w = np.tanh(x * np.mean(w))
+    return np.sum(w * 2.0)
