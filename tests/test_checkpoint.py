@@ -346,6 +346,19 @@ def test_stats_tell_the_bytes_of_tapes_as_a_formula_and_for_these_sizes() -> Non
     assert in_much["tape bytes here"] <= 2_000_000
 
 
+def test_sizes_of_a_buffer_that_a_block_overwrites_are_not_its_content() -> None:
+    """A second derivative of random loops that are left early was wrong: x was written again for its size."""
+    func = random_regions(1134, 7)
+    args = sample_arguments(1134, SIZE)
+    for mark in MARKS:
+        copy = clone_func(func)
+        for node in walk_nodes(copy.body):
+            if node.attrs.get("exits"):
+                node.attrs["checkpoint"] = mark
+        assert has_blocks(reverse(copy, range(5)))
+        assert_equal(run(reverse(copy, range(5)), copied(args)), run(reverse(func, range(5)), copied(args)))
+
+
 # ------------------------------------------------------------------------------------------- interface
 
 

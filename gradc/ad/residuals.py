@@ -511,8 +511,14 @@ class Planner:
         for p in carried_params(node, node.blocks[-1]):
             if p in found.values and p not in state.carried:
                 state.carried.append(p)
-        for root in sorted(self._overwritten(node, found, found.outer_reads & written), key=self._position):
+        spoilt = self._overwritten(node, found, found.outer_reads & written)
+        # What is run again and undone must find what it found: its saves are made anew.
+        undone = [n for n in found.nodes if n in self.plan.saved]
+        spoilt |= {r for n in undone for r in roots(n.operands[0]) if not self.structure.is_inside(r, node)}
+        for root in sorted(spoilt, key=self._position):
             state.buffers.setdefault(root, Value(root.ty))
+            if any(root in roots(n.operands[0]) for n in undone):
+                state.put_back.add(root)
 
     def _state_after(self, node: Node) -> list[Value]:
         """What the state of a loop in blocks is after a block: what is yielded, and the buffers."""

@@ -176,12 +176,17 @@ class Reverser(ControlAdjoints):
         if isinstance(result.ty, Array) and any(
             r in self.func.params
             or any(r in state.buffers for state in self.plan.state.values())
-            or any(write in self.plan.saved for write in self.structure.writes_to.get(r, ()))
+            or any(self._is_undone(write) for write in self.structure.writes_to.get(r, ()))
             for r in roots(result)
         ):
             value = memory.copy(value)
             value.name = result.name
         return value
+
+    def _is_undone(self, write: Node) -> bool:
+        """Whether the reverse sweep may change what a write writes: it puts back what was there, or runs it again."""
+        again = [*(self.plan.live[n] for n in self.plan.state if n in self.plan.live), *self.plan.advance.values()]
+        return write in self.plan.saved or any(write in live.nodes for live in again)
 
     def _seed(self) -> None:
         for k in self.outputs:

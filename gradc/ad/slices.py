@@ -34,6 +34,7 @@ def slice_of(node: Node, seeds: Iterable[Value], structure: Structure, through: 
     """
     found = Slice()
     work: list[Value] = list(seeds)
+    sized: dict[Value, None] = {}
 
     def mark_owners(inner: Node) -> None:
         for owner in structure.owners_of(inner):
@@ -60,7 +61,11 @@ def slice_of(node: Node, seeds: Iterable[Value], structure: Structure, through: 
             return
         found.nodes.add(inner)
         mark_owners(inner)
-        work.extend(inner.operands)
+        for operand in inner.operands:
+            if inner.op.kind == "query" and not structure.is_inside(operand, node):
+                sized[operand] = None  # its content is not read
+            else:
+                work.append(operand)
         work.extend(inner.results)
 
     def mark_carried(owner: Node, k: int) -> None:
@@ -111,6 +116,7 @@ def slice_of(node: Node, seeds: Iterable[Value], structure: Structure, through: 
             mark_control(source)
             if value in carried_results(source):
                 mark_carried(source, carried_results(source).index(value))
+    found.captured.update(sized)
     return found
 
 
