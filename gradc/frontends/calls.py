@@ -44,6 +44,7 @@ from gradc.frontends.fence import check_syntax
 from gradc.frontends.jumps import RETURN, lower_jumps
 from gradc.frontends.liveness import Liveness, bound_names, reads
 from gradc.frontends.local_functions import LocalFunction
+from gradc.frontends.orders import C_METHODS, LIKE
 from gradc.frontends.ruled import RuledCalls
 from gradc.frontends.source import FunctionNode, FunctionSource, function_source
 from gradc.ir.custom import RuledFunction, put_in_place
@@ -231,7 +232,13 @@ class Calls(Expressions):
             if getattr(CALLS[callee].build, "takes_functions", False):
                 args = [LocalFunction(self, a) if isinstance(a, Closure) else a for a in args]
             name = getattr(callee, "__name__", type(callee).__name__)
-            return self.build(CALLS[callee].build, args, keywords, name)
+            made = self.build(CALLS[callee].build, args, keywords, name)
+            if any(callee is f for f in LIKE) and is_array(made) and args and is_array(args[0]):
+                self.orders.note_stored(made, args[0])
+            elif callee is np.ascontiguousarray and not self.orders.is_c(made):
+                made = self.emit("copy", made)
+                self.orders.c_order |= roots(made)
+            return made
         return self._call_object(callee, args, keywords)
 
     def _run_argument(self, b: Binding) -> Binding:
@@ -360,7 +367,10 @@ class Calls(Expressions):
                 return local(self, base, args, keywords)
             if name not in METHODS:
                 self.refuse(f"method `{name}` of {describe(base)} cannot be compiled", "there is no rule for it.")
-            return self.build(METHODS[name].build, [self.value(base), *args], keywords, f"method {name}")
+            made = self.build(METHODS[name].build, [self.value(base), *args], keywords, f"method {name}")
+            if name in C_METHODS and is_array(made):
+                self.orders.c_order |= roots(made)
+            return made
         if isinstance(base, list | dict):
             return builtin_calls.call_container_method(self, base, name, args, keywords)
         if isinstance(base, str | range | slice | frozenset | tuple) and not is_named_tuple(type(base)):

@@ -43,6 +43,7 @@ from gradc.frontends.bindings import (
     walk_binding,
 )
 from gradc.frontends.liveness import reads
+from gradc.frontends.orders import Orders, reshapes
 from gradc.ir.builder import Builder
 from gradc.ir.effects import roots
 from gradc.ir.nodes import Block, Func, Node, Value
@@ -147,6 +148,7 @@ class Machine:
         self.loop_of: dict[Value, object] = {}
         self.links: tuple[Link, ...] = ()
         self._held: list[Binding] = []
+        self.orders = Orders()
         self.rebinds: list[Loc] = []
         self.outside: list[Any] = []  # mutable structures that the caller owns
         self.active: list[object] = []  # loops that are being interpreted
@@ -528,6 +530,7 @@ class Machine:
                     "gradc's real and imaginary parts are copies; what is stored to one directly goes to the array.",
                     f"index the array first, then take the part: z[1:].{node.op.name}[0] = v.",
                 )
+        self._note_orders(target, written)
         for link in self.links:
             for mine, other in ((link.one, link.other), (link.other, link.one)):
                 if written & mine and self.is_used(other):
@@ -539,6 +542,22 @@ class Machine:
                         "a branch or loop made it a copy, and this write would have to change both.",
                         "copy it where it is assigned: `b = a.copy()`.",
                     )
+
+    def _note_orders(self, target: Value, written: frozenset[Value]) -> None:
+        """Refuse a write that a reshaped view would see here, and NumPy's copy would not."""
+        unsure = frozenset(r for r in written if not self.orders.is_c(r) and r.node is not None)
+        if not unsure:
+            return
+        ways = reshapes(target)
+        for b in self.reachable():
+            if is_array(b) and roots(b) & unsure:
+                ways |= reshapes(b)
+        if len(ways) > 1:
+            self.refuse(
+                "this write would reach an array and a reshaped view of it, or in NumPy only one of them",
+                "NumPy keeps the order of what an array was computed from, so its reshape or ravel may be a copy.",
+                "make the array with .copy(), or np.ascontiguousarray, before it is reshaped.",
+            )
 
     def is_used(self, buffers: frozenset[Value]) -> bool:
         """Whether any of these buffers is a parameter or can be reached by a live name."""

@@ -208,6 +208,7 @@ class Branches(Calls):
         report, self.builder.on_write = self.builder.on_write, None
         try:
             self.emit("store", target, value)
+            self.orders.note_stored(target, value)
         finally:
             self.builder.on_write = report
 

@@ -171,3 +171,29 @@ def rebound_in_branches_of_a_branch(x, w, k, limit):
         elif k > 0:
             w = np.tanh(x * np.mean(w))
     return np.sum(w * 2.0)
+
+
+@program((signed(3, 3),), refused=True)
+def write_into_the_ravel_of_what_a_transpose_gave(A):
+    """NumPy's array is in the order of the transpose, so its ravel is a copy."""
+    B = A.T * 2.0
+    B.ravel()[1] = 5.0
+    return np.sum(A * B)
+
+
+@program((signed(3, 3),), refused=True)
+def reshaped_columns_before_a_write(A):
+    """NumPy's columns of a gather are in Fortran order: the write does not reach what reshape has copied."""
+    B = A[:, [0, 2, 1]]
+    flat = B.reshape(-1)
+    B[0, 1] = 5.0
+    return np.sum(flat * A.ravel())
+
+
+@program((signed(3, 3),))
+def ravel_of_a_copy_is_a_view(A):
+    B = np.ascontiguousarray(np.sin(A.T))
+    B.ravel()[1] = 5.0
+    C = A.T.copy()
+    C.reshape(-1)[2] = B[0, 1] * A[0, 0]
+    return np.sum(A * B * C)
