@@ -910,3 +910,29 @@ def test_defaults_of_helpers_are_read_where_python_keeps_them(monkeypatch):
     monkeypatch.setattr(scaled_by_default, "__defaults__", None)
     with pytest.raises(TypeError, match="factor"):
         compiled(3.0)
+
+
+# ----------------------------------------------------------------------------------------------- garbage collection
+
+
+def test_the_garbage_collector_rests_while_compiling_and_is_as_it_was_after() -> None:
+    import gc
+
+    from gradc.runtime.collection import collector_rests
+
+    assert gc.isenabled()
+    with collector_rests():
+        with collector_rests():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(gradc.UnsupportedError):
+        gradc.jit(lambda x: [x for _ in iter(x, 1)])(1.0)
+    gradc.jit(lambda x: x + 1.0)(1.0)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        gradc.jit(lambda x: x + 2.0)(1.0)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -30,6 +30,7 @@ from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array
 from gradc.runtime import fastcall, pipeline
 from gradc.runtime.built import BuiltFunction
 from gradc.runtime.cache import cache, compiler_of
+from gradc.runtime.collection import collector_rests
 from gradc.runtime.failures import explained, no_such_signature, without_way
 from gradc.runtime.forwarding import forwarding, is_forwarded
 from gradc.runtime.leaves import (
@@ -621,6 +622,7 @@ def plain_function(function: Any) -> Any:
             return function
 
 
+@collector_rests()
 def build_kernel(staged: Staged) -> Kernel:
     """Emit and compile."""
     types_of = [r.ty for r in staged.func.results]

@@ -42,6 +42,7 @@ from gradc.passes.ranges import ranges
 from gradc.passes.simplify import simplify
 from gradc.passes.stability import stability
 from gradc.runtime.cache import PLACEHOLDER
+from gradc.runtime.collection import collector_rests
 from gradc.runtime.failures import always_raised
 from gradc.runtime.ownership import copy_on_entry, keep_results, merge_aliases, own_results, python_floats
 
@@ -109,6 +110,7 @@ class Staged:
 # ------------------------------------------------------------------------------------------------- the way
 
 
+@collector_rests()
 def parse(function: Any, values: Sequence[Any]) -> Program:
     """What the Python front end makes of a call of `function` with one value per parameter."""
     from gradc.frontends.from_python import parse as parse_python
@@ -117,6 +119,7 @@ def parse(function: Any, values: Sequence[Any]) -> Program:
     return program
 
 
+@collector_rests()
 def transform(
     program: Program,
     request: Request,
