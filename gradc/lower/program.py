@@ -173,8 +173,8 @@ class _Lowering(NodeLowering):
         for buffer, uses in touches.items():
             if not buffer.fresh or buffer.of or buffer.scalar or buffer.kept is not None:
                 continue
-            if buffer in self.escaping or buffer in shared:
-                continue
+            if buffer in self.escaping or buffer in shared or all(touch.mode == READ for _, touch in uses):
+                continue  # the last: an `empty` that is read as it is
             kept = []
             for k, extent in enumerate(buffer.extents):
                 common: set[str] | None = None

@@ -197,3 +197,13 @@ def ravel_of_a_copy_is_a_view(A):
     C = A.T.copy()
     C.reshape(-1)[2] = B[0, 1] * A[0, 0]
     return np.sum(A * B * C)
+
+
+@program((signed(4), signed(4, seed=1), 1), (signed(4), signed(4, seed=1), 3))
+def rebound_where_nothing_gets(x, w, k):
+    """The condition is decided while compiling: what the branch would have stored is never made."""
+    if k > 2:
+        pass
+    elif x[0] < x[0]:
+        w = x * w
+    return np.sum(w * x)
