@@ -45,9 +45,9 @@ class Activity:
         self._varied: set[Value] = set()
         self._useful: set[Value] = set()
         for value in inputs:
-            self._varied |= _places(value)
+            self._varied |= places(value)
         for value in outputs:
-            self._useful |= _places(value)
+            self._useful |= places(value)
         self._fixpoint(self._spread_varied, self._nodes)
         self._fixpoint(self._spread_useful, self._nodes[::-1])
         while self._tie_selected():
@@ -56,11 +56,11 @@ class Activity:
 
     def is_varied(self, value: Value) -> bool:
         """Whether the value, or any buffer it may name, depends on a differentiated input."""
-        return not self._varied.isdisjoint(_places(value))
+        return not self._varied.isdisjoint(places(value))
 
     def is_active(self, value: Value) -> bool:
         """Whether the value (or any buffer that it may name) is varied and useful."""
-        return any(p in self._varied and p in self._useful for p in _places(value))
+        return any(p in self._varied and p in self._useful for p in places(value))
 
     # ------------------------------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ class Activity:
     def _mark_varied(self, values: Iterable[Value]) -> None:
         for value in values:
             if can_vary(value):
-                self._varied |= _places(value)
+                self._varied |= places(value)
 
     def _spread_varied(self, node: Node) -> None:
         op = node.op
@@ -94,10 +94,10 @@ class Activity:
     def _mark_useful(self, values: Iterable[Value]) -> None:
         for value in values:
             if can_vary(value):
-                self._useful |= _places(value)
+                self._useful |= places(value)
 
     def _is_useful(self, value: Value) -> bool:
-        return not self._useful.isdisjoint(_places(value))
+        return not self._useful.isdisjoint(places(value))
 
     def _spread_useful(self, node: Node) -> None:
         op = node.op
@@ -128,7 +128,7 @@ class Activity:
         return changed
 
 
-def _places(value: Value) -> frozenset[Value]:
+def places(value: Value) -> frozenset[Value]:
     """Where the value lives: its buffers for an array, itself otherwise."""
     return roots(value) if isinstance(value.ty, Array) else frozenset((value,))
 
@@ -167,3 +167,11 @@ def control_flow_of(node: Node) -> list[tuple[list[Value], list[Value]]]:
         targets = [result, *(p[k] for p in params)]
         pairs.append(([init, out], targets))
     return pairs
+
+
+def course_of(node: Node) -> list[Value]:
+    """What decides how a control node runs."""
+    if node.op.name == "if":
+        return node.operands[:1]
+    decides = node.operands[:3] if node.op.name == "for" else node.blocks[0].yields[:1]
+    return [*decides, *(node.blocks[-1].yields[:1] if node.attrs.get("exits") else ())]

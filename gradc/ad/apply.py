@@ -74,10 +74,10 @@ def times(derivative: Value, partial: Any, strong: bool, builder: Builder) -> Va
         return scaled
     if partial.dtype == "bool":
         # A choice, not a factor: an infinite derivative on the side not taken is 0 too.
-        return builder.emit("where", (partial, derivative, 0.0))  # type: ignore[no-any-return]
+        return builder.emit("where", (partial, derivative, 0.0))
     number = constant_of(partial)
     if strong and (number is None or not np.isfinite(number)):
-        return builder.emit("strong_mul", (derivative, partial))  # type: ignore[no-any-return]
+        return builder.emit("strong_mul", (derivative, partial))
     product: Value = derivative * partial
     return product
 
@@ -182,7 +182,7 @@ def real_like(ct: Value, to: Value, builder: Builder) -> Value:
     A real value moves along the real axis only, and cotangents pair with tangents as Re(ct * tangent).
     """
     if is_complex(ct.ty) and not is_complex(to.ty):
-        return builder.emit("real", (ct,))  # type: ignore[no-any-return]
+        return builder.emit("real", (ct,))
     return ct
 
 
@@ -194,4 +194,4 @@ def cast_like(ct: Value, to: Value, builder: Builder) -> Value:
         return ct
     if isinstance(ct.ty, Array) and ct.dtype == to.dtype:
         return ct
-    return builder.add(TABLE["cast"], (ct,), {"dtype": to.dtype, "weak": weak})  # type: ignore[no-any-return]
+    return builder.add(TABLE["cast"], (ct,), {"dtype": to.dtype, "weak": weak})

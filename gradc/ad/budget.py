@@ -52,7 +52,7 @@ class BudgetedBlocks(StraightAdjoints):
         sweep = self.frame.sweep
 
         def read() -> Value:
-            return memory.copy(self._forward_value(root, sweep))  # type: ignore[no-any-return]
+            return memory.copy(self._forward_value(root, sweep))
 
         if self.structure.block_of[node] is sweep.block:
             reading = Block()

@@ -192,7 +192,7 @@ class ControlAdjoints(BudgetedBlocks):
             assert isinstance(root.ty, Array)
 
             def content(root: Value = root) -> Value:
-                return memory.copy(self._forward_value(root, before))  # type: ignore[no-any-return]
+                return memory.copy(self._forward_value(root, before))
 
             tape = self._tape(root, before, root.ty, root.name, content, key=marker, start_of=frame.original)
             held = tape.read(self._reverse_counters(tape, frame), self.builder)

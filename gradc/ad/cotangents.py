@@ -234,4 +234,4 @@ def new_like(shape: Sequence[int | Value], dtype: str, layout: Layout, filled: b
     if layout != "F" or len(shape) < 2:
         return memory.make_zeros(shape, dtype, filled)
     turned = memory.make_zeros(shape[::-1], dtype, filled)
-    return memory.transpose(turned, perm=tuple(reversed(range(len(shape)))))  # type: ignore[no-any-return]
+    return memory.transpose(turned, perm=tuple(reversed(range(len(shape)))))

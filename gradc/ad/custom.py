@@ -185,7 +185,7 @@ def zeros_of(like: Value) -> Value:
         return memory.zeros_like(like)
     assert isinstance(like.ty, Scalar)
     builder = current_builder()
-    return builder.const(0.0 if like.ty.weak else np.dtype(like.ty.dtype).type(0))  # type: ignore[no-any-return]
+    return builder.const(0.0 if like.ty.weak else np.dtype(like.ty.dtype).type(0))
 
 
 def outer_error(value: Value, rule: Rule, builder: Builder) -> NonDifferentiableError:

@@ -199,7 +199,7 @@ class _Dependence:
             total = term if isinstance(total, int) and total == 0 else total + term
         if isinstance(total, Value) and total.size is None:
             total.size = size
-        return total  # type: ignore[no-any-return]
+        return total
 
     def _size_named(self, name: str) -> Value:
         for scope in reversed(self.sizes):
@@ -604,7 +604,7 @@ class _Dependence:
         found = [self._outside(v, inside) for v in node.operands]
         if any(v is None for v in found):
             return None
-        return self.builder.add(node.op, [v for v in found if v is not None], dict(node.attrs))  # type: ignore[no-any-return]
+        return self.builder.add(node.op, [v for v in found if v is not None], dict(node.attrs))
 
 
 def _of_words(attrs: dict[str, Any]) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class Forward:
     def _copied(self, array: Value) -> Value:
         copy = memory.copy(array)
         copy.name = array.name
-        return copy  # type: ignore[no-any-return]
+        return copy
 
     def _value(self, value: Value) -> Value:
         return self.pairs.values[value]
@@ -303,7 +303,7 @@ class Forward:
                 else v
                 for n, v in zip((*op.operands, *("" for _ in operands[len(op.operands) :])), operands, strict=True)
             ]
-            return self.builder.add(op, inputs, dict(node.attrs))  # type: ignore[no-any-return]
+            return self.builder.add(op, inputs, dict(node.attrs))
         raise NonDifferentiableError(
             f"`{op.name}` has no derivative",
             node.loc,

@@ -287,7 +287,7 @@ class SeedLoop:
                     return None
                 term = factor if term is None else term * factor
             total = term if total is None else total + term
-        return total  # type: ignore[no-any-return]
+        return total
 
     def part(self, derived: Func) -> Part:
         """A derivative, of which what does not depend on its seed is put here."""

@@ -14,8 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gradc.ad.activity import carried_inits, carried_params, carried_results, carried_yields, control_flow_of
-from gradc.ir.effects import roots
+from gradc.ad.activity import (
+    carried_inits,
+    carried_params,
+    carried_results,
+    carried_yields,
+    control_flow_of,
+    course_of,
+    places,
+)
 from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
 from gradc.ir.types import Array, Scalar, is_inexact, size_variables
 
@@ -43,7 +50,7 @@ class Spread:
 
     def holds(self, value: Value) -> bool:
         """Whether the value, or the content of a buffer that it may name, depends on a seed."""
-        return value in self._values or not self._values.isdisjoint(_places(value))
+        return value in self._values or not self._values.isdisjoint(places(value))
 
     def repeats(self, node: Node) -> bool:
         """Whether every lane has the node for itself."""
@@ -56,7 +63,7 @@ class Spread:
     def _mark(self, values: Iterable[Value]) -> None:
         for value in values:
             self._values.add(value)
-            self._values |= _places(value)
+            self._values |= places(value)
 
     def _visit(self, node: Node) -> None:
         op = node.op
@@ -64,7 +71,7 @@ class Spread:
             for sources, targets in control_flow_of(node):
                 if any(self.holds(s) for s in sources):
                     self._mark(targets)
-            if any(self.holds(v) for v in _course(node)):
+            if any(self.holds(v) for v in course_of(node)):
                 self.uniform = False
         elif op.kind == "query":
             return
@@ -84,10 +91,6 @@ class Spread:
                 self.uniform = False
 
 
-def _places(value: Value) -> frozenset[Value]:
-    return roots(value) if isinstance(value.ty, Array) else frozenset((value,))
-
-
 def _may_settle_sizes(node: Node, differing: Sequence[Value]) -> bool:
     """Whether a size of the result may depend on one of these operands: on an int, a mask, or what is not zero."""
     if node.op.kind not in ("fresh", "view"):
@@ -96,14 +99,6 @@ def _may_settle_sizes(node: Node, differing: Sequence[Value]) -> bool:
     return any(size_variables(size) for size in shape) and (
         node.op.zero_derivative or any(not is_inexact(v.ty) for v in differing)
     )
-
-
-def _course(node: Node) -> list[Value]:
-    """What decides how a control node runs."""
-    if node.op.name == "if":
-        return node.operands[:1]
-    decides = node.operands[:3] if node.op.name == "for" else node.blocks[0].yields[:1]
-    return [*decides, *(node.blocks[-1].yields[:1] if node.attrs.get("exits") else ())]
 
 
 class Lanes:

@@ -474,9 +474,9 @@ class Primals:
 
         def read() -> Value:
             if name in ("store", "accumulate"):
-                return memory.copy(target)  # type: ignore[no-any-return]
+                return memory.copy(target)
             if name in ("store_at", "accumulate_at"):
-                return TABLE["load"](target, *copy.operands[2:], region=region)  # type: ignore[no-any-return]
+                return TABLE["load"](target, *copy.operands[2:], region=region)
             if name in ("scatter", "scatter_add"):
                 return memory.make_gather(target, region, *copy.operands[2:])
             return memory.make_mask_select(target, copy.operands[2])

@@ -62,7 +62,7 @@ class Slots:
         """A carried number in a slot."""
         store, ty = self.scalars[k]
         held = _get(store, row, builder)
-        return builder.emit("cast", (held,), dtype=ty.dtype, weak=True) if ty.weak else held  # type: ignore[no-any-return]
+        return builder.emit("cast", (held,), dtype=ty.dtype, weak=True) if ty.weak else held
 
     def last(self, builder: Builder) -> tuple[Value, Value]:
         """The slot of the last checkpoint, and its block."""
@@ -203,7 +203,7 @@ def block_length(trips: Value, budget: int, state: Value, tape: Value, builder: 
     """Iterations in a block: sqrt(n * state / tape), which needs the least, or what half of the budget holds."""
 
     def number(v: Value) -> Value:
-        return builder.emit("cast", (v,), dtype="float64", weak=True)  # type: ignore[no-any-return]
+        return builder.emit("cast", (v,), dtype="float64", weak=True)
 
     best = builder.emit("floor", (builder.emit("sqrt", (number(trips) * number(state) / number(tape),)),))
     best = builder.emit("cast", (best,), dtype="int64", weak=True)

@@ -157,7 +157,7 @@ def trip_count(start: Value, stop: Value, step: Value, builder: Builder) -> Valu
     count = (stop - start) // step
     exact = builder.emit("eq", ((stop - start) % step, 0))
     count = count + builder.emit("where", (exact, 0, 1))
-    return builder.emit("maximum", (count, 0))  # type: ignore[no-any-return]
+    return builder.emit("maximum", (count, 0))
 
 
 def _literal(value: Value) -> int | None:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gradc.ad.activity import control_flow_of
-from gradc.ir.effects import own_write, roots
+from gradc.ad.activity import control_flow_of, course_of, places
+from gradc.ir.effects import own_write
 from gradc.ir.nodes import Func, Node, Value, walk_nodes
 from gradc.ir.types import Array, Scalar, Size, Stack, size_variables
 
@@ -37,7 +37,7 @@ class Unknown:
 
     def holds(self, value: Value) -> bool:
         """Whether the value, or the content of a buffer that it may name, is unknown."""
-        return value in self._values or not self._values.isdisjoint(_places(value))
+        return value in self._values or not self._values.isdisjoint(places(value))
 
     def holds_shape(self, value: Value) -> bool:
         """Whether a size of the value is unknown."""
@@ -46,7 +46,7 @@ class Unknown:
     def _mark(self, values: Iterable[Value]) -> None:
         for value in values:
             self._values.add(value)
-            self._values |= _places(value)
+            self._values |= places(value)
 
     def _visit(self, node: Node) -> None:
         kind = node.op.kind
@@ -86,18 +86,6 @@ class Unknown:
                         self._mark((target,))
                     if inner.op.kind == "stack":
                         self._mark(inner.operands[:1])
-
-
-def course_of(node: Node) -> list[Value]:
-    """What decides how a control node runs."""
-    if node.op.name == "if":
-        return node.operands[:1]
-    decides = node.operands[:3] if node.op.name == "for" else node.blocks[0].yields[:1]
-    return [*decides, *(node.blocks[-1].yields[:1] if node.attrs.get("exits") else ())]
-
-
-def _places(value: Value) -> frozenset[Value]:
-    return roots(value) if isinstance(value.ty, Array) else frozenset((value,))
 
 
 def _shape(value: Value) -> tuple[Size, ...]:

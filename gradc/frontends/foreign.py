@@ -95,7 +95,7 @@ def _argument(machine: Any, name: str, k: int, given: Binding, parameter: Parame
     if parameter.pointer:
         if not is_array(given) or given.dtype != parameter.dtype:
             machine.refuse(f"{what} is {describe(given)}, and has to be an array of {parameter.dtype}")
-        return given  # type: ignore[no-any-return]
+        return given
     value: Value | None = None
     if is_number(given) or isinstance(given, Value):
         value = machine.value(given)

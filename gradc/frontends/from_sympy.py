@@ -205,7 +205,7 @@ class Expression:
             )
         dtype = promote_dtypes(tuple(v.ty for v in values)).dtype if values else "float64"  # type: ignore[misc]
         values = [convert(v, dtype) for v in values]
-        return array_of(*values, shape=shape, type=Array(dtype, shape))  # type: ignore[no-any-return]
+        return array_of(*values, shape=shape, type=Array(dtype, shape))
 
     def as_result(self, x: Value) -> Value:
         """An integer constant as the real number that it is."""
@@ -238,7 +238,7 @@ class Expression:
             waiting.pop()
             with self.builder.at(self.place):
                 self.scopes[-1][e] = make(*(self._known(p) for p in parts))
-        return self._known(expression)  # type: ignore[no-any-return]
+        return self._known(expression)
 
     def _parts(self, e: Any) -> tuple[Sequence[Any], Make]:
         """The subexpressions that are needed whatever happens, and what to do with their values."""
@@ -377,7 +377,7 @@ class Expression:
 
         def make(x: Value, h: Value) -> Value:
             where, eq, gt = TABLE["where"], TABLE["eq"], TABLE["gt"]
-            return where(eq(x, 0), self.as_float(h), where(gt(x, 0), 1.0, 0.0))  # type: ignore[no-any-return]
+            return where(eq(x, 0), self.as_float(h), where(gt(x, 0), 1.0, 0.0))
 
         return (e.args[0], at_zero), make
 
@@ -429,7 +429,7 @@ class Expression:
                         block.yields = [convert(value, ty.dtype, ty.weak)]
                 return self.builder.control("if", (cond,), [block for block, _ in made], [ty])[0]
         # Some symbols stand for arrays: both sides are computed, and the side not taken has no derivative.
-        return TABLE["where"](cond, then(), otherwise())  # type: ignore[no-any-return]
+        return TABLE["where"](cond, then(), otherwise())
 
     def _in_block(self, run: Callable[[], Value]) -> tuple[Block, Value]:
         self.scopes.append({})
@@ -487,7 +487,7 @@ class Expression:
             total: Any = parts[0]
             for part in parts[1:]:
                 total = total + part if e.is_Add else total * part
-            return total  # type: ignore[no-any-return]
+            return total
         return self.refuse(
             whole, f"{e} is not known when the expression is compiled",
             "limits and positions are integers, and sums and products of loop indices.",
@@ -517,7 +517,7 @@ class Expression:
                 else:
                     region.append(At(Arg(len(operands))))
                     operands.append(position)
-            return memory.load(x, *operands, region=tuple(region))  # type: ignore[no-any-return]
+            return memory.load(x, *operands, region=tuple(region))
 
         if self._known(base) is None:
             self._refuse_class(base)
@@ -576,7 +576,7 @@ class Expression:
             total = memory.load(x, region=(At(0), At(0)))
             for k in range(1, size):
                 total = total + memory.load(x, region=(At(k), At(k)))
-            return total  # type: ignore[no-any-return]
+            return total
 
         return e.args[:1], make
 

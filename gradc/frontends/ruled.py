@@ -280,7 +280,7 @@ class RuledCalls:
         if v.ty.dtype == ty.dtype and getattr(v.ty, "weak", False) == getattr(ty, "weak", False):
             return v
         weak = isinstance(ty, Scalar) and ty.weak
-        return self.machine.builder.emit("cast", (v,), dtype=ty.dtype, weak=weak)  # type: ignore[no-any-return]
+        return self.machine.builder.emit("cast", (v,), dtype=ty.dtype, weak=weak)
 
     # --------------------------------------------------------------------------------------- custom_jvp
 

@@ -57,7 +57,7 @@ class IndexLowering(ViewLowering):
         """What a write reads; copied first where it may overlap the target elsewhere than at the same element."""
         held = self.env[value]
         if not isinstance(held, Ref):
-            return held  # type: ignore[no-any-return]
+            return held
         if held.buffer.roots.isdisjoint(target.buffer.roots):
             return held
         same = (

@@ -457,7 +457,7 @@ def _sign(x: Any, /, **keywords: Any) -> Value:
         raise UnsupportedError("np.sign of complex numbers with keywords", hint="assign its result")
     size = abs(x)
     nothing = eq(size, 0)
-    return where(nothing, 0.0, x / where(nothing, 1.0, size))  # type: ignore[no-any-return]
+    return where(nothing, 0.0, x / where(nothing, 1.0, size))
 
 
 @call(np.fabs, math.fabs)
@@ -473,7 +473,7 @@ def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, n
     x = as_value(x)
     if is_complex(x.ty):
         re, im = (_nan_to_num(TABLE[part](x), copy, nan, posinf, neginf) for part in ("real", "imag"))
-        return TABLE["complex_of"](re, im)  # type: ignore[no-any-return]
+        return TABLE["complex_of"](re, im)
     if not is_inexact(x.ty):
         return x
     if not copy:

@@ -294,7 +294,7 @@ def _detphase_vjp(ct: Value, y: Value, a: Value) -> list[Value]:
 
 
 def _detphase_jvp(tangents: Sequence[Value], y: Value, a: Value) -> Value:
-    return y * complex_of(0.0, imag(_inner(tangents[0], turned(inverse(a)))))  # type: ignore[no-any-return]
+    return y * complex_of(0.0, imag(_inner(tangents[0], turned(inverse(a)))))
 
 
 detphase: OpDef = define(

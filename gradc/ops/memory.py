@@ -56,7 +56,7 @@ def _sizes_of(first: int, operands: Sequence[Value] | None) -> Callable[[Arg], S
 
     def value_of(arg: Arg) -> Size:
         assert operands is not None
-        return builder.size_of(operands[first + arg.k])  # type: ignore[no-any-return]
+        return builder.size_of(operands[first + arg.k])
 
     return value_of
 
@@ -146,7 +146,7 @@ def make_index(x: Value, region: Region, *operands: Any) -> Value:
     ty = builder.canonical_type(x.ty)
     shape = region_shape(ty.shape, region, _sizes_of(0, values))
     result = Array(ty.dtype, shape, region_layout(ty.layout, ty.shape, region))
-    return index(x, *values, region=region, type=result)  # type: ignore[no-any-return]
+    return index(x, *values, region=region, type=result)
 
 
 def make_reshape(x: Value, shape: Sequence[int | Value]) -> Value:
@@ -211,12 +211,12 @@ def make_reshape(x: Value, shape: Sequence[int | Value]) -> Value:
                 message=f"an array of shape {format_shape(ty.shape)} cannot be given this shape",
             )
     result = Array(ty.dtype, tuple(sizes))
-    return reshape(x, *operands, shape=tuple(attr), type=result)  # type: ignore[no-any-return]
+    return reshape(x, *operands, shape=tuple(attr), type=result)
 
 
 def TABLE_eq(a: Any, b: Any) -> Value:
     """a == b as a node (operators on values keep `==` for identity)."""
-    return current_builder().emit("eq", (a, b))  # type: ignore[no-any-return]
+    return current_builder().emit("eq", (a, b))
 
 
 def _quotient(total: Size, known: Size) -> Size:
@@ -273,7 +273,7 @@ def element_count(x: Value) -> Value:
     for axis in range(1, x.rank):
         if x.shape[axis] != 1:
             total = total * size_value(x, axis)
-    return total  # type: ignore[no-any-return]
+    return total
 
 
 def shape_operands(shape: Sequence[int | Value]) -> tuple[tuple[int | Arg, ...], list[Value]]:
@@ -335,7 +335,7 @@ def make_zeros(shape: Sequence[int | Value], dtype: str = "float64", filled: boo
     builder = current_builder()
     attr, operands = shape_operands(shape)
     ty = Array(dtype, tuple(builder.size_of(s) for s in shape))
-    return (zeros if filled else empty)(*operands, shape=attr, type=ty)  # type: ignore[no-any-return]
+    return (zeros if filled else empty)(*operands, shape=attr, type=ty)
 
 
 def zeros_like(x: Value, dtype: str | None = None) -> Value:
@@ -370,7 +370,7 @@ def make_broadcast(x: Value, shape: Sequence[int | Value]) -> Value:
     builder = current_builder()
     attr, operands = shape_operands(shape)
     ty = Array(x.dtype, tuple(builder.size_of(s) for s in shape))
-    return broadcast_to(x, *operands, shape=attr, type=ty)  # type: ignore[no-any-return]
+    return broadcast_to(x, *operands, shape=attr, type=ty)
 
 
 # -------------------------------------------------------------------------------------------- gathers
@@ -408,7 +408,7 @@ def make_gather(x: Value, region: Region, *operands: Any) -> Value:
     gathered = builder.broadcast(used)
     ty = builder.canonical_type(x.ty)
     shape = region_shape(ty.shape, region, _sizes_of(0, values), gathered)
-    return gather(x, *values, region=region, type=with_shape(ty.dtype, shape))  # type: ignore[no-any-return]
+    return gather(x, *values, region=region, type=with_shape(ty.dtype, shape))
 
 
 def make_mask_select(x: Value, mask: Value) -> Value:
@@ -418,7 +418,7 @@ def make_mask_select(x: Value, mask: Value) -> Value:
         builder.require_equal(x, axis, mask, axis)
     ty = builder.canonical_type(x.ty)
     shape = (builder.new_size("count"), *ty.shape[mask.rank :])
-    return mask_select(x, mask, type=Array(ty.dtype, shape))  # type: ignore[no-any-return]
+    return mask_select(x, mask, type=Array(ty.dtype, shape))
 
 
 # --------------------------------------------------------------------------------------------- writes

@@ -133,7 +133,7 @@ def _conj_call(x: Any, /, out: Any = None, *, where: Any = True) -> Value:
 def _conj_method(x: Any) -> Value:
     # Of real arrays NumPy's method gives the array itself.
     value = as_value(x)
-    return conj(value) if is_complex(value.ty) else value  # type: ignore[no-any-return]
+    return conj(value) if is_complex(value.ty) else value
 
 
 @call(np.angle)
@@ -156,12 +156,12 @@ def _isrealobj_call(x: Any) -> bool:
 
 @call(np.isreal)
 def _isreal_call(x: Any) -> Value:
-    return current_builder().add(TABLE["eq"], (_imag_call(x), 0), {}, weak=False)  # type: ignore[no-any-return]
+    return current_builder().add(TABLE["eq"], (_imag_call(x), 0), {}, weak=False)
 
 
 @call(np.iscomplex)
 def _iscomplex_call(x: Any) -> Value:
-    return current_builder().add(TABLE["ne"], (_imag_call(x), 0), {}, weak=False)  # type: ignore[no-any-return]
+    return current_builder().add(TABLE["ne"], (_imag_call(x), 0), {}, weak=False)
 
 
 @call(np.real_if_close)
@@ -198,7 +198,7 @@ def _number(x: Any, dtype: str = "complex128") -> Value:
 
 def _cmath_call(op: OpDef) -> Any:
     def build(z: Any, /) -> Value:
-        return current_builder().add(op, (_number(z),), {}, weak=True)  # type: ignore[no-any-return]
+        return current_builder().add(op, (_number(z),), {}, weak=True)
 
     return build
 
@@ -218,7 +218,7 @@ def _cmath_log(z: Any, base: Any = None, /) -> Value:
 @call(cmath.phase)
 def _phase_call(z: Any, /) -> Value:
     number = _number(z)
-    return arctan2(imag(number), real(number))  # type: ignore[no-any-return]
+    return arctan2(imag(number), real(number))
 
 
 @call(cmath.polar)
@@ -229,7 +229,7 @@ def _polar_call(z: Any, /) -> tuple[Value, Value]:
 @call(cmath.rect)
 def _rect_call(r: Any, phi: Any, /) -> Value:
     size, angle = _number(r, "float64"), _number(phi, "float64")
-    return complex_of(size * TABLE["cos"](angle), size * TABLE["sin"](angle))  # type: ignore[no-any-return]
+    return complex_of(size * TABLE["cos"](angle), size * TABLE["sin"](angle))
 
 
 __all__ = ["complex_of", "conj", "imag", "part_of", "real"]

@@ -219,7 +219,7 @@ def _outer_call(a: Any, b: Any, out: Any = None) -> Value:
 
 
 def _conjugate(x: Value) -> Value:
-    return TABLE["conj"](x) if is_complex(x.ty) else x  # type: ignore[no-any-return]
+    return TABLE["conj"](x) if is_complex(x.ty) else x
 
 
 @call(np.vdot)

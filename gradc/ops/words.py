@@ -35,7 +35,7 @@ WORD = Scalar("int64")
 
 def no_bits() -> Value:
     """The word of a constant."""
-    return current_builder().const(np.int64(0))  # type: ignore[no-any-return]
+    return current_builder().const(np.int64(0))
 
 
 def joined(words: list[Value]) -> Value:
@@ -53,13 +53,13 @@ def whole(word: Value) -> Value:
     if not isinstance(word.ty, Array):
         return word
     if not word.rank:
-        return load(word, region=())  # type: ignore[no-any-return]
-    return bits_over(word, axes=tuple(range(word.rank)), keepdims=False)  # type: ignore[no-any-return]
+        return load(word, region=())
+    return bits_over(word, axes=tuple(range(word.rank)), keepdims=False)
 
 
 def over(word: Value, axis: int) -> Value:
     """What any element along an axis depends on."""
-    return bits_over(word, axes=(axis % word.rank,), keepdims=False)  # type: ignore[no-any-return]
+    return bits_over(word, axes=(axis % word.rank,), keepdims=False)
 
 
 def of_product(words: Sequence[Value | None], factors: Sequence[Value]) -> Value:

@@ -296,14 +296,14 @@ class _Shape:
                 factor = self._make_atom(atom)
                 term = factor if k == 0 and abs(c) == 1 else term * factor
             total = (term if c > 0 else -term) if total is None else total + term if c > 0 else total - term
-        return builder.const(0) if total is None else total  # type: ignore[no-any-return]
+        return builder.const(0) if total is None else total
 
     def _make_atom(self, atom: Atom) -> Value:
         builder = current_builder()
         if atom.inner is not None:
-            return builder.emit("maximum", (self._make(atom.inner), 0))  # type: ignore[no-any-return]
+            return builder.emit("maximum", (self._make(atom.inner), 0))
         param, axis = self._sources[atom.name]
-        return param if axis is None else builder.emit("dim", (param,), axis=axis)  # type: ignore[no-any-return]
+        return param if axis is None else builder.emit("dim", (param,), axis=axis)
 
     def instance(self, cond: Value, guards: tuple[Value, ...], index: Value) -> Value:
         """A guarded condition for one index, made with the current builder."""

@@ -142,7 +142,7 @@ class Rewriter:
         number = const_of(value)
         if number is not None:
             return self.builder.const(number_of_type(ty, number))
-        return self.builder.emit("cast", (value,), dtype=ty.dtype, weak=ty.weak)  # type: ignore[no-any-return]
+        return self.builder.emit("cast", (value,), dtype=ty.dtype, weak=ty.weak)
 
     def is_stable(self, value: Value) -> bool:
         """Whether the content of `value` is the same wherever it is in scope."""
@@ -181,7 +181,7 @@ def copy_or_alias(old: Value, existing: Value, rewriter: Rewriter) -> Value | No
         return existing
     if old.node is not None and old.node.op.name == "copy":
         return None
-    return rewriter.builder.emit("copy", (existing,))  # type: ignore[no-any-return]
+    return rewriter.builder.emit("copy", (existing,))
 
 
 # --------------------------------------------------------------------------------------------------- rows
