@@ -569,3 +569,16 @@ def test_hand_tracking_against_jax():
     expected = jax.jacfwd(lambda theta: port(theta, parents, *rest))(theta)
     np.testing.assert_allclose(gradc.jacobian(hand)(*args), expected, rtol=1e-10, atol=1e-11)
     np.testing.assert_allclose(gradc.jacrev(hand)(*args), expected, rtol=1e-10, atol=1e-11)
+
+
+def test_an_index_array_that_changed_in_place_gives_its_own_pattern() -> None:
+    def picked(x: Any, index: Any) -> Any:
+        y = x[index] * x
+        y[0] = y[-1]
+        return y
+
+    x, index = np.linspace(0.3, 1.2, 6), np.arange(6)
+    made, dense = gradc.sparse_jacobian(picked), gradc.jacobian(picked)
+    for content in (np.arange(6), np.arange(6)[::-1], [5, 5, 0, 1, 2, 3], np.zeros(6)):
+        index[:] = content
+        np.testing.assert_allclose(made(x, index).toarray(), dense(x, index), rtol=1e-14)

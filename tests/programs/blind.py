@@ -207,3 +207,42 @@ def rebound_where_nothing_gets(x, w, k):
     elif x[0] < x[0]:
         w = x * w
     return np.sum(w * x)
+
+
+@program((signed(6), 1, 4), (signed(6, seed=1), 3, 3))
+def slices_of_one_length_by_two_names(x, lo, hi):
+    """What the first slice gives is computed in the loop of the second, which has another length by name."""
+    t = np.sin(x[lo:hi])
+    u = x[: hi - lo] * 2.0
+    x[0] = 7.0
+    return np.sum(t * u) + np.sum(x)
+
+
+@program((signed(6), 4), (signed(6, seed=1), 0))
+def read_later_than_its_source_is_overwritten(x, n):
+    t = np.exp(x[:n])
+    x[1:] = x[:-1] * 1.5
+    return np.sum(t * x[:n])
+
+
+@program((signed(6), 5), (signed(6, seed=1), 0), (signed(6, seed=2), 1))
+def next_element_then_this_one(x, n):
+    """The store of element t + 1 hits nothing that was read, the one of element t does."""
+    y = np.zeros(n + 1)
+    y[0] = x[0]
+    for t in range(n):
+        y[t + 1] = np.sin(y[t]) * x[t]
+        if y[t + 1] > 0.9:
+            break
+        y[t] = y[t] * y[t + 1]
+    return np.sum(y * y)
+
+
+@program((signed(6), 6), (signed(6, seed=1), 0))
+def positions_that_wrap(x, n):
+    """Elements before the first are those at the end, which other iterations write."""
+    y = np.ones(6)
+    for i in range(n):
+        y[i - 2] = y[i - 3] * x[i]
+        y[i] = y[i] + y[i - 2] ** 2
+    return np.sum(y * x)
