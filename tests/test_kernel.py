@@ -19,7 +19,7 @@ from gradc.codegen import intrinsics
 from gradc.errors import Loc
 from gradc.ir.builder import Builder, new_func
 from gradc.ir.interp import run
-from gradc.ir.loops import KERNEL_DTYPES, KERNEL_FUNCTIONS, SPECIAL_FUNCTIONS
+from gradc.ir.loops import KERNEL_DTYPES, KERNEL_FUNCTIONS, OWN_FUNCTIONS, SPECIAL_FUNCTIONS
 from gradc.ir.nodes import Block, Func, Value
 from gradc.ir.opdef import TABLE
 from gradc.ir.region import FULL, Arg, At, Gather, Span
@@ -116,7 +116,8 @@ def test_kernel_functions_exist() -> None:
 
 
 def test_templates_call_kernel_functions_only() -> None:
-    known = {*KERNEL_FUNCTIONS, *SPECIAL_FUNCTIONS, "abs", "bool", "min", "max", "if", "else", "not", "and", "or", "np"}
+    known = {*KERNEL_FUNCTIONS, *SPECIAL_FUNCTIONS, *OWN_FUNCTIONS}
+    known |= {"abs", "bool", "min", "max", "if", "else", "not", "and", "or", "np"}
     for op in TABLE.values():
         texts = [op.kernel] if isinstance(op.kernel, str) and op.expand is None else []
         if op.lower is not None and hasattr(op.lower, "step"):

@@ -15,6 +15,7 @@ import pytest
 from scipy import special as sc
 
 import gradc
+from gradc.ops.parameter_slopes import betainc_derivative, gammainc_derivative
 
 
 def each(x):
@@ -202,3 +203,118 @@ def test_poles_and_limits() -> None:
 
     assert math.isnan(gradc.jit(zeta)(0.5))
     assert math.isnan(zeta(0.5))
+
+
+# ------------------------------------------------------------------------------- derivatives in parameters
+
+
+def parameter_points() -> list[tuple[float, float, float]]:
+    """a, b and x: small and large parameters; both tails and the middle."""
+    rng = np.random.default_rng(0)
+    made = []
+    for k in range(40):
+        a, b = 10.0 ** rng.uniform(-4, 2.5, 2)
+        middle, width = a / (a + b), math.sqrt(a * b / (a + b + 1)) / (a + b)
+        tail = 10.0 ** rng.uniform(-7, -0.05)
+        x = (tail, 1 - tail, middle + 3 * width * rng.normal())[k % 3]
+        made.append((a, b, min(max(x, 1e-9), 1 - 1e-9)))
+    return made
+
+
+def test_derivatives_in_parameters_are_those_of_mpmath() -> None:
+    points = parameter_points()
+    with mp.workdps(60):
+        for a, b, x in points:
+            t = x * 2 * a
+            wanted = [
+                mp.diff(lambda p, t=t: mp.gammainc(p, 0, t, regularized=True), a, m) if t < a else
+                -mp.diff(lambda p, t=t: mp.gammainc(p, t, regularized=True), a, m) for m in (1, 2)
+            ]
+            found = [gammainc_derivative(a, t, m) for m in (1, 2)]
+            below = x < a / (a + b)
+            for m, n in ((1, 0), (0, 1), (2, 0), (1, 1), (0, 2)):
+                def integral(p: Any, q: Any, x: float = x, below: bool = below) -> Any:
+                    if below:
+                        return mp.betainc(p, q, 0, x, regularized=True)
+                    return -mp.betainc(q, p, 0, 1 - mp.mpf(x), regularized=True)
+
+                wanted.append(mp.diff(integral, (a, b), (m, n)))
+                found.append(betainc_derivative(a, b, x, m, n))
+            for k, (have, want) in enumerate(zip(found, wanted, strict=True)):
+                assert abs(have - want) <= 1e-11 * abs(want) + 1e-290, (a, b, x, k, have, want)
+
+
+def in_parameters(a, b, x):
+    return np.sum(sc.gammainc(a, x) * sc.betainc(a, b, x) + sc.gammaincc(b, x) + sc.betaincinv(a, b, x)) + np.sum(
+        sc.gammaincinv(a, x) * sc.gammainccinv(b, x)
+    )
+
+
+PARAMETERS = np.array([0.5, 2.0, 11.0]), np.array([1.5, 0.3, 14.0]), np.array([0.2, 0.9, 0.55])
+
+
+def test_gradients_in_parameters() -> None:
+    gradc.check_grads(in_parameters, PARAMETERS, order=2, rtol=1e-5)
+    derivative = gradc.grad(in_parameters, argnums=(0, 1, 2))
+    found = derivative(*PARAMETERS)
+    namespace: dict[str, Any] = {}
+    exec(derivative.source, namespace)
+    for have, want in zip(namespace["in_parameters_grad"](*PARAMETERS), found, strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-12)
+    single = derivative(*(p.astype(np.float32) for p in PARAMETERS))
+    for have, want in zip(single, found, strict=True):
+        assert have.dtype == np.float32
+        np.testing.assert_allclose(have, want, rtol=3e-4)
+
+
+def test_parameter_derivatives_at_the_ends() -> None:
+    slope = gradc.grad(lambda a, x: sc.gammainc(a, x) + sc.betainc(a, 2.0, x / (1 + x)))
+    assert slope(1.5, 0.0) == 0.0
+    slope = gradc.grad(lambda a, x: sc.betainc(a, 2.0, x) + sc.gammaincc(a, np.inf))
+    assert slope(1.5, 1.0) == 0.0
+    assert math.isnan(gradc.grad(lambda a: sc.gammainc(a, 1.0))(-1.0))
+    mixed = gradc.grad(lambda x: gradc.grad(lambda a: sc.gammainc(a, x))(2.0))
+    assert mixed(0.0) == 0.0
+
+
+def test_third_derivatives_in_parameters_are_refused() -> None:
+    def bent(a):
+        return gradc.grad(gradc.grad(lambda a: sc.gammainc(a, 1.0)))(a)
+
+    with pytest.raises(gradc.NonDifferentiableError, match="gammainc_curvature` has no derivative in `a`"):
+        gradc.grad(bent)(1.0)
+
+
+PARAMETER_PROGRAM = """
+import numpy as np, gradc
+from scipy import special as sc
+f = gradc.grad(lambda a, x: sc.gammainc(a, x) + sc.betainc(x, a, 0.3))
+print(f(1.7, 0.7))
+f.lower(1.7, 0.7)
+"""
+
+
+@pytest.mark.slow
+def test_kernels_on_disk_hold_the_quadratures(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PARAMETER_PROGRAM)
+    environment = {**os.environ, "GRADC_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(gradc.__file__).parents[1])}
+    outputs = {
+        subprocess.run([sys.executable, str(tmp_path / "program.py")], capture_output=True, text=True, check=True,
+                       env=environment).stdout
+        for _ in range(2)
+    }  # fmt: skip
+    (number,) = outputs
+    wanted = gammainc_derivative(1.7, 0.7, 1) + betainc_derivative(0.7, 1.7, 0.3, 0, 1)
+    assert math.isclose(float(number), wanted, rel_tol=1e-13)
+
+
+@pytest.mark.slow
+def test_modules_for_numba_hold_the_quadratures(tmp_path: Path) -> None:
+    derivative = gradc.grad(lambda a, x: sc.gammainc(a, x) + sc.betainc(x, a, 0.3))
+    value = derivative(1.7, 0.7)
+    path = tmp_path / "saved.py"
+    derivative.source.save(path, numba=True)
+    namespace: dict[str, Any] = {"__name__": "saved"}
+    exec(compile(path.read_text(), str(path), "exec"), namespace)
+    (name,) = [n for n in namespace if n.endswith("_grad")]
+    assert math.isclose(namespace[name](1.7, 0.7), value, rel_tol=1e-13)

@@ -142,6 +142,7 @@ SPECIAL = [
     (sp.binomial(x + 3, x) * sp.factorial(x) + sp.RisingFactorial(x, 2.5) + sp.FallingFactorial(x + 4, 2.5), 1.1),
     (sp.hyper((1, 0.5), (2.5,), x) + sp.hyper((0.5,), (1.5,), x) + sp.hyper((), (1.5,), x), 0.4),
     (sp.legendre(3, x) * sp.multigamma(x + 2, 2), 0.4),
+    (sp.lowergamma(x, 1.2) + sp.uppergamma(x, x) + sp.betainc_regularized(x, 2 * x, 0, sp.Rational(2, 5)), 1.3),
     (sp.sinc(x) ** 2 + sp.sinc(x / 1000), 0.2), (sp.loggamma(x) * sp.gamma(x - 2), 1.4),
 ]
 

@@ -13,6 +13,7 @@ from gradc.errors import InternalError
 from gradc.ir.loops import (
     KERNEL_DTYPES,
     KERNEL_FUNCTIONS,
+    OWN_FUNCTIONS,
     SPECIAL_FUNCTIONS,
     Alloc,
     Assign,
@@ -75,6 +76,9 @@ class Printer:
         of_scipy = sorted(used & SPECIAL_FUNCTIONS.keys())
         if of_scipy:
             lines.append(f"from gradc.codegen.scipy_functions import {', '.join(of_scipy)}")
+        own = sorted(used & OWN_FUNCTIONS.keys())
+        if own:
+            lines.append(f"from gradc.codegen.own_functions import {', '.join(own)}")
         raised = sorted(n for n in used if n in self.raised and not hasattr(builtins, n))
         if raised:
             lines.append(f"from gradc.errors import {', '.join(raised)}")

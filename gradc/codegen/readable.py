@@ -119,7 +119,9 @@ def source(
         body.append("")
     body += answer
     definitions = returned.definitions + leaves.constants
-    preludes = [text.strip("\n") for _, text in sorted(expressions.preludes.items())]
+    # Preludes may have functions in common, which stand apart by two lines.
+    texts = "\n\n\n".join(text.strip("\n") for _, text in sorted(expressions.preludes.items()))
+    preludes = list(dict.fromkeys(part.strip("\n") for part in texts.split("\n\n\n"))) if texts else []
     helpers: list[str] = []
     if checks is not None and (trees or leaves.extra):
         given = ", ".join(f"{p}={p}" for p in [*trees, *leaves.extra])

@@ -20,11 +20,23 @@ from gradc.codegen.kernel import Printer
 from gradc.codegen.layout import APART, CHECK, ArgumentChecks, apart_lines, arguments_text
 from gradc.codegen.naming import fresh_name
 from gradc.errors import UnsupportedError
-from gradc.ir.loops import KERNEL_FUNCTIONS, SPECIAL_FUNCTIONS, Alloc, Bind, Buffer, Kernel, Lin, Product, Raise
+from gradc.ir.loops import (
+    KERNEL_FUNCTIONS,
+    OWN_FUNCTIONS,
+    SPECIAL_FUNCTIONS,
+    Alloc,
+    Bind,
+    Buffer,
+    Kernel,
+    Lin,
+    Product,
+    Raise,
+)
 from gradc.ir.nodes import Func
 from gradc.ir.program import Capture
 from gradc.ir.tree import Tree
 from gradc.ir.types import Array, Scalar, Type
+from gradc.ops import parameter_slopes
 
 INDENT = "    "
 WIDTH = 100
@@ -338,11 +350,19 @@ def _needed(text: str) -> tuple[set[str], list[str], list[str]]:
     imports = []
     helpers = {"matrix"} if called & {"product", "exact_product"} else set()
     special = {}
+    own: dict[str, str] = {}
     for function in sorted(called):
         if function in HELPERS:
             helpers.add(function)
         elif function in IMPORTED:
             imports.append(IMPORTED[function])
+        elif function in OWN_FUNCTIONS:
+            name, arity, orders = OWN_FUNCTIONS[function]
+            names = ", ".join("abx"[:arity]) if arity == 3 else "a, x"
+            imports.append("import math")
+            own[name] = f'@njit(error_model="numpy")\n{parameter_slopes.plain_text(name)}\n'
+            given = ", ".join(str(k) for k in orders)
+            own[function] = f"@njit\ndef {function}({names}):\n    return {name}({names}, {given})\n"
         elif function in SPECIAL_FUNCTIONS and SPECIAL_FUNCTIONS[function][2] < 0:
             special[function] = SPECIAL_FUNCTIONS[function]
         elif function in KERNEL_FUNCTIONS or function.startswith(("special_", "call_c_")):
@@ -355,7 +375,8 @@ def _needed(text: str) -> tuple[set[str], list[str], list[str]]:
         helpers.add("special")
         imports += ["import ctypes", "import re", "from scipy.special import cython_special"]
     definitions = [f'{f} = special("{name}", "{operands}")' for f, (name, operands, _) in special.items()]
-    return helpers, imports, ["\n".join(definitions) + "\n"] if definitions else []
+    texts = ["\n".join(definitions) + "\n"] if definitions else []
+    return helpers, list(dict.fromkeys(imports)), [*texts, *own.values()]
 
 
 def _whole_matrix(buffer: Buffer, start: tuple[Lin, ...], row: int, column: int, rows: Lin, columns: Lin) -> str:

@@ -44,6 +44,18 @@ SPECIAL_FUNCTIONS: dict[str, tuple[str, str, int]] = {
 """Functions of SciPy that templates may call: SciPy's name, the types of its operands (d: double, l: integer), and
 which of its outputs is meant (-1: it returns its result). `codegen/scipy_functions.py` has them."""
 
+OWN_FUNCTIONS: dict[str, tuple[str, int, tuple[int, ...]]] = {
+    "gammainc_slope": ("gammainc_derivative", 2, (1,)),
+    "gammainc_curvature": ("gammainc_derivative", 2, (2,)),
+    "betainc_slope_a": ("betainc_derivative", 3, (1, 0)),
+    "betainc_slope_b": ("betainc_derivative", 3, (0, 1)),
+    "betainc_curvature_aa": ("betainc_derivative", 3, (2, 0)),
+    "betainc_curvature_ab": ("betainc_derivative", 3, (1, 1)),
+    "betainc_curvature_bb": ("betainc_derivative", 3, (0, 2)),
+}
+"""Functions of gradc that templates may call: the Python function, how many floats it takes, and its last arguments.
+`ops/parameter_slopes.py` has the functions, `codegen/own_functions.py` compiles them."""
+
 KERNEL_DTYPES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "complex64",
     "complex128",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from gradc.ir.loops import (
     KERNEL_DTYPES,
     KERNEL_FUNCTIONS,
+    OWN_FUNCTIONS,
     SPECIAL_FUNCTIONS,
     Assign,
     Buffer,
@@ -25,7 +26,7 @@ from gradc.ir.types import Size as Dimension
 
 RESERVED = frozenset(keyword.kwlist) | {
     "np", "njit", "gradc", "view", "product", "exact_product", "grow",
-    *KERNEL_FUNCTIONS, *SPECIAL_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), *dir(builtins),
+    *KERNEL_FUNCTIONS, *SPECIAL_FUNCTIONS, *OWN_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), *dir(builtins),
 }  # fmt: skip
 
 

@@ -57,15 +57,15 @@ def environment_tag() -> str:
 
 @functools.cache
 def _module_hash(name: str) -> str:
-    """Hash of the text of a module of gradc that kernels import, and of those of `codegen` that it imports in turn.
+    """Hash of the text of a module of gradc that kernels import, and of those that it imports in turn.
 
-    What kernels call there is compiled into them.
+    What kernels call there, in `codegen` and `ops`, is compiled into them.
     """
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         return name
     text = Path(spec.origin).read_text(encoding="utf-8")
-    inner = re.findall(r"^(?:from|import) (gradc\.codegen\.[\w.]*)", text, re.MULTILINE)
+    inner = re.findall(r"^(?:from|import) (gradc\.(?:codegen|ops)\.[\w.]*)", text, re.MULTILINE)
     return hashlib.sha256("\0".join((text, *map(_module_hash, inner))).encode()).hexdigest()
 
 

@@ -48,6 +48,7 @@ class Native:
 
 
 SCIPY = "gradc.codegen.scipy_functions"
+OWN = "gradc.codegen.own_functions"
 
 
 def translate(text: str, name: str, kinds: Sequence[Kind], symbol: str) -> Native:
@@ -58,8 +59,8 @@ def translate(text: str, name: str, kinds: Sequence[Kind], symbol: str) -> Nativ
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module == "gradc.codegen.intrinsics":
             imported |= {alias.asname or alias.name: getattr(intrinsics, alias.name) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == SCIPY:
-            functions = importlib.import_module(SCIPY)  # it imports SciPy, which few kernels need
+        elif isinstance(node, ast.ImportFrom) and node.module in (SCIPY, OWN):
+            functions = importlib.import_module(node.module)  # the first imports SciPy; few kernels need them
             imported |= {alias.name: getattr(functions, alias.name) for alias in node.names}
         elif isinstance(node, ast.FunctionDef) and node.name == name:
             function = node
