@@ -183,7 +183,12 @@ def test_partials_of_ops_are_sympys(op: Any) -> None:
             continue
         (found,) = run(reverse(func, [k], keep_value=False), point)
         at = {s: sp.Integer(int(v)) if j in whole else sp.Float(v, 40) for j, (s, v) in enumerate(zip(symbols, point))}
-        wanted = sp.N(sp.diff(formula, symbols[k]).subs(at).doit(), 25)
+        slope = sp.diff(formula, symbols[k])
+        if slope.has(sp.Derivative):  # which SymPy has no formula for
+            kept = {s: v for s, v in at.items() if s != symbols[k]}
+            wanted = by_differences(formula.subs(kept).subs(symbols[k], x), point[k], 1)
+        else:
+            wanted = sp.N(slope.subs(at).doit(), 25)
         assert math.isclose(found, float(sp.re(wanted)), rel_tol=1e-11, abs_tol=1e-12), (name, found, wanted)
 
 
