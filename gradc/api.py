@@ -25,6 +25,7 @@ from gradc.runtime.dispatch import Compiled, compiled
 from gradc.runtime.higher import HessianProduct, HessianProducts, expand_jvp
 from gradc.runtime.lambdify import expression_of
 from gradc.runtime.lambdify import to_sympy as _to_sympy
+from gradc.runtime.made_in_numba import derivatives_in_numba, function_of, refused_in_numba
 from gradc.runtime.pickling import reduce_ruled
 from gradc.runtime.plan import Transform
 from gradc.runtime.pullback_inside import interpret_vjp
@@ -729,6 +730,33 @@ vjp.__gradc_interpret__ = interpret_vjp  # type: ignore[attr-defined]
 def _stop_gradient_in_numba(x):  # type: ignore[no-untyped-def]  # Numba compares annotations, too
     """In nopython code, where there is no derivative to stop."""
     return lambda x: x
+
+
+for _make in (jit, grad, value_and_grad, jacfwd, jacrev, jacobian, hessian, hvp):
+    derivatives_in_numba(_make)
+for _function in (vjp, lambdify, to_sympy, sparse_jacobian, sparse_hessian, custom_vjp, custom_jvp):
+    refused_in_numba(
+        _function,
+        "what it gives is an object that only Python can hold, or is made from what only Python can hold.",
+        "call it outside, and in nopython code what it returns; or gradc.grad, gradc.jacobian, gradc.jvp.",
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _tangents_of(f: Any) -> Compiled:
+    return jit(lambda primals, tangents: jvp(f, primals, tangents))
+
+
+@overload_in_numba(jvp)  # type: ignore[untyped-decorator]
+def _jvp_in_numba(f, primals, tangents):  # type: ignore[no-untyped-def]  # Numba compares annotations, too
+    made = _tangents_of(function_of(f, "jvp"))
+    return lambda f, primals, tangents: made(primals, tangents)
+
+
+@overload_in_numba(checkpoint)  # type: ignore[untyped-decorator]
+def _checkpoint_in_numba(f, every=None, budget=None):  # type: ignore[no-untyped-def]
+    """In nopython code, where there is no reverse sweep: the header of a loop is what it is, and so is a function."""
+    return lambda f, every=None, budget=None: f
 
 
 @call(stop_gradient)

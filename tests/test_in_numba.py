@@ -11,7 +11,7 @@ from numba import njit, prange
 from numba.core.errors import NumbaWarning
 
 import gradc
-from gradc.errors import ShapeError, UnsupportedError
+from gradc.errors import DTypeError, ShapeError, UnsupportedError
 
 Pair = namedtuple("Pair", "w b")
 RNG = np.random.default_rng(0)
@@ -416,3 +416,179 @@ def test_nested_structures_go_through_prange():
 
     xs = np.arange(1.0, 5.0)
     np.testing.assert_allclose(all_of_them(xs), 2 * xs + xs**2 + 2 * xs)
+
+
+# ------------------------------------------------------------------- derivatives that nopython code asks for
+
+
+@njit
+def squares(w, x):
+    return np.sum((x * w) ** 2)
+
+
+@njit
+def newton(f, x):
+    for _ in range(20):
+        x = x - f(x) / gradc.grad(f)(x)
+    return x
+
+
+def test_derivatives_are_made_in_nopython_code():
+    w, x = np.array([1.0, 2.0]), np.array([3.0, -1.0])
+
+    @njit
+    def of_name(w, x):
+        g = gradc.grad(squares)
+        value, both = gradc.value_and_grad(squares, (0, 1))(w, x)
+        return g(w, x), gradc.grad(squares, argnums="x")(w, x), value, both
+
+    by_position, by_name, value, both = of_name(w, x)
+    np.testing.assert_array_equal(by_position, 2 * x * x * w)
+    np.testing.assert_array_equal(by_name, 2 * w * w * x)
+    np.testing.assert_array_equal(both, (by_position, by_name))
+    assert value == 13.0
+
+    @njit
+    def second(w, x):
+        return gradc.hessian(squares)(w, x), gradc.hvp(squares)(w, x, w), gradc.jvp(squares, (w, x), (w, np.zeros(2)))
+
+    matrix, product, (value, tangent) = second(w, x)
+    np.testing.assert_array_equal(matrix, np.diag(2 * x * x))
+    np.testing.assert_array_equal(product, matrix @ w)
+    assert (value, tangent) == (13.0, 26.0)
+
+
+def test_functions_are_arguments_of_what_differentiates_them():
+    assert newton(njit(lambda x: x * x - 2.0), 1.0) == pytest.approx(2.0**0.5)
+    assert newton(gradc.jit(lambda x: x * x * x - 8.0), 1.0) == pytest.approx(2.0)
+
+    @njit
+    def of_closures(x):
+        def inner(y):
+            return y * y * y
+
+        return gradc.grad(inner)(x) + gradc.grad(gradc.grad(lambda y: y * y))(x)
+
+    assert of_closures(2.0) == 14.0
+    assert gradc.grad(of_closures)(2.0) == 12.0
+
+
+def test_derivatives_that_nopython_code_cannot_make_are_refused():
+    with pytest.raises(UnsupportedError, match="`argnums` of gradc.grad.* not written as a literal"):
+        njit(lambda w, x, k: gradc.grad(squares, k)(w, x))(np.ones(2), np.ones(2), 0)
+    with pytest.raises(UnsupportedError, match=r"no function known to it[\s\S]*g = gradc.grad\(f\)"):
+        njit(lambda x: gradc.grad(np.sin)(x))(1.0)
+    with pytest.raises(UnsupportedError, match="gradc.vjp cannot be called in nopython code"):
+        njit(lambda w: gradc.vjp(squares, w, w)[0])(np.ones(2))
+    sparse = gradc.sparse_jacobian(lambda x: x[1:] - x[:-1])
+    with pytest.raises(UnsupportedError, match="its result is a scipy.sparse matrix"):
+        njit(lambda x: sparse(x))(np.ones(2))
+
+
+def test_marked_loops_are_nopython_code():
+    @njit
+    def looped(x):
+        total = 0.0
+        for i in gradc.checkpoint(range(4), every=2):
+            total += i * x
+        for v in gradc.checkpoint(np.ones(3), budget="1MB"):
+            total += v * x
+        return total
+
+    assert looped(2.0) == 18.0
+    assert gradc.grad(looped)(2.0) == 9.0
+
+
+# -------------------------------------------------------------------------------------- arguments that may be None
+
+
+def test_arguments_that_may_be_none():
+    def scaled(x, a=None, b=None, mode="square"):
+        y = x * x if mode == "square" else x * x * x
+        if a is not None:
+            y = y * a
+        return y if b is None else y + b * x
+
+    gradient = gradc.grad(scaled)
+
+    @njit
+    def call(x, with_a, with_b):
+        a = None
+        b = None
+        if with_a:
+            a = 2.0
+        if with_b:
+            b = 3.0
+        return gradient(x, a, b, "cube"), gradient(x, b=b)
+
+    for with_a in (True, False):
+        for with_b in (True, False):
+            a, b = 2.0 if with_a else None, 3.0 if with_b else None
+            assert call(2.0, with_a, with_b) == (gradient(2.0, a, b, "cube"), gradient(2.0, b=b))
+
+
+def test_an_argument_that_must_not_be_none_raises_where_it_is():
+    gradient = gradc.grad(lambda x, b: x * b)
+
+    @njit
+    def call(values):
+        best = None
+        for v in values:
+            if best is None or v < best:
+                best = v
+        return gradient(best, 3.0)
+
+    assert call(np.array([2.0, 1.0])) == 3.0
+    with pytest.raises(TypeError, match="argument `x` .* is None"):
+        call(np.zeros(0))
+    of_array = gradc.grad(lambda w, mask=None: np.sum(w**2) if mask is None else np.sum(w**2 * mask))
+
+    @njit
+    def masked(w, flag):
+        mask = None
+        if flag:
+            mask = w
+        return of_array(w, mask)
+
+    w = np.array([1.0, 2.0])
+    np.testing.assert_array_equal(masked(w, True), 2 * w * w)
+    np.testing.assert_array_equal(masked(w, False), 2 * w)
+
+
+def test_errors_tell_where_nopython_code_calls():
+    of_array = gradc.grad(lambda x: x * 2.0)
+    call = njit(lambda x: of_array(x))
+    with pytest.raises(ShapeError, match="not a number") as caught:
+        njit(lambda x: call(x))(np.ones(2))
+    line = call.py_func.__code__.co_firstlineno
+    assert caught.value.__notes__ == [f"where nopython code calls it: {__file__}:{line}"]
+
+
+# ------------------------------------------------------------------------------------------------------ pullbacks
+
+
+def test_pullbacks_are_called():
+    w, x = np.array([1.0, 2.0]), np.array([3.0, -1.0])
+    _, pullback = gradc.vjp(lambda w, x, n, s: (w * x * s, np.sum(w) * n), w, x, 2, 1.5)
+    ct = (np.array([1.0, 10.0]), 0.5)
+    expected = pullback(ct)
+    w[:] = 0.0
+    for found in (njit(lambda a, b: pullback((a, b)))(*ct), gradc.jit(lambda a, b: pullback((a, b)))(*ct)):
+        for part, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(part, other)
+    np.testing.assert_array_equal(gradc.jacobian(lambda a: pullback((a, 1.0))[0])(ct[0]), np.diag(1.5 * x))
+
+
+def test_cotangents_that_do_not_fit_are_refused_in_compiled_code():
+    _, pullback = gradc.vjp(lambda x: 2.0 * x, np.ones(3))
+    call = njit(lambda ct: pullback(ct))
+    np.testing.assert_array_equal(call(np.ones(3))[0], np.full(3, 2.0))
+    for ct in (np.ones(1), np.ones(2)):
+        with pytest.raises(ShapeError):
+            call(ct)
+        with pytest.raises(ShapeError):
+            gradc.jit(lambda ct: pullback(ct))(ct)
+    with pytest.raises(ShapeError, match=r"has shape \(\)"):
+        call(1.0)
+    with pytest.raises(DTypeError, match="complex128"):
+        call(np.ones(3, complex))

@@ -61,6 +61,7 @@ from gradc.runtime.plan import (
 _INT64 = range(-(2**63), 2**63)
 _NUMPY_CLASSES = {np.bool_, *(getattr(np, name) for name in DTYPES if name != "bool")}
 _EXACT = frozenset({bool, float, complex, np.ndarray, *_NUMPY_CLASSES})
+_JIT = Transform("jit")
 _KEPT_PROGRAMS = 64  # per signature: one for each value of its static leaves, and for each rebinding
 
 
@@ -597,6 +598,12 @@ def compiled(function: Callable[..., Any], transform: Transform, base: type[Comp
         cls = type(f"Compiled_{transform.kind}", (base,), {"__module__": __name__, "_base": base})
         return cls(function, transform)  # type: ignore[no-any-return]
     raise TypeError(f"gradc.{transform.kind} takes a function, not {function!r}")
+
+
+def called_as_jit(function: Any) -> Compiled:
+    """The compiled object that a call of a function, which can hold attributes, means in compiled code."""
+    made: Compiled | None = function.__dict__.get("_called_as_jit")
+    return made if made is not None else function.__dict__.setdefault("_called_as_jit", compiled(function, _JIT))
 
 
 def program_of(function: Callable[..., Any], values: Sequence[Any]) -> Program:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from gradc.ir.builder import Builder
 from gradc.ir.nodes import Block, Func, Value
 from gradc.ir.program import Expansion, Program, Typed, leaf_type
 from gradc.ir.tree import LEAF_TYPES, Branch, Leaf, Tree, children, flatten, is_structure, tree_leaves, unflatten
-from gradc.ir.types import WEAK_INT, Array, Scalar, format_shape, is_inexact
+from gradc.ir.types import WEAK_INT, Array, Dim, Scalar, format_shape, is_inexact
 from gradc.ops import memory
 from gradc.ops.rules import convert
 from gradc.runtime.built import BuiltFunction
@@ -171,13 +171,22 @@ def _numbered(tree: Tree) -> Tree:
     return flatten(unflatten(tree, [0] * (1 + max(leaves, default=0))))[1]
 
 
+SeedLike: TypeAlias = Callable[[Value], Value]
+
+
 def with_call_parameters(
-    func: Func, leaves: Sequence[Any], sources: Sequence[Any], vector: Sequence[int], wrt: Sequence[int] | None
+    func: Func,
+    leaves: Sequence[Any],
+    sources: Sequence[Any],
+    vector: Sequence[int],
+    wrt: Sequence[int] | None,
+    seed_like: Sequence[SeedLike] = (),
 ) -> Func:
     """`func`, which takes `sources`, captured values and tangents, with the leaves of a call in their order instead.
 
     sources: for each parameter the leaf that it is, or its default; vector: the leaves that are the seeds. wrt: where
-    these are tangents, the parameters they belong to, whose types they get; cotangents have theirs already.
+    these are tangents, the parameters they belong to, whose types they get; cotangents have theirs already, or
+    get them by `seed_like`.
     """
     inner = func.params[: len(sources)]
     rest = func.params[len(sources) : len(func.params) - len(vector)]
@@ -197,11 +206,33 @@ def with_call_parameters(
             mapping[param] = value
         seeds = func.params[len(func.params) - len(vector) :]
         for n, (leaf, seed) in enumerate(zip(vector, seeds, strict=True)):
-            mapping[seed] = params[leaf] if wrt is None else as_tangent(params[leaf], mapping[inner[wrt[n]]])
+            if wrt is not None:
+                mapping[seed] = as_tangent(params[leaf], mapping[inner[wrt[n]]])
+            else:
+                mapping[seed] = seed_like[n](params[leaf]) if seed_like else params[leaf]
         for node in func.body.nodes:
             builder.clone(node, mapping)
     new.body.yields = [mapping.get(r, r) for r in func.results]
     return new
+
+
+def seed_value(given: Value, ty: Scalar | Array, shape: tuple[int, ...], name: str) -> Value:
+    """A leaf of a cotangent with the dtype of a result that had this shape, which is checked.
+
+    Raises: ShapeError or DTypeError where it is not like the result.
+    """
+    assert isinstance(given.ty, Scalar | Array)
+    if not np.can_cast(given.dtype, ty.dtype, "same_kind"):
+        raise DTypeError(f"{name} has dtype {given.dtype}, and the result has dtype {ty.dtype}")
+    fits = len(given.shape) == len(shape)
+    if not fits or any(n != size and not isinstance(n, Dim) for n, size in zip(given.shape, shape, strict=True)):
+        raise ShapeError(f"{name} has shape {format_shape(given.shape)}, and the result has shape {shape}")
+    if isinstance(ty, Scalar):
+        number = memory.load(given, region=()) if isinstance(given.ty, Array) else given
+        return convert(number, ty.dtype, ty.weak)
+    space = memory.make_zeros(shape, ty.dtype, filled=False)
+    memory.store(space, given)
+    return space
 
 
 def as_tangent(given: Value, primal: Value, what: str = "the vector", other: str = "") -> Value:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import inspect
 import re
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,23 +29,27 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.core.imputils import impl_ret_borrowed, lower_constant
+from numba.core.typeinfer import CallConstraint
 from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
 from numba.np import arrayobj
 
-from gradc.errors import DTypeError, UnsupportedError
+from gradc.errors import DTypeError, GradcError, UnsupportedError
 from gradc.frontends.bindings import NeedStatic
 from gradc.ir.custom import RuledFunction
 from gradc.ir.program import Guard, Typed
 from gradc.ir.tree import LEAF_TYPES, Branch, Leaf, Static, Tree, flatten, is_named_tuple
 from gradc.ir.types import WEAK_BOOL, WEAK_COMPLEX, WEAK_FLOAT, WEAK_INT, Array, Layout, Scalar, size_variable
 from gradc.runtime import fastcall, pipeline
-from gradc.runtime.dispatch import Compiled, compiled, load, same_static
+from gradc.runtime.dispatch import Compiled, called_as_jit, load, same_static
 from gradc.runtime.leaves import DTYPES, kernel_type
 from gradc.runtime.pipeline import Staged
-from gradc.runtime.plan import Transform
+from gradc.runtime.pullback import Pullback
+from gradc.runtime.sparse import SparseDerivative
 
 _POINTER = ir.IntType(8).as_pointer()
+_UNSETTLED: weakref.WeakSet[CallConstraint] = weakref.WeakSet()
 _WEAK = {"bool": WEAK_BOOL, "int64": WEAK_INT, "float64": WEAK_FLOAT, "complex128": WEAK_COMPLEX}
 
 
@@ -63,7 +68,16 @@ class CompiledType(types.Callable, types.Opaque):  # type: ignore[misc]
     def get_call_type(self, context: Any, args: Sequence[Any], kws: dict[str, Any]) -> Any:
         """The signature of a call with arguments of these types, compiled where it is new."""
         given = dict(kws)
-        call = self.calls.find(tuple(args), tuple(given.items()))
+        try:
+            call = self.calls.find(tuple(args), tuple(given.items()))
+        except (GradcError, TypeError) as error:
+            inferred = _inferred_call()
+            if inferred is not None and inferred not in _UNSETTLED and types.none in (*args, *given.values()):
+                _UNSETTLED.add(inferred)  # a variable that is None so far; Numba asks again when it knows more
+                raise TypingError(str(error)) from error
+            if inferred is not None and not hasattr(error, "__notes__"):
+                error.add_note(f"where nopython code calls it: {inferred.loc.filename}:{inferred.loc.line}")
+            raise
         ordered = tuple(types.unliteral(ty) for ty in (*args, *given.values()))
         signature = types.Dispatcher(call.function).get_call_type(context, ordered, {})
         return signature.replace(pysig=call.signature)
@@ -73,6 +87,17 @@ class CompiledType(types.Callable, types.Opaque):  # type: ignore[misc]
 
     def get_impl_key(self, signature: Any) -> Any:
         return types.Dispatcher(signature.pysig.function).get_impl_key(signature)
+
+
+def _inferred_call() -> Any:
+    """Numba's constraint for the call whose type it is inferring; its interface for types does not tell."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        constraint = frame.f_locals.get("self")
+        if isinstance(constraint, CallConstraint):
+            return constraint
+        frame = frame.f_back
+    return None
 
 
 class CallSignature(inspect.Signature):
@@ -103,20 +128,36 @@ class Call:
         return len(now) == len(self.frozen) and all(map(same_static, now, self.frozen))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """What a call with an argument that may be None calls, which then calls one of these."""
+
+    function: Any
+    signature: CallSignature
+    calls: tuple[Call | Choice, ...]
+
+    def holds(self) -> bool:
+        return all(call.holds() for call in self.calls)
+
+
 class Calls:
     """The calls of one compiled object, by the types of their arguments."""
 
     def __init__(self, compiled: Compiled) -> None:
         self._compiled = compiled
-        self._made: dict[Any, list[Call]] = {}  # all of them: Numba refers to functions weakly
+        self._made: dict[Any, list[Any]] = {}  # all of them: Numba refers to functions weakly
         self._lock = threading.RLock()
 
-    def find(self, args: tuple[Any, ...], kws: tuple[tuple[str, Any], ...]) -> Call:
-        """The call for arguments of these types. Raises: GradcError for what cannot be compiled."""
+    def find(self, args: tuple[Any, ...], kws: tuple[tuple[str, Any], ...]) -> Any:
+        """The call (or choice) for arguments of these types. Raises: GradcError for what cannot be compiled."""
         with self._lock:
             made = self._made.setdefault((args, kws), [])
             if not made or not made[-1].holds():
-                made.append(_make_call(self._compiled, args, dict(kws)))
+                optional = any(isinstance(ty, types.Optional) for ty in (*args, *(ty for _, ty in kws)))
+                if optional:
+                    made.append(_make_choice(self._compiled, self, args, kws))
+                else:
+                    made.append(_make_call(self._compiled, args, dict(kws)))
             return made[-1]
 
 
@@ -181,6 +222,8 @@ class _Arguments:
         if dtype:
             return _WEAK.get(dtype) or Scalar(dtype)
         hint = "pass arrays and numbers one by one, or a tuple of them."
+        if isinstance(ty, types.List | types.ListType | types.Set | types.RangeType):
+            hint = "pass an array, such as np.array(...), or a tuple."
         if isinstance(ty, types.UnicodeType):
             hint = "write the string as a literal."
         raise self.refused(name, f"of Numba type {ty}", hint)
@@ -260,6 +303,42 @@ def _make_call(compiled: Compiled, args: tuple[Any, ...], kws: dict[str, Any]) -
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     signature = CallSignature([inspect.Parameter(p, kind) for p in (*parameters, *kws)], function)
     return Call(function, signature, staged, frozen)
+
+
+def _make_choice(compiled: Compiled, calls: Calls, args: tuple[Any, ...], kws: tuple[tuple[str, Any], ...]) -> Choice:
+    """The function that asks whether the first argument that may be None is, and calls `compiled` either way."""
+    parameters = [f"_gradc_{k}" for k in range(len(args))]
+    given = {**dict(zip(parameters, args, strict=True)), **dict(kws)}
+    chosen = next(name for name, ty in given.items() if isinstance(ty, types.Optional))
+
+    def call_with(ty: Any) -> Call | Choice:
+        now = {**given, chosen: ty}
+        return calls.find(tuple(now[p] for p in parameters), tuple((name, now[name]) for name, _ in kws))  # type: ignore[no-any-return]
+
+    def passed(name: str, stand_in: str) -> str:
+        ty = given[name]
+        literal = isinstance(ty, types.Literal) and isinstance(ty.literal_value, str | int | bool)
+        return stand_in if name == chosen else repr(ty.literal_value) if literal else name
+
+    def call_text(stand_in: str) -> str:
+        named = (f"{name}={passed(name, stand_in)}" for name, _ in kws)
+        return f"return compiled({', '.join([*(passed(p, stand_in) for p in parameters), *named])})"
+
+    of_value = call_with(given[chosen].type)
+    found: tuple[Call | Choice, ...] = (of_value,)
+    try:
+        found, if_none = (call_with(types.none), of_value), call_text("None")
+    except (GradcError, TypeError):
+        written = list(compiled._signature.parameters)
+        place = int(chosen.removeprefix("_gradc_")) if chosen in parameters else -1
+        label = written[place] if 0 <= place < len(written) else chosen
+        if_none = f"raise TypeError('argument `{label}` of {compiled._qualname} is None')"
+    lines = [f"def choose({', '.join(given)}):", f"    if {chosen} is None:", f"        {if_none}"]
+    space: dict[str, Any] = {"compiled": compiled, "present": present}
+    exec("\n".join([*lines, f"    {call_text(f'present({chosen})')}"]), space)
+    function = njit(nogil=True)(space["choose"])
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return Choice(function, CallSignature([inspect.Parameter(p, kind) for p in given], function), found)
 
 
 def _staged(compiled: Compiled, arguments: _Arguments, example: Any) -> Staged:
@@ -357,6 +436,19 @@ def lent(typingctx: Any, array: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def present(typingctx: Any, x: Any) -> Any:
+    """What an argument that may be None is, where it is not."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = context.cast(builder, args[0], signature.args[0], signature.return_type)
+        if context.enable_nrt:
+            context.nrt.incref(builder, signature.return_type, value)
+        return value
+
+    return x.type(x), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def overlap(typingctx: Any, x: Any, y: Any) -> Any:
     """Whether two arrays may share memory."""
 
@@ -410,10 +502,16 @@ def register() -> Callable[..., Any]:
     @typeof_impl.register(RuledFunction)  # type: ignore[untyped-decorator]
     def typeof_ruled(value: RuledFunction, context: Any) -> CompiledType:
         """A function with a derivative rule is called like the function itself, compiled."""
-        called = value.__dict__.get("_called_in_numba")
-        if called is None:
-            called = value.__dict__.setdefault("_called_in_numba", compiled(value, Transform("jit")))
-        return CompiledType(called)
+        return CompiledType(called_as_jit(value))
+
+    @typeof_impl.register(Pullback)  # type: ignore[untyped-decorator]
+    def typeof_pullback(value: Pullback, context: Any) -> CompiledType:
+        """What the pullback keeps is frozen, as what a function captures is."""
+        return CompiledType(called_as_jit(value))
+
+    @typeof_impl.register(SparseDerivative)  # type: ignore[untyped-decorator]
+    def typeof_sparse(value: SparseDerivative, context: Any) -> None:
+        value.__gradc_expand__((), {})
 
     @lower_constant(CompiledType)  # type: ignore[untyped-decorator]
     def constant(context: Any, builder: Any, ty: Any, value: Any) -> Any:

@@ -292,11 +292,13 @@ def _check_wrt(func: Func, program: Program, request: Request) -> None:
                 hint="leave it out of argnums; or return numbers, or arrays of one shape, on every path.",
             )
         if not is_inexact(param.ty):
+            is_array = isinstance(param.ty, Array)
+            cast = f"{param.name}.astype(np.float64)" if is_array else f"float({param.name})"
             raise DTypeError(
-                f"argument `{param.name}` is of type {param.ty} and cannot be differentiated",
+                f"argument `{param.name}` is of dtype {param.dtype} and cannot be differentiated",
                 program.func.loc,
                 why="integers and booleans are data: there is no derivative in them.",
-                hint=f"pass {param.name}.astype(np.float64), or leave it out of argnums.",
+                hint=f"pass {cast}, or leave it out of argnums.",
             )
 
 

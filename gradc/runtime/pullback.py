@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from gradc.errors import DTypeError, GradcError, ShapeError
-from gradc.ir.program import leaf_type
-from gradc.ir.tree import LEAF_TYPES, Branch, Leaf, Tree, children, flatten, is_structure, tree_leaves, unflatten
+from gradc.frontends.bindings import KnownFetch
+from gradc.ir.program import Capture, Expansion, Program, leaf_type
+from gradc.ir.tree import (
+    LEAF_TYPES,
+    Branch,
+    Leaf,
+    Static,
+    Tree,
+    children,
+    flatten,
+    is_structure,
+    tree_leaves,
+    unflatten,
+)
 from gradc.ir.types import Array, Scalar, Type, is_inexact
-from gradc.runtime.dispatch import Compiled, compiled
+from gradc.runtime.built import BuiltFunction
+from gradc.runtime.dispatch import Compiled, called_as_jit, compiled
+from gradc.runtime.higher import ARGUMENT_LEAVES, SeedLike, seed_value, with_call_parameters
 from gradc.runtime.leaves import memory_of
+from gradc.runtime.ownership import Slot
 from gradc.runtime.pipeline import Kind
 from gradc.runtime.plan import Transform, leaf_paths
 
@@ -21,8 +38,11 @@ T = TypeVar("T")
 Out: TypeAlias = tuple[Type, tuple[int, ...]]  # of a leaf of the result: its type, and its shape when it was computed
 
 
-class Pullback:
+class Pullback(BuiltFunction):
     """From a cotangent of the result to a tuple of cotangents, one per primal. Integers among the primals get None."""
+
+    kind = "pullback"
+    __signature__ = inspect.Signature([inspect.Parameter("cotangent", inspect.Parameter.POSITIONAL_OR_KEYWORD)])
 
     def __init__(
         self,
@@ -39,6 +59,10 @@ class Pullback:
         self._wrt = wrt
         self._result = result
         self._outs = outs
+        self.__name__ = self.__qualname__ = f"{getattr(backward, '__name__', 'function')}_pullback"
+
+    def __reduce__(self) -> Any:
+        return Pullback, (self._backward, self._values, self._primals, self._wrt, self._result, self._outs)
 
     def __call__(self, cotangent: Any) -> tuple[Any, ...]:
         """Raises: ShapeError or DTypeError where the cotangent is not like the result."""
@@ -62,6 +86,62 @@ class Pullback:
     def __repr__(self) -> str:
         return f"<pullback of {self._backward._qualname}>"
 
+    def __gradc_expand__(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Expansion:
+        """What a call inside a compiled function becomes."""
+        return called_as_jit(self).__gradc_expand__(args, kwargs)
+
+    def __gradc_program__(self, values: Sequence[Any]) -> Program:
+        """The reverse sweep for cotangents of these types; the primals are captured."""
+        leaves, tree = flatten(tuple(values), ARGUMENT_LEAVES)
+        assert isinstance(tree, Branch)
+        slots = unflatten(tree, [Slot(k) for k in range(len(leaves))])
+        has_derivative = [is_inexact(ty) for ty, _ in self._outs]
+        given = _leaves_like(slots[0], self._result, has_derivative, "cotangent", "result")
+        names = leaf_paths(self._result, "cotangent")
+        vector: list[int] = []
+        seeds: list[SeedLike] = []
+        for slot, (ty, shape), name, derived in zip(given, self._outs, names, has_derivative, strict=True):
+            if derived:
+                assert isinstance(ty, Scalar | Array)
+                vector.append(slot.k)
+                seeds.append(functools.partial(seed_value, ty=ty, shape=shape, name=name))
+        count = len(leaves)
+        primals, kept = flatten(self._kept)
+        staged, _ = self._backward._expanded(self._values)
+        program = staged.program
+        sources = [Slot(count + k) for k in range(len(primals))]
+        func = with_call_parameters(staged.func, [*leaves, *primals], sources, vector, None, seeds)
+        captures = (
+            Capture("primals", KnownFetch(self._kept, "primals"), kept, count, len(primals)),
+            *(dataclasses.replace(c, first=c.first + count) for c in program.captures),
+        )
+        static = {k + count: value for k, value in program.static.items()}
+        assert isinstance(staged.result, Branch)
+        gradients = dict(zip(self._wrt, staged.result.items, strict=True))
+        result = _with_gradients(self._primals, gradients)
+        return dataclasses.replace(
+            program, func=func, args=tree.items, result=result, captures=captures, static=static
+        )
+
+    @functools.cached_property
+    def _kept(self) -> tuple[Any, ...]:
+        """The primals; ints that are differentiated are floats."""
+        leaves, tree = flatten(self._values)
+        for k in self._wrt:
+            if type(leaves[k]) is int:
+                leaves[k] = float(leaves[k])
+        return unflatten(tree, leaves)  # type: ignore[no-any-return]
+
+
+def _with_gradients(tree: Tree, gradients: dict[int, Tree]) -> Tree:
+    """The tree of the primals with the tree of a gradient for each leaf, and None where there is none."""
+    match tree:
+        case Leaf(k):
+            return gradients.get(k, Static(None))
+        case Branch(cls, keys, items):
+            return Branch(cls, keys, tuple(_with_gradients(item, gradients) for item in items))
+    return tree
+
 
 def _leaves_like(seed: Any, tree: Tree, has_derivative: Sequence[bool], name: str, other: str) -> Iterator[Any]:
     """The leaves of a cotangent or tangent, which has the structure of another thing, or None where that has integers.
@@ -72,7 +152,7 @@ def _leaves_like(seed: Any, tree: Tree, has_derivative: Sequence[bool], name: st
         f"{name} has another structure than the {other}", hint=f"pass one with the structure of the {other}."
     )
     if isinstance(tree, Leaf):
-        if not isinstance(seed, LEAF_TYPES) and has_derivative[tree.k]:
+        if not isinstance(seed, (*LEAF_TYPES, Slot)) and has_derivative[tree.k]:
             raise mismatch
         yield seed
     elif isinstance(tree, Branch):
