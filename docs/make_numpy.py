@@ -22,6 +22,8 @@ MODULES = {
     "scipy.linalg": "scipy.linalg",
     "scipy.integrate": "scipy.integrate",
     "scipy.signal": "scipy.signal",
+    "numpy.fft": "np.fft",
+    "scipy.fft": "scipy.fft",
 }
 HEAD = """# What NumPy, SciPy, math and Python offer inside a differentiated function
 

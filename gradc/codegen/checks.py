@@ -16,7 +16,7 @@ from gradc.ir.types import Array, Scalar, Shape, Size
 # What NumPy says itself, or what plain NumPy can do and compiled code cannot.
 _BY_NUMPY = (
     "zero-size array to reduction operation", "cannot be given this shape", "does not select as many items",
-    "which compiled code does not expect",
+    "which compiled code does not expect", "Invalid number of FFT data points",
 )  # fmt: skip
 
 

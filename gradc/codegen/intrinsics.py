@@ -1,7 +1,8 @@
 """What kernels call below NumPy: vector math, reassociable accumulators, allocation, products (`product_intrinsic`).
 
 Everything here is an `@intrinsic`, so a kernel pays for a few LLVM instructions and not for compiling an overload.
-Importing this module loads libmvec, also in a process that loads a compiled kernel from Numba's disk cache.
+Importing this module loads libmvec and finds NumPy's Fourier transforms, also in a process that loads a compiled kernel
+from Numba's disk cache.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from numba.np import arrayobj
 from numba.np.numpy_support import from_dtype
 
 from gradc.codegen.complex_functions import ComplexFunctions
+from gradc.codegen.fourier import fourier_fft as fourier_fft  # kernels import these from here
+from gradc.codegen.fourier import fourier_ifft as fourier_ifft
+from gradc.codegen.fourier import fourier_irfft as fourier_irfft
+from gradc.codegen.fourier import fourier_rfft as fourier_rfft
 from gradc.codegen.product_intrinsic import as_intp, declare, shape_values
 from gradc.codegen.product_intrinsic import product as product  # kernels import it from here
 from gradc.ir.loops import KERNEL_DTYPES

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradc import errors
+from gradc.codegen.fourier import UNAVAILABLE
 from gradc.codegen.scalars import Scalars, bare, wrap
-from gradc.errors import InternalError
+from gradc.errors import InternalError, UnsupportedError
 from gradc.ir.loops import (
+    FOURIER_FUNCTIONS,
     KERNEL_DTYPES,
     KERNEL_FUNCTIONS,
     OWN_FUNCTIONS,
@@ -34,6 +36,7 @@ from gradc.ir.loops import (
     Size,
     Slice,
     Stmt,
+    Transform,
     While,
 )
 
@@ -66,7 +69,8 @@ class Printer:
         used = set(re.findall(r"[A-Za-z_]\w*", re.sub(r'"(\\.|[^"\\])*"', "", text)))
         lines = ["import numpy as np", "from numba import njit", "", "import gradc.codegen.intrinsics"]
         functions = sorted(
-            used & {*KERNEL_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), "view", "product", "grow"}
+            used
+            & {*KERNEL_FUNCTIONS, *FOURIER_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), "view", "product", "grow"}
         )
         if functions:
             lines.append(f"from gradc.codegen.intrinsics import {', '.join(functions)}")
@@ -83,7 +87,7 @@ class Printer:
         if raised:
             lines.append(f"from gradc.errors import {', '.join(raised)}")
         # Letting other threads run costs 30 ns a call: not where there is nothing to wait for.
-        waits = used & {"for", "while", "product", "np"} or c_functions
+        waits = used & {"for", "while", "product", "np", *FOURIER_FUNCTIONS} or c_functions
         head = [*lines, "", "", f'@njit(error_model="numpy", cache=True{", nogil=True" if waits else ""})']
         return "\n".join([*head, f"def {name}({', '.join(self.kernel.params)}):", text, ""])
 
@@ -221,6 +225,16 @@ class Printer:
             operands.append(f"{buffer.name}, ({at}{',' if len(start) == 1 else ''}), {row}, {column}")
         sizes = ", ".join(self.scalars.lin(s) for s in stmt.sizes)
         self.line(f"product({', '.join(operands)}, ({sizes}), {int(stmt.add)})")
+
+    def _transform(self, stmt: Transform) -> None:
+        if UNAVAILABLE:
+            raise UnsupportedError("the Fourier transforms of this NumPy", why=UNAVAILABLE, hint="install another one.")
+        operands = []
+        for buffer, start, along, row in (stmt.a, stmt.c):
+            at = ", ".join(self.scalars.lin(p) for p in start)
+            operands.append(f"{buffer.name}, ({at}{',' if len(start) == 1 else ''}), {along}, {row}")
+        sizes = ", ".join(self.scalars.lin(s) for s in stmt.sizes)
+        self.line(f"{stmt.function}({', '.join(operands)}, ({sizes}), {stmt.scale})")
 
     def _callc(self, stmt: CallC) -> None:
         given = (a if isinstance(a, str) else a.name for a in stmt.args)

@@ -16,11 +16,13 @@ import numpy as np
 
 from gradc import errors
 from gradc.codegen.arguments import Results, describe_leaves, signature_text, unpack_lines
+from gradc.codegen.fourier import part_of
 from gradc.codegen.kernel import Printer
 from gradc.codegen.layout import APART, CHECK, ArgumentChecks, apart_lines, arguments_text
 from gradc.codegen.naming import fresh_name
 from gradc.errors import UnsupportedError
 from gradc.ir.loops import (
+    FOURIER_FUNCTIONS,
     KERNEL_FUNCTIONS,
     OWN_FUNCTIONS,
     SPECIAL_FUNCTIONS,
@@ -31,6 +33,7 @@ from gradc.ir.loops import (
     Lin,
     Product,
     Raise,
+    Transform,
 )
 from gradc.ir.nodes import Func
 from gradc.ir.program import Capture
@@ -154,6 +157,43 @@ def special(name, operands):
     given = [f"int({n})" if o == "l" else n for n, o in zip(names, operands)] + ["0"] * len(last)
     return njit(eval(f"lambda {', '.join(names)}: function({', '.join(given)})", {"function": function}))
 ''',
+    "fourier": '''\
+class UFunc(ctypes.Structure):
+    """The start of NumPy's public PyUFuncObject."""
+
+    _fields_ = [("head", ctypes.c_char * object.__basicsize__), ("numbers", ctypes.c_int * 4),
+                ("loops", ctypes.POINTER(ctypes.c_void_p)), ("data", ctypes.POINTER(ctypes.c_void_p))]
+
+
+def fourier(part, even, odd, to_real=False):
+    """NumPy's transform of rows for compiled code, by the C loops of the ufuncs for even and odd numbers of points."""
+    found = []
+    for ufunc in (even, odd):
+        held = UFunc.from_address(id(ufunc))
+        k = [signature[1] for signature in ufunc.types].index(np.dtype(part).char)
+        function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(held.loops[k])
+        found += [function, (held.data[k] or 0) if held.data else 0]
+    loop, data, odd_loop, odd_data = found
+
+    @njit
+    def transform(a, axis_a, row_a, c, axis_c, row_c, rows, size_a, size_c, scale):
+        points = size_c if to_real else size_a
+        if rows > 0 and points > 0:
+            factor = np.ones(1, part)
+            if scale > 0:
+                factor[0] = 1 / (np.sqrt(points) if scale == 1 else points)
+            pointers = np.array([a.ctypes.data, factor.ctypes.data, c.ctypes.data])
+            sizes = np.array([rows, size_a, size_c])
+            steps = np.array([a.strides[row_a] if row_a >= 0 else 0, 0, c.strides[row_c] if row_c >= 0 else 0,
+                              a.strides[axis_a] if axis_a >= 0 else 0, c.strides[axis_c] if axis_c >= 0 else 0])
+            if points % 2:
+                odd_loop(pointers.ctypes, sizes.ctypes, steps.ctypes, odd_data)
+            else:
+                loop(pointers.ctypes, sizes.ctypes, steps.ctypes, data)
+            factor[0] = 1  # it is there until now
+
+    return transform
+''',
     "prepared": '''\
 def prepared(array, order):
     """The array as the kernel takes it: in this order of memory, and not read-only; copied where it is not so."""
@@ -204,14 +244,22 @@ class _Standalone(Printer):
             return
         operands = []
         for buffer, start, row, column in (stmt.a, stmt.b, stmt.c):
-            at = [self.scalars.lin(p) for p in start]
-            name = buffer.name
-            if any(p != "0" for p in at):
-                name += f"[{', '.join(f'{p}:' if p != '0' else ':' for p in at)}]"
-            operands.append(f"{name}, {row}, {column}")
+            operands.append(f"{self._from(buffer, start)}, {row}, {column}")
         sizes = ", ".join(self.scalars.lin(s) for s in stmt.sizes)
         function = "product" if blas else "exact_product"
         self.line(f"{function}({', '.join(operands)}, {sizes}, {bool(stmt.add)})")
+
+    def _transform(self, stmt: Transform) -> None:
+        operands = [f"{self._from(buffer, start)}, {along}, {row}" for buffer, start, along, row in (stmt.a, stmt.c)]
+        sizes = ", ".join(self.scalars.lin(s) for s in stmt.sizes)
+        part = part_of(stmt.function, stmt.a[0].dtype, stmt.c[0].dtype)
+        self.line(f"{stmt.function}_{part}({', '.join(operands)}, {sizes}, {stmt.scale})")
+
+    def _from(self, buffer: Buffer, start: Sequence[Lin]) -> str:
+        """A buffer from a position on."""
+        at = [self.scalars.lin(p) for p in start]
+        part = ", ".join(f"{p}:" if p != "0" else ":" for p in at)
+        return f"{buffer.name}[{part}]" if any(p != "0" for p in at) else buffer.name
 
     def _raise(self, stmt: Raise) -> None:
         cls = getattr(errors, stmt.error, None) or getattr(builtins, stmt.error)
@@ -227,7 +275,7 @@ class _Standalone(Printer):
         self.line(f"return {results[0]}" if len(results) == 1 else f"return ({', '.join(results)})")
         signature = f"@njit(({', '.join(types)}{',' if len(types) == 1 else ''}), "
         # Numba cannot keep what holds addresses of C functions.
-        cached = "" if any("special_" in line for line in self.lines) else "cache=True, "
+        cached = "" if any("special_" in line or "fourier_" in line for line in self.lines) else "cache=True, "
         options = f'error_model="numpy", {cached}nogil=True)'
         if len(signature) + len(options) > 120:
             signature += "\n      "
@@ -303,7 +351,8 @@ def numba_module(
     if "matrix" in helpers:
         head.append("from numpy.lib.stride_tricks import as_strided")
     parts = [
-        _title(func, name, kernel_name, "np.dot" in text or "product" in helpers, "special" in helpers),
+        _title(func, name, kernel_name, "np.dot" in text or "product" in helpers, "special" in helpers,
+            "fourier" in helpers),
         "\n".join(_sorted_imports(head)),
         *(["\n".join([*returned.definitions, *leaves.constants])] if returned.definitions or constants else []),
         *checks[:1],
@@ -315,13 +364,13 @@ def numba_module(
     return "\n\n".join(parts) + "\n\n\n" + "\n\n".join(blocks)
 
 
-def _title(func: Func, name: str, kernel_name: str, products: bool, special: bool) -> str:
+def _title(func: Func, name: str, kernel_name: str, products: bool, special: bool, fourier: bool) -> str:
     loc = func.loc
     where = f" (from {loc.function or func.name}, {PurePath(loc.filename).name}:{loc.lineno})"
     where = where if loc.lineno and not loc.filename.startswith("<") else ""
     needs = "NumPy, Numba and SciPy" if special else "NumPy and Numba"
     needs += ", and SciPy, by which Numba reaches BLAS" if products and not special else ""
-    kept = "" if special else ", and kept\nin __pycache__"
+    kept = "" if special or fourier else ", and kept\nin __pycache__"
     return (
         f'"""{name}{where}, staged by gradc for Numba.\n\n'
         f"Needs {needs}. `{name}` takes the arguments that `ARGUMENTS` says;\n"
@@ -351,8 +400,11 @@ def _needed(text: str) -> tuple[set[str], list[str], list[str]]:
     helpers = {"matrix"} if called & {"product", "exact_product"} else set()
     special = {}
     own: dict[str, str] = {}
+    transforms = []
     for function in sorted(called):
-        if function in HELPERS:
+        if function.rpartition("_")[0] in FOURIER_FUNCTIONS:
+            transforms.append(function)
+        elif function in HELPERS:
             helpers.add(function)
         elif function in IMPORTED:
             imports.append(IMPORTED[function])
@@ -375,8 +427,19 @@ def _needed(text: str) -> tuple[set[str], list[str], list[str]]:
         helpers.add("special")
         imports += ["import ctypes", "import re", "from scipy.special import cython_special"]
     definitions = [f'{f} = special("{name}", "{operands}")' for f, (name, operands, _) in special.items()]
+    if transforms:
+        helpers.add("fourier")
+        imports += ["import ctypes", "from numpy.fft import _pocketfft_umath"]
+    definitions += [_transform_definition(function) for function in transforms]
     texts = ["\n".join(definitions) + "\n"] if definitions else []
     return helpers, list(dict.fromkeys(imports)), [*texts, *own.values()]
+
+
+def _transform_definition(function: str) -> str:
+    kind, _, part = function.removeprefix("fourier_").rpartition("_")
+    even, odd = ("rfft_n_even", "rfft_n_odd") if kind == "rfft" else (kind, kind)
+    real = ", to_real=True" if kind == "irfft" else ""
+    return f'{function} = fourier("{part}", _pocketfft_umath.{even}, _pocketfft_umath.{odd}{real})'
 
 
 def _whole_matrix(buffer: Buffer, start: tuple[Lin, ...], row: int, column: int, rows: Lin, columns: Lin) -> str:

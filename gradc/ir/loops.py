@@ -56,6 +56,9 @@ OWN_FUNCTIONS: dict[str, tuple[str, int, tuple[int, ...]]] = {
 """Functions of gradc that templates may call: the Python function, how many floats it takes, and its last arguments.
 `ops/parameter_slopes.py` has the functions, `codegen/own_functions.py` compiles them."""
 
+FOURIER_FUNCTIONS = ("fourier_fft", "fourier_ifft", "fourier_rfft", "fourier_irfft")
+"""Transforms of complex numbers, their inverses, of real numbers to half a spectrum, and back: `codegen/fourier.py`."""
+
 KERNEL_DTYPES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "complex64",
     "complex128",
@@ -385,6 +388,21 @@ class Product:
 
 
 @dataclass(eq=False, slots=True)
+class Transform:
+    """c = discrete Fourier transform of a along one axis, row by row; `function` is one of FOURIER_FUNCTIONS.
+
+    Operands: (buffer, position of the first element, axis of the transform, axis of rows or -1). sizes: rows, entries
+    of a and of c along the axis. scale: 0, or 1 and 2 for a factor 1/sqrt(n) and 1/n, where n are the points.
+    """
+
+    function: str
+    a: tuple[Buffer, tuple[Lin, ...], int, int]
+    c: tuple[Buffer, tuple[Lin, ...], int, int]
+    sizes: tuple[Lin, Lin, Lin]
+    scale: int
+
+
+@dataclass(eq=False, slots=True)
 class For:
     """for var in range(start, stop, step)."""
 
@@ -445,7 +463,7 @@ class CallC:
 
 
 Stmt: TypeAlias = (
-    "Assign | Move | Put | Alloc | Size | Bind | Product | For | While | If | Break | Raise | Grow | CallC"
+    "Assign | Move | Put | Alloc | Size | Bind | Product | Transform | For | While | If | Break | Raise | Grow | CallC"
 )
 
 

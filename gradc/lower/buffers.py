@@ -29,6 +29,7 @@ from gradc.ir.loops import (
     Put,
     Size,
     Stmt,
+    Transform,
     While,
     walk,
 )
@@ -68,6 +69,9 @@ def uses(stmt: Stmt, count: list[int]) -> Iterator[Use]:
         case Product():
             for operand, write in ((stmt.a, False), (stmt.b, False), (stmt.c, True)):
                 yield Use(operand[0], None, write, at)
+        case Transform():
+            yield Use(stmt.a[0], None, False, at)
+            yield Use(stmt.c[0], None, True, at)
         case CallC():
             for buffer in stmt.args:
                 if isinstance(buffer, Buffer):

@@ -30,6 +30,7 @@ from gradc.ir.loops import (
     Raise,
     Stmt,
     Text,
+    Transform,
     Var,
     While,
     rebuild,
@@ -110,6 +111,10 @@ def _lin_names(stmt: Stmt) -> Iterator[str]:
             for operand in (stmt.a, stmt.b, stmt.c):
                 lins.extend(operand[1])
                 lins.extend(operand[0].extents)
+        case Transform():
+            lins = [*stmt.sizes]
+            for place in (stmt.a, stmt.c):
+                lins.extend((*place[1], *place[0].extents))
         case Bind():
             lins = [*stmt.buffer.extents]
             for source in (stmt.source, stmt.other):
@@ -237,7 +242,7 @@ class _List:
             used, inside = self._reads(other)
             if name in used:
                 return k if not isinstance(other, For) and inside + size <= LONGEST else None
-            if _bodies(other) or isinstance(other, Product | Bind | Grow | CallC):
+            if _bodies(other) or isinstance(other, Product | Transform | Bind | Grow | CallC):
                 return None
             if not names.isdisjoint(_names_written(other)):
                 return None

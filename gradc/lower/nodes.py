@@ -34,13 +34,14 @@ from gradc.ir.nodes import Node, Value
 from gradc.ir.types import Array, Scalar, promote_dtypes
 from gradc.lower.arrays import Ref, whole
 from gradc.lower.base import ordered
+from gradc.lower.fourier import FourierLowering
 from gradc.lower.indexing import IndexLowering
 from gradc.lower.products import ProductLowering
 from gradc.lower.tapes import TapeLowering
 from gradc.lower.units import READ, WRITE, Axis, Folding, Touch, Unit, names_in
 
 
-class NodeLowering(IndexLowering, ProductLowering, TapeLowering):
+class NodeLowering(IndexLowering, ProductLowering, FourierLowering, TapeLowering):
     """Makes units of nodes; `program.py` adds blocks and control flow."""
 
     def node(self, node: Node) -> None:

@@ -44,7 +44,7 @@ class _MadeProduct:
         """Where a matrix starts in memory, and which axes of the buffer are its rows and columns."""
         at = [Lin() if shape[k] == 1 else self.letters.get(c, Lin()) for k, c in enumerate(text)]
         start = tuple(p for p in ref.at(at).index if isinstance(p, Lin))
-        axes = [_axis_of(ref, text.index(c)) if c and c in text else -1 for c in (first, second)]
+        axes = [axis_of(ref, text.index(c)) if c and c in text else -1 for c in (first, second)]
         return ref.buffer, start, axes[0], axes[1]
 
 
@@ -66,7 +66,7 @@ class ProductLowering(Base):
         refs = []
         for value in node.operands:
             ref = self.ref(value)
-            if value.dtype != result.dtype or not _is_matrix(ref):
+            if value.dtype != result.dtype or not is_matrix(ref):
                 ref = self.copied(value, ref, result.dtype)
             refs.append(ref)
             self.escaping |= ref.buffer.roots
@@ -79,7 +79,7 @@ class ProductLowering(Base):
         merged: list[str] = []
         for c in reversed(rows[:-1]):
             after = merged[-1] if merged else row
-            if not (_adjacent(refs[0], sa, c, after) and _adjacent(whole(buffer), sc, c, after)):
+            if not (adjacent(refs[0], sa, c, after) and adjacent(whole(buffer), sc, c, after)):
                 break
             merged.append(c)
             count = self.product_of(extents[c][0], count)
@@ -119,7 +119,7 @@ class ProductLowering(Base):
         if product is None or self.use_count.get(value) != 1 or product.unit not in self.units or product.merged:
             return False
         target = self.ref(x)
-        if x.dtype != value.dtype or x.shape != value.shape or not _is_matrix(target):
+        if x.dtype != value.dtype or x.shape != value.shape or not is_matrix(target):
             return False
         read = frozenset().union(*(r.buffer.roots for r in product.refs))
         if not read.isdisjoint(target.buffer.roots):
@@ -171,17 +171,17 @@ class ProductLowering(Base):
             self.bind_scalar(result, Var(name, result.dtype))
 
 
-def _is_matrix(ref: Ref) -> bool:
+def is_matrix(ref: Ref) -> bool:
     """Whether rows and columns of a value lie along axes of its buffer, without steps."""
     found = ref.strided()
     return found is not None and all(step in (None, 1) for step in found.steps)
 
 
-def _adjacent(ref: Ref, text: str, first: str, second: str) -> bool:
+def adjacent(ref: Ref, text: str, first: str, second: str) -> bool:
     """Whether axis `first` of a value steps over whole lengths of axis `second`, so that both are one longer axis."""
     found = ref.strided()
     assert found is not None
-    p, q = (_axis_of(ref, text.index(c)) for c in (first, second))
+    p, q = (axis_of(ref, text.index(c)) for c in (first, second))
     extents = ref.buffer.extents
     if ref.buffer.layout != "C" or p < 0 or q <= p:
         return False
@@ -191,7 +191,7 @@ def _adjacent(ref: Ref, text: str, first: str, second: str) -> bool:
     return between and found.starts[q] == Lin() and ref.extents[own].same(extents[q])
 
 
-def _axis_of(ref: Ref, own: int) -> int:
+def axis_of(ref: Ref, own: int) -> int:
     """The axis of the buffer along which an axis of the value lies, or -1 (size 1)."""
     found = ref.strided()
     assert found is not None

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from gradc.ir.loops import (
+    FOURIER_FUNCTIONS,
     KERNEL_DTYPES,
     KERNEL_FUNCTIONS,
     OWN_FUNCTIONS,
@@ -26,7 +27,8 @@ from gradc.ir.types import Size as Dimension
 
 RESERVED = frozenset(keyword.kwlist) | {
     "np", "njit", "gradc", "view", "product", "exact_product", "grow",
-    *KERNEL_FUNCTIONS, *SPECIAL_FUNCTIONS, *OWN_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES), *dir(builtins),
+    *KERNEL_FUNCTIONS, *SPECIAL_FUNCTIONS, *OWN_FUNCTIONS, *FOURIER_FUNCTIONS, *(f"empty_{d}" for d in KERNEL_DTYPES),
+    *dir(builtins),
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from tests.programs import (
     blind,
     complex_numbers,
     control,
+    fourier,
     indexing,
     mixed,
     numerics,
@@ -14,6 +15,6 @@ from tests.programs import (
 from tests.programs.entry import PROGRAMS, Program
 
 __all__ = [
-    "PROGRAMS", "Program", "aliasing", "blind", "complex_numbers", "control", "indexing", "mixed", "numerics",
-    "structures", "viewing",
+    "PROGRAMS", "Program", "aliasing", "blind", "complex_numbers", "control", "fourier", "indexing", "mixed",
+    "numerics", "structures", "viewing",
 ]  # fmt: skip

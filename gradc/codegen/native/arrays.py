@@ -17,6 +17,7 @@ import ast
 from collections.abc import Sequence
 
 from gradc.codegen import foreign
+from gradc.codegen.fourier import part_of
 from gradc.codegen.native.calls import Calls
 from gradc.codegen.native.flow import UNLIKELY
 from gradc.codegen.native.kinds import COMPLEX, FLOATS, SIGNED, SIZE, ArrayKind, NotTranslated, Value, memory_type
@@ -585,6 +586,31 @@ class Arrays(Calls):
         self.products[symbol] = None
         pattern = ", ".join([*["ptr, i64, i64"] * 3, "i64, i64, i64, i1"])
         callee = self.declare(symbol, "void", pattern)
+        self.line(f"call void {callee}({', '.join(operands)})")
+
+
+    def transform(self, function: str, node: ast.Call) -> None:
+        """fourier_fft(a, start, axis, rows, c, …, sizes, scale): one call of the function for the dtype."""
+        operands: list[str] = []
+        dtypes: list[str] = []
+        for k in (0, 4):
+            name, kind = self.array(node.args[k])
+            dtypes.append(kind.dtype)
+            at = node.args[k + 1]
+            assert isinstance(at, ast.Tuple)
+            operands.append(f"ptr {self.address(name, kind, [self.integer(e) for e in at.elts])}")
+            strides = self.strides(name, kind)
+            axes = [constant_integer(node.args[k + 2]), constant_integer(node.args[k + 3])]
+            operands += [f"i64 {strides[axis] if axis >= 0 else 0}" for axis in axes]
+        part = part_of(function, *dtypes)
+        sizes = node.args[8]
+        if part is None or not isinstance(sizes, ast.Tuple):
+            raise NotTranslated(f"{function} of {' and '.join(dtypes)}")
+        operands += [f"i64 {self.integer(e)}" for e in sizes.elts]
+        operands.append(f"i64 {constant_integer(node.args[9])}")
+        symbol = f"gradc_native_{function}_{part}"
+        self.products[symbol] = None
+        callee = self.declare(symbol, "void", "ptr, i64, i64, ptr, i64, i64, i64, i64, i64, i64")
         self.line(f"call void {callee}({', '.join(operands)})")
 
 

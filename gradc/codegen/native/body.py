@@ -25,6 +25,7 @@ from gradc.codegen.native.flow import METADATA, NO_UNROLLING
 from gradc.codegen.native.kinds import LLVM, SIZE, ArrayKind, Kind, NotTranslated, Value
 from gradc.codegen.native.split import split
 from gradc.codegen.native.stack import MOST, staying_names
+from gradc.ir.loops import FOURIER_FUNCTIONS
 
 Result: TypeAlias = "Kind | tuple[Result, ...]"
 """What a kernel returns: scalars and arrays in nested tuples."""
@@ -260,6 +261,8 @@ class Body(Arrays):
             case ast.Expr(value=ast.Call(func=ast.Name(id="product"))) if "product" in self.imported:
                 assert isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
                 self.product(node.value)
+            case ast.Expr(value=ast.Call(func=ast.Name(id=name)) as call) if name in FOURIER_FUNCTIONS:
+                self.transform(name, call)
             case ast.Return(value=ast.expr()):
                 assert isinstance(node, ast.Return) and node.value is not None
                 self._return(node.value)

@@ -16,10 +16,11 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
-from gradc.codegen import product_intrinsic
+from gradc.codegen import fourier, product_intrinsic
 from gradc.codegen.native.body import SCIPY, Native, Result, translate
 from gradc.codegen.native.calls import Helper
 from gradc.codegen.native.kinds import ArrayKind, NotTranslated, kind_of, numba_scalar
+from gradc.ir.loops import FOURIER_FUNCTIONS
 
 _INT = ir.IntType(64)
 _POINTER = ir.IntType(8).as_pointer()
@@ -245,11 +246,16 @@ def _define_helpers(context: Any, module: ir.Module, native: Native) -> None:
 
 @functools.cache
 def _product_code(symbol: str) -> bytes:
-    """The function for products of a dtype as bitcode, its loops as they are: they are for small matrices."""
+    """The function for products or transforms of a dtype as bitcode, with loops as they are: for small matrices."""
     module = ir.Module(symbol)
     module.triple, module.data_layout = llvm.get_process_triple(), cpu_target.target_context.codegen()._data_layout
-    dtype = numba_scalar(symbol.rpartition("_")[2])
-    product_intrinsic.product_function(cpu_target.target_context, module, dtype, symbol, "linkonce_odr")
+    kind, _, dtype = symbol.removeprefix("gradc_native_").rpartition("_")
+    if kind in FOURIER_FUNCTIONS:
+        fourier.transform_function(module, kind, dtype, symbol, "linkonce_odr")
+    else:
+        product_intrinsic.product_function(
+            cpu_target.target_context, module, numba_scalar(dtype), symbol, "linkonce_odr"
+        )
     lines: list[str] = []
     notes: list[str] = []
     seen: set[str] = set()

@@ -29,7 +29,7 @@ def staying_names(function: ast.FunctionDef, is_part: Callable[[ast.Subscript], 
                 inside = [node.value]
             case ast.Attribute(attr="shape"):
                 inside = [node.value]
-            case ast.Call(func=ast.Name(id=name), args=args) if name == "product" or name.startswith("call_c_"):
+            case ast.Call(func=ast.Name(id=name), args=args) if name.startswith(("product", "fourier_", "call_c_")):
                 inside = args
         for one in inside:
             if isinstance(one, ast.Name):
