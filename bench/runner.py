@@ -54,7 +54,7 @@ def interleaved(
         once = clock() - start
         repeats[name] = max(1, math.ceil(5e-4 / max(once, 1e-7)))
         longest = max(longest, once * repeats[name])
-    rounds = max(5, min(rounds, int(budget / longest)))
+    rounds = max(5, min(rounds, int(budget / max(longest, 1e-7))))
     times: dict[str, list[float]] = {name: [] for name in calls}
     enabled = gc.isenabled()
     gc.disable()

@@ -31,6 +31,7 @@ from gradc.passes.simplify import simplify
 from tests import random_smooth
 from tests.plain_kernel import STAND_INS, kernel_text, run_text
 from tests.random_ir import Example, programs
+from tests.random_slices import random_slices, sample_slices
 
 N, M, K = (size_variable(n) for n in ("n", "m", "k"))
 T = TABLE
@@ -93,6 +94,15 @@ def test_derivatives_mean_what_the_interpreter_says(seed: int) -> None:
     func = random_smooth.random_smooth(seed)
     for program in (func, reverse(func, [0, 1, 2, 3])):
         agree(program, random_smooth.sample_arguments(seed), rtol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_overlapping_slices_mean_what_the_interpreter_says(seed: int) -> None:
+    func = random_slices(seed, 4 + seed % 12)
+    agree(func, sample_slices(seed, 2 + seed % 4))
+    del func.body.yields[1:]
+    derived = dce(cse(simplify(reverse(simplify(func), [0, 1, 2]))))
+    agree(derived, sample_slices(seed, 2 + seed % 4), rtol=1e-7)
 
 
 @pytest.mark.parametrize("seed", [2, 3, 5])
@@ -362,6 +372,58 @@ def test_stencil_adjoints_add_row_by_row() -> None:
         assert line
     assert text.count("= empty_") <= 6  # a, b, their cotangents, two rows
     agree(derived, [3, *np.random.default_rng(0).normal(size=(2, 6, 6))])
+
+
+def test_a_result_is_whole_though_a_shorter_loop_reads_it() -> None:
+    def body(x: Any) -> Any:
+        y = x * 2.0
+        part = memory.make_index(y, (Span(None, -1),))
+        return y, T["sum"](part * part, axes=(0,), keepdims=False)
+
+    agree(make({"x": array(N)}, body), [np.arange(1.0, 6.0)])
+
+
+def test_a_row_is_whole_though_a_shorter_loop_beside_it_reads_it() -> None:
+    """Another nest reads all of what this row loop reads a part of."""
+
+    def body(x: Any, y: Any) -> Any:
+        t = x * 2.0
+        left = (FULL, Span(None, -1))
+        T["store"](memory.make_index(y, (FULL, Span(1, None))), memory.make_index(t, left) * memory.make_index(y, left))
+        flipped = T["transpose"](t, perm=(1, 0))
+        return T["sum"](T["sin"](flipped) * x, axes=(0, 1), keepdims=False), y
+
+    agree(make({"x": array(N, N), "y": array(N, N)}, body), list(np.random.default_rng(0).normal(size=(2, 4, 4))))
+
+
+def chain(x: Any) -> Any:
+    """Rosenbrock's function."""
+    left, right = memory.make_index(x, (Span(None, -1),)), memory.make_index(x, (Span(1, None),))
+    terms = 100.0 * T["square"](right - T["square"](left)) + T["square"](1.0 - left)
+    return T["sum"](terms, axes=(0,), keepdims=False)
+
+
+def test_cheap_values_are_computed_where_they_are_read() -> None:
+    """One loop for each shift of what is added to the gradient, and nothing in memory but the gradient."""
+    func = dce(cse(simplify(reverse(simplify(make({"x": array(N)}, chain)), [0], keep_value=False))))
+    loops = loops_of(func)
+    assert loops.count("new") == 1
+    assert len([line for line in loops if line.strip() == "for"]) == 3
+    agree(func, [np.linspace(-1, 1, 7)])
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_what_is_overwritten_is_not_read_again(between: bool) -> None:
+    """`t` would be cheap to compute in both loops, but for the store."""
+
+    def body(x: Any, y: Any) -> Any:
+        t = x * 2.0
+        T["accumulate"](memory.make_index(y, (Span(None, -1),)), memory.make_index(t, (Span(None, -1),)))
+        if between:
+            T["store"](x, np.float64(5.0))
+        T["accumulate"](memory.make_index(y, (Span(1, None),)), memory.make_index(t, (Span(None, -1),)))
+
+    agree(make({"x": array(N), "y": array(N)}, body), list(np.random.default_rng(0).normal(size=(2, 5))))
 
 
 def test_shifted_self_update_reads_before_it_writes() -> None:

@@ -12,28 +12,58 @@ outer loops while each `+=` keeps an inner loop of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gradc.ir.loops import Assign, Buffer, For, Int, Lin, Lit, Load, Put, Stmt, Text, Var, axis, var
-from gradc.lower.units import ADD, READ, Touch, Unit, names_in
+from gradc.ir.loops import (
+    Apply,
+    Assign,
+    Buffer,
+    Expr,
+    For,
+    Int,
+    Lin,
+    Lit,
+    Load,
+    Put,
+    Stmt,
+    Text,
+    Var,
+    axis,
+    rebuild,
+    var,
+    walk,
+)
+from gradc.lower.units import ADD, READ, Touch, Unit, keep, names_in
 
 if TYPE_CHECKING:
     from gradc.ir.types import Size
 
-FREE, SAME, APART = 0, 1, 2
-"""How two units relate at a depth: independent; dependent within one iteration; one group after the other."""
+FREE, COMMUTE, SAME, APART = 0, 1, 2, 3
+"""How two units relate at a depth: independent; in either order, but not in one group; dependent within one iteration;
+one group after the other."""
+
+CHEAP = 10
+"""Price of all that a loop computes anew rather than reads what another one stored; a load or an addition is 1."""
+
+COPIES = 3
+"""In how many loops the same may be computed."""
 
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """Units that share a loop (`size` is its length, `extent` that at run time), or straight code (`size` None)."""
+    """Units that share a loop (`size` is its length, `extent` that at run time), or straight code (`size` None).
+
+    copied: the price of what it computes anew.
+    """
 
     size: Size | None
     extent: Lin
     members: list[Unit] = field(default_factory=list)
     position: int = 0
+    copied: float = 0.0
 
 
 def _group_of(unit: Unit) -> Group:
@@ -71,7 +101,9 @@ def _relate_touches(earlier: Unit, a: Touch, later: Unit, b: Touch) -> int:
     if a.mode == ADD and b.mode == ADD:
         # Additions commute; but the innermost loop vectorises only if it adds to one place of the buffer.
         last = len(earlier.axes) == 1 or len(later.axes) == 1
-        return APART if last and not _same_index(earlier, a, later, b) else SAME
+        if last and not _same_index(earlier, a, later, b):
+            return COMMUTE if earlier.axes and later.axes else APART
+        return SAME
     if not earlier.axes or not later.axes:
         return APART
     if _disjoint(a, b):
@@ -111,13 +143,52 @@ def _disjoint(a: Touch, b: Touch) -> bool:
     return False
 
 
+def _reads_in_step(maker: Unit, reader: Unit, made: Buffer) -> bool:
+    """Whether the reader names elements of `made` in the iterations that make them."""
+    mine = next(t for t in maker.touches() if t.buffer is made)
+    return all(
+        t.buffer is made and t.index is not None and _same_index(maker, mine, reader, t)
+        for t in reader.touches()
+        if made in t.buffer.roots
+    )
+
+
+def _only_fills(unit: Unit) -> Expr | None:
+    """The expression with which a unit fills its `made`, where it does nothing else."""
+    if len(unit.body) != 1 or unit.folding is not None or unit.emit is not None or unit.effects or unit.makes:
+        return None
+    (put,) = unit.body
+    return put.expr if isinstance(put, Put) and not put.add and put.buffer is unit.made else None
+
+
+def _price(expr: Expr) -> float:
+    """What an expression costs, in additions; infinity where it is more than arithmetic of elements."""
+    price = 0.0
+    for part in walk(expr):
+        if isinstance(part, Apply):
+            exponent = part.args[1] if part.op.name == "pow" else None
+            small = isinstance(exponent, Int) and exponent.lin.is_const and 0 <= exponent.lin.const <= 4
+            price += 2 if small else part.op.cost if part.op.cost < CHEAP else math.inf
+        elif isinstance(part, Load):
+            price += 1 if all(isinstance(p, Lin) for p in part.index) else math.inf
+        elif isinstance(part, Text):
+            return math.inf
+    return price
+
+
 # --------------------------------------------------------------------------------------------- grouping
 
 
 class _Schedule:
-    """Groups of one depth, in order, and where each unit went."""
+    """Groups of one depth, in order, and where each unit went.
 
-    def __init__(self) -> None:
+    lasting: buffers whose whole content somebody reads later. local: the new buffers of the block.
+    """
+
+    def __init__(self, new_name: Callable[[str], str], lasting: Set[Buffer], local: set[Buffer]) -> None:
+        self.new_name = new_name
+        self.lasting = lasting
+        self.local = local
         self.groups: list[Group] = []
         self.group_of: dict[Unit, Group] = {}
         self.by_root: dict[Buffer, list[Unit]] = {}
@@ -126,10 +197,12 @@ class _Schedule:
         self.lasting_writes: dict[Unit, None] = {}
 
     def place(self, unit: Unit) -> None:
-        lowest, same = self._lowest(unit)
+        lowest, same, barred = self._lowest(unit)
         loop = bool(unit.axes)
         chosen: Group | None = None
         for group in self.groups[lowest:]:
+            if group in barred:
+                continue
             if not loop:
                 if group.size is None:
                     chosen = group
@@ -161,10 +234,13 @@ class _Schedule:
         if unit.raises:
             self.checks.append(unit)
 
-    def _lowest(self, unit: Unit) -> tuple[int, list[Group]]:
-        """The first group that the unit may join or precede, and groups with which it shares an iteration."""
+    def _lowest(self, unit: Unit) -> tuple[int, list[Group], list[Group]]:
+        """The first group that the unit may join or precede, groups with which it shares an iteration, and groups that
+        it may precede or follow but not join.
+        """
         lowest = 0
         same: list[Group] = []
+        barred: list[Group] = []
         related: dict[Unit, None] = {}
         for touch in unit.touches():
             for root in touch.buffer.roots:
@@ -182,6 +258,9 @@ class _Schedule:
             if found == FREE:
                 continue
             group = self.group_of[other]
+            if found == COMMUTE:
+                barred.append(group)
+                continue
             joinable = found == SAME and bool(unit.axes) == bool(other.axes)
             lowest = max(lowest, group.position + (0 if joinable else 1))
             if joinable:
@@ -194,7 +273,7 @@ class _Schedule:
         for other in ordered:
             group = self.group_of[other]
             lowest = max(lowest, group.position + (0 if not unit.axes and not other.axes else 1))
-        return lowest, same
+        return lowest, same, barred
 
     def _shares(self, group: Group, unit: Unit) -> bool:
         mine = {root for t in unit.touches() for root in t.buffer.roots}
@@ -219,58 +298,158 @@ class _Schedule:
             self.groups[k].position = k
 
     def sink(self) -> None:
-        """Move a unit whose value one later group alone reads into that group, where it is computed in passing.
+        """Move a unit whose value later groups alone read into them, where it is computed in passing.
 
-        The group may run over less than the unit would: what nobody reads need not be computed.
+        A group may run over less than the unit would: what nobody reads need not be computed. Into several groups goes
+        what is cheap, as a copy each.
         """
         for group in reversed(self.groups):
             for unit in sorted(group.members, key=lambda u: u.order, reverse=True):
                 if unit.axes and unit.made is not None and not unit.keep:
-                    self._sink_unit(group, unit)
+                    self._sink_unit(group, unit, unit.made)
         self.groups = [g for g in self.groups if g.members]
         for k, group in enumerate(self.groups):
             group.position = k
 
-    def _sink_unit(self, group: Group, unit: Unit) -> None:
-        made = unit.made
-        assert made is not None
-        users = [u for u in self.by_root.get(made, ()) if u is not unit]
-        if not users or any(made in r.buffer.roots and r.mode != READ for u in users for r in u.touches()):
+    def _sink_unit(self, group: Group, unit: Unit, made: Buffer) -> None:
+        users = self._users(unit, made)
+        if not users and made in self.local and made not in self.lasting and len(self.by_root.get(made, ())) > 1:
+            self._leave(group, unit)  # copies have been put in place of its readers
             return
-        targets = dict.fromkeys(self.group_of[u] for u in users)
-        if len(targets) != 1:
+        if not users or any(made in t.buffer.roots and t.mode != READ for u in users for t in u.touches()):
             return
-        (target,) = targets
-        if target is group or target.size is None or target.position < group.position:
-            return
-        if any(relate(unit, u) == APART for u in users):
-            return
-        read = {root for t in unit.touches() if t.buffer is not made for root in t.buffer.roots}
+        targets = list(dict.fromkeys(self.group_of[u] for u in users))
+        if len(targets) == 1:
+            if targets[0] is not group and self._may_move(group, unit, targets[0], users):
+                self._leave(group, unit)
+                self._join(targets[0], unit)
+        elif len(targets) <= COPIES and made not in self.lasting:
+            by_target = {target: [u for u in users if self.group_of[u] is target] for target in targets}
+            own = by_target.pop(group, None)
+            expr, since = self._in_itself(unit, group)
+            if expr is None or not all(_reads_in_step(unit, u, made) for u in users):
+                return
+            spent = {target: target.copied + _price(expr) for target in by_target}
+            if max(spent.values()) > CHEAP:
+                return
+            (put,) = unit.body
+            assert isinstance(put, Put)
+            whole = replace(unit, body=[replace(put, expr=expr)], _touches=None)
+            if not all(self._may_move(group, whole, target, readers, since) for target, readers in by_target.items()):
+                return
+            if own is None:
+                self._leave(group, unit)
+            for target, readers in by_target.items():
+                target.copied = spent[target]
+                copy = self._copy(whole, made, readers)
+                self._join(target, copy)
+                self._enter(copy)
+
+    def _users(self, unit: Unit, made: Buffer) -> list[Unit]:
+        return [u for u in self.by_root.get(made, ()) if u is not unit and u in self.group_of]
+
+    def _in_itself(self, unit: Unit, group: Group) -> tuple[Expr | None, tuple[int, ...]]:
+        """The expression of a unit with what else its group makes for it in passing put in; None where that fails.
+
+        Second: the place in the program of the first of all these.
+        """
+        expr = _only_fills(unit)
+        if expr is None:
+            return None, unit.order
+        failed, order = False, unit.order
+
+        def change(part: Expr) -> Expr | None:
+            nonlocal failed, order
+            if not isinstance(part, Load):
+                return None
+            maker = next((m for m in group.members if m.made is part.buffer and m is not unit), None)
+            if maker is None or part.buffer in self.lasting:
+                return None
+            if any(self.group_of[u] is not group for u in self._users(maker, part.buffer)):
+                return None  # it lies in memory anyway
+            made, first = self._in_itself(maker, group)
+            if made is None or not _reads_in_step(maker, unit, part.buffer) or _price(made) > CHEAP:
+                failed = True
+                return None
+            order = min(order, first)
+            rename = {f"@{y.k}": axis(x.k) for x, y in zip(unit.axes, maker.axes, strict=True)}
+            return rebuild(made, keep, lambda lin: lin.substitute(rename))
+
+        whole = rebuild(expr, change, lambda lin: lin)
+        return None if failed else whole, order
+
+    def _leave(self, group: Group, unit: Unit) -> None:
+        group.members.remove(unit)
+        del self.group_of[unit]
+
+    def _join(self, group: Group, unit: Unit) -> None:
+        group.members.append(unit)
+        self.group_of[unit] = group
+
+    def _may_move(
+        self, group: Group, unit: Unit, target: Group, users: list[Unit], since: tuple[int, ...] | None = None
+    ) -> bool:
+        """Whether the unit, which is in `group`, means the same in `target`, where its `users` are.
+
+        since: from where in the program on what it reads must not change, if that is not the unit's own place.
+        """
+        since = since or unit.order
+        if target.size is None or target.position < group.position:
+            return False
+        if unit.made in self.lasting and target.size != unit.axes[0].size:
+            return False
+        if any(relate(unit, u) in (COMMUTE, APART) for u in users):
+            return False
+        read = {root for t in unit.touches() if t.buffer is not unit.made for root in t.buffer.roots}
         # Writes that come after the unit in the program must still come after it.
         for between in self.groups[group.position : target.position + 1]:
             for other in between.members:
-                if other.order < unit.order or other is unit:
+                if other.order < since or other.order == unit.order:
                     continue
                 writes = any(t.mode != READ and not read.isdisjoint(t.buffer.roots) for t in other.touches())
-                if writes and (between is not target or relate(unit, other) == APART):
-                    return
-        group.members.remove(unit)
-        target.members.append(unit)
-        self.group_of[unit] = target
+                if writes and (
+                    between is not target or other.order < unit.order or relate(unit, other) in (COMMUTE, APART)
+                ):
+                    return False
+        return True
+
+    def _copy(self, unit: Unit, made: Buffer, readers: list[Unit]) -> Unit:
+        """The unit once more, with a buffer of its own that `readers` read instead of `made`."""
+        (put,) = unit.body
+        assert isinstance(put, Put)
+        buffer = Buffer(self.new_name(made.name), made.dtype, made.extents, made.layout, fresh=True)
+        self.local.add(buffer)
+
+        def change(expr: Expr) -> Expr | None:
+            return Load(buffer, expr.index) if isinstance(expr, Load) and expr.buffer is made else None
+
+        for reader in readers:
+            reader.substitute(change)
+        return replace(unit, body=[replace(put, buffer=buffer)], made=buffer, _touches=None)
 
 
 class Fuser:
-    """Puts the units of a block into loops. `placed`: the units as they were placed, each with its `path` of loops."""
+    """Puts the units of a block into loops. `placed`: the units as they were placed, each with its `path` of loops.
 
-    def __init__(self, new_name: Callable[[str], str]) -> None:
+    local: the new buffers of the block, to which it adds its own.
+    """
+
+    def __init__(self, new_name: Callable[[str], str], local: set[Buffer]) -> None:
         self.new_name = new_name
+        self.local = local
         self.placed: list[Unit] = []
 
-    def level(self, units: list[Unit], depth: int, path: tuple[str, ...]) -> list[Stmt | Unit]:
+    def level(
+        self, units: list[Unit], depth: int, path: tuple[str, ...], lasting: Set[Buffer]
+    ) -> list[Stmt | Unit]:
+        """The loops for these units, which share the loops of `path`.
+
+        lasting: buffers whose whole content is read by others.
+        """
         units = [part for unit in units for part in self._expanded(unit)]
         if not any(u.axes for u in units):
             return self._straight(sorted(units, key=lambda u: u.order), path)
-        schedule = _Schedule()
+        schedule = _Schedule(self.new_name, lasting, self.local)
         here = set(units)
         starts = [u for u in units if u.starts is not None and u.starts in here]
         for unit in units:
@@ -281,6 +460,13 @@ class Fuser:
             assert unit.starts is not None
             schedule.start(unit, unit.starts)
         out: list[Stmt | Unit] = []
+        users: dict[Buffer, set[Group]] = {}
+        for group in schedule.groups:
+            for unit in group.members:
+                for touch in unit.touches():
+                    for root in touch.buffer.roots:
+                        users.setdefault(root, set()).add(group)
+        shared = {root for root, groups in users.items() if len(groups) > 1}.union(lasting)
         for group in schedule.groups:
             members = sorted(group.members, key=lambda u: u.order)
             if group.size is None:
@@ -291,7 +477,7 @@ class Fuser:
                 unit.bind({f"@{unit.axes[0].k}": var(name)})
                 unit.axes = unit.axes[1:]
             loop = For(name, Lin(), group.extent, Lin(1))
-            inner = self.level(members, depth + 1, (*path, name))
+            inner = self.level(members, depth + 1, (*path, name), shared)
             loop.body = [s for s in inner if not isinstance(s, Unit)]  # units with code of their own have no loops
             out.append(loop)
         return out

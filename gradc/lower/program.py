@@ -105,8 +105,8 @@ class _Lowering(NodeLowering):
         units = self._alive(self.units, live)
         local = self.local
         self.units, self.local, self.last_use = outer, outer_local, outer_uses
-        fuser = Fuser(self.names.take)
-        tree = fuser.level(units, 0, ())
+        fuser = Fuser(self.names.take, local)
+        tree = fuser.level(units, 0, (), {root for b in self.escaping for root in b.roots})
         self._decide_storage(fuser.placed)
         out = self._emit(tree)
         lasting = {root for r in self.results if isinstance(r, Buffer) for root in r.roots} if results else set()

@@ -119,18 +119,21 @@ class Unit:
 
     def bind(self, replace: dict[str, Lin]) -> None:
         """Replace "@k" in the body and in the extents of the remaining axes."""
+        self._rebuild(keep, lambda lin: lin.substitute(replace))
 
-        def lins(lin: Lin) -> Lin:
-            return lin.substitute(replace)
+    def substitute(self, change: Callable[[Expr], Expr | None]) -> None:
+        """Replace expressions of the body; `change` gives None for those that stay."""
+        self._rebuild(change, lambda lin: lin)
 
+    def _rebuild(self, change: Callable[[Expr], Expr | None], lins: Callable[[Lin], Lin]) -> None:
         if self.folding is not None:
             f = self.folding
-            f.operand = rebuild(f.operand, keep, lins)
-            f.index = rebuild_index(f.index, keep, lins)
+            f.operand = rebuild(f.operand, change, lins)
+            f.index = rebuild_index(f.index, change, lins)
         for stmt in self.body:
-            stmt.expr = rebuild(stmt.expr, keep, lins)
+            stmt.expr = rebuild(stmt.expr, change, lins)
             if isinstance(stmt, Put):
-                stmt.index = rebuild_index(stmt.index, keep, lins)
+                stmt.index = rebuild_index(stmt.index, change, lins)
         self._touches = None
 
 
