@@ -11,6 +11,7 @@ from typing import Any
 
 from gradc.ir.opdef import Call, OpDef
 from gradc.ops import ATTRIBUTES, CALLS, METHODS, TABLE
+from gradc.ops.distributions import DISTRIBUTIONS
 
 MODULES = {
     "numpy": "np",
@@ -24,6 +25,7 @@ MODULES = {
     "scipy.signal": "scipy.signal",
     "numpy.fft": "np.fft",
     "scipy.fft": "scipy.fft",
+    "scipy.stats": "scipy.stats",
 }
 HEAD = """# What NumPy, SciPy, math and Python offer inside a differentiated function
 
@@ -46,7 +48,7 @@ def names_of(call: Call) -> Iterator[tuple[str, str]]:
         for module in MODULES:
             namespace = vars(importlib.import_module(module))
             for name, held in namespace.items():
-                if held is target and not name.startswith("_"):
+                if held is target and not name.startswith("_") and not hasattr(target, "rvs"):  # those stand apart
                     yield module, name
 
 
@@ -87,6 +89,17 @@ def derivative(call: Call) -> str:
     return ", ".join(words)
 
 
+def distributions() -> str:
+    """The methods of SciPy's distributions, which are made from a table."""
+    text = "\n## Distributions of scipy.stats\n\n"
+    text += "Also with their parameters fixed, `norm(mu, s).logpdf(x)`, inside the function or outside of it.\n\n"
+    text += "| distribution | parameters | methods |\n|---|---|---|\n"
+    for row in sorted(DISTRIBUTIONS, key=lambda row: row.name):
+        given = ", ".join([*(n for n, _ in row.shapes), "loc=0", *([] if row.discrete else ["scale=1"])])
+        text += f"| `{row.name}` | `{given}` | {', '.join(f'`{n}`' for n in row.names)} |\n"
+    return text
+
+
 def table() -> str:
     """The document."""
     for module in MODULES:
@@ -106,6 +119,7 @@ def table() -> str:
             call = rows[module][name]
             full = f"{shown}.{name}" if shown else name
             text += f"| `{full}` | `{parameters(call)}` | {sentence(call)} | {derivative(call)} |\n"
+    text += distributions()
     for title, entries in (("Methods of arrays", METHODS), ("Attributes of arrays", ATTRIBUTES)):
         text += f"\n## {title}\n\n" + ", ".join(f"`.{name}`" for name in sorted(entries)) + "\n"
     return text

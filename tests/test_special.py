@@ -275,6 +275,8 @@ def test_parameter_derivatives_at_the_ends() -> None:
     assert math.isnan(gradc.grad(lambda a: sc.gammainc(a, 1.0))(-1.0))
     mixed = gradc.grad(lambda x: gradc.grad(lambda a: sc.gammainc(a, x))(2.0))
     assert mixed(0.0) == 0.0
+    mixed = gradc.grad(lambda x: gradc.grad(lambda b: sc.betainc(1.5, b, x))(2.0))
+    assert mixed(1.0) == 0.0
 
 
 def test_third_derivatives_in_parameters_are_refused() -> None:

@@ -212,7 +212,10 @@ class Calls(Expressions):
                     for n, a in callee.keywords.items()
                 }
                 return self.call(callee.func, [*stored, *args], {**named, **keywords})
-            case types.MethodType():
+            case types.MethodType() if callee not in CALLS:
+                frozen = self._of_frozen(callee)
+                if frozen is not None:
+                    return self.call(frozen, args, keywords)
                 fetch = self.fetch_of.get(id(callee), (callee, KnownFetch(callee, "method")))[1]
                 owner = self.external(callee.__self__, AttributeFetch(fetch, "__self__"))
                 return self.call(callee.__func__, [owner, *args], keywords)
@@ -240,6 +243,25 @@ class Calls(Expressions):
                 self.orders.c_order |= roots(made)
             return made
         return self._call_object(callee, args, keywords)
+
+    def _of_frozen(self, method: types.MethodType) -> Partial | None:
+        """A method of a distribution of scipy.stats whose parameters were fixed outside: that of the distribution."""
+        owner: Any = method.__self__
+        dist: Any = getattr(owner, "dist", None)
+        module = sys.modules.get("scipy.stats")
+        plain: Any = getattr(module, str(getattr(dist, "name", "")), None) if dist is not None else None
+        if plain is None or type(plain) is not type(dist) or (plain.a, plain.b) != (dist.a, dist.b):
+            return None
+        target = getattr(plain, method.__name__, None)
+        if target not in CALLS:
+            return None
+        fetch = AttributeFetch(
+            self.fetch_of.get(id(method), (method, KnownFetch(method, method.__name__)))[1], "__self__"
+        )
+        given = self.external(owner.args, AttributeFetch(fetch, "args"))
+        named = self.external(owner.kwds, AttributeFetch(fetch, "kwds"))
+        names = list(inspect.signature(CALLS[plain].build).parameters)
+        return Partial(target, (), {**dict(zip(names, given, strict=False)), **named})
 
     def _run_argument(self, b: Binding) -> Binding:
         """A generator expression that is passed on is run, as a list."""

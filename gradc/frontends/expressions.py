@@ -35,6 +35,7 @@ from gradc.frontends.bindings import (
 from gradc.frontends.subscripts import Subscripts
 from gradc.ir.effects import has_effect
 from gradc.ir.nodes import Block, Value
+from gradc.ir.opdef import Prepared
 from gradc.ir.tree import is_named_tuple, is_structure
 from gradc.ir.types import Array, Scalar, is_bool, is_integer
 from gradc.ops import ATTRIBUTES, CALLS, METHODS, TABLE
@@ -482,7 +483,9 @@ class Expressions(Subscripts):
             return self._attribute_of_value(b, name)
         if isinstance(b, Collected):
             self.as_list(b)
-        if isinstance(b, Closure | Generator | Iteration | DynamicRange | Partial | Method):
+        if isinstance(b, Prepared) and name not in ("name", "keywords", "target"):
+            return Partial(self.attribute_of_object(b.target(), name), (), b.keywords)
+        if isinstance(b, Closure | Generator | Iteration | DynamicRange | Partial | Method | Prepared):
             self.refuse(f"{describe(b)} has no attribute {name!r} that can be compiled")
         if is_structure(b):
             return self._attribute_of_structure(b, name)

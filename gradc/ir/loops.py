@@ -31,7 +31,8 @@ SPECIAL_FUNCTIONS: dict[str, tuple[str, str, int]] = {
         "d": "erfinv erfcinv erfcx erfi dawsn log_ndtr ndtri rgamma j0 j1 y0 y1 i0 i1 i0e i1e k0 k1 k0e k1e exp1 expi "
         "spence ellipk ellipkm1 ellipe gammasgn",
         "dd": "beta betaln gammainc gammaincc gammaincinv gammainccinv jv yv iv ive kv kve expn ellipkinc ellipeinc "
-        "eval_legendre eval_chebyt eval_chebyu eval_laguerre hyp0f1 struve modstruve poch binom",
+        "eval_legendre eval_chebyt eval_chebyu eval_laguerre hyp0f1 struve modstruve poch binom "
+        "stdtr stdtrit",
         "ld": "eval_hermite eval_hermitenorm",
         "ddd": "betainc betaincinv eval_gegenbauer eval_genlaguerre hyp1f1 hyperu",
         "dddd": "eval_jacobi hyp2f1",

@@ -160,9 +160,26 @@ class Call:
         return None if isinstance(self.build, OpDef) else inspect.signature(self.build)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What a call gives whose methods are calls: that of "scipy.stats:norm" has loc and scale for its methods.
+
+    A front end calls a method of it as that of the object which `name` names, with `keywords` added.
+    """
+
+    name: str
+    keywords: dict[str, Any]
+
+    def target(self) -> Any:
+        """The object that it is made from."""
+        module, _, attribute = self.name.partition(":")
+        return getattr(sys.modules[module], attribute)
+
+
 class CallTable(dict[Any, Call]):
     """Calls by callable. A callable may be entered by its dotted name, "scipy.special.erf": it is looked up
-    once its module has been imported by somebody, so that gradc does not import modules that nobody uses."""
+    once its module has been imported by somebody, so that gradc does not import modules that nobody uses.
+    "scipy.stats:norm.pdf" is a method of an object in a module."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,14 +187,16 @@ class CallTable(dict[Any, Call]):
 
     def enter_late(self, name: str, entry: Call) -> None:
         """Enter what `name` will be."""
-        module, _, attribute = name.rpartition(".")
+        module, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
         self._waiting.setdefault(module, {})[attribute] = entry
 
     def _arrivals(self) -> bool:
         arrived = [module for module in self._waiting if module in sys.modules]
         for module in arrived:
             for attribute, entry in self._waiting.pop(module).items():
-                target = getattr(sys.modules[module], attribute, None)
+                target: Any = sys.modules[module]
+                for part in attribute.split("."):
+                    target = getattr(target, part, None)
                 if target is not None:
                     self[target] = entry
         return bool(arrived)

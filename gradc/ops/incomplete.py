@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -113,8 +114,9 @@ betainc: OpDef = elementwise(
 def _log_slopes(a: Value, b: Value, x: Value) -> tuple[Value, Value]:
     """The derivatives of log(beta_density) in a and b."""
     both = digamma(a + b)
-    rest = where(eq(x, 1), 1 - _TINY, x)
-    return _log(x) - digamma(a) + both, log1p(-rest) - digamma(b) + both
+    end = eq(x, 1)
+    log_rest = where(end, math.log(_TINY), log1p(-where(end, 0.0, x)))
+    return _log(x) - digamma(a) + both, log_rest - digamma(b) + both
 
 
 betainc_slope_a: OpDef = _by_quadrature(
