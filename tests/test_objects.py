@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import os
 import pickle
 import subprocess
 import sys
@@ -80,6 +81,59 @@ def test_cloudpickle(tmp_path: Path):
     code = "import pickle, sys; a, b = pickle.load(open(sys.argv[1], 'rb')); print(a(2.0), b(2.0))"
     run = subprocess.run([sys.executable, "-c", code, tmp_path / "pickled"], capture_output=True, text=True)
     assert run.stdout.split() == ["3.0", "4.0"], run.stderr
+
+
+def test_objects_of_main_travel_with_cloudpickle(tmp_path: Path):
+    pytest.importorskip("cloudpickle", reason="cloudpickle is an optional dependency of the tests")
+    (tmp_path / "program.py").write_text(
+        "import pickle, cloudpickle, gradc\n"
+        "scale = 3.0\n"
+        "@gradc.grad\ndef gradient(x):\n    return (scale * x) ** 2\n"
+        "@gradc.custom_vjp\ndef ruled(x):\n    return x\n"
+        "ruled.defvjp(lambda x: (x, None), lambda _, ct: (7.0 * ct,))\n"
+        "@gradc.sparse_jacobian\ndef sparse(x):\n    return x * x\n"
+        "both = gradient, gradc.grad(lambda x: ruled(x) + 1.0), sparse\n"
+        "assert pickle.loads(pickle.dumps(both))[0] is gradient\n"
+        "open('by_value', 'wb').write(cloudpickle.dumps(both))\n"
+        "open('by_name', 'wb').write(pickle.dumps(gradient))\n"
+    )
+    (tmp_path / "reader.py").write_text(
+        "import pickle\nimport numpy as np\n"
+        "first, other, sparse = pickle.load(open('by_value', 'rb'))\n"
+        "print(first(1.0), other(1.0), sparse(np.ones(1)).toarray())\n"
+        "try:\n    pickle.load(open('by_name', 'rb'))\n"
+        "except AttributeError as error:\n    print('this process does not have' in str(error))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(gradc.__file__).parent.parent)}
+    for name in ("program.py", "reader.py"):
+        command = [sys.executable, name]
+        run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+        assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["18.0", "7.0", "[[2.]]", "True"]
+
+
+def test_sparse_derivatives_and_rules_are_objects_like_functions():
+    sparse = gradc.sparse_jacobian(power)
+    assert sparse == gradc.sparse_jacobian(power) != gradc.sparse_jacobian(power, "x")
+    assert sparse != gradc.sparse_hessian(power) and len({sparse, gradc.sparse_jacobian(power)}) == 1
+    f = ruled(2.0)
+    assert copy.deepcopy(sparse) is sparse and copy.copy(f) is f is copy.deepcopy(f)
+
+
+def test_methods_of_one_object_are_equal():
+    class Model:
+        def loss(self, x):
+            return x * x
+
+    one, two = Model(), Model()
+    assert gradc.grad(one.loss) == gradc.grad(one.loss) != gradc.grad(two.loss)
+    assert hash(gradc.grad(one.loss)) == hash(gradc.grad(one.loss))
+
+
+def test_pullbacks_pickle_and_copy():
+    _, pullback = gradc.vjp(lambda x, n: x**n, np.array([1.0, 2.0]), 3)
+    for again in (pickle.loads(pickle.dumps(pullback)), copy.deepcopy(pullback)):
+        np.testing.assert_array_equal(again(np.ones(2))[0], [3.0, 12.0])
 
 
 SAMPLE = '''

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from gradc.ir.builder import Builder
 from gradc.ir.foreign import c_function, is_c_function, is_low_level_callable, signature_of
@@ -44,6 +44,14 @@ class RuledFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
+
+    def __copy__(self) -> Self:
+        """The object itself, as copies of functions are."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        """The object itself, as copies of functions are."""
+        return self
 
     def __repr__(self) -> str:
         return f"<gradc.{self.kind} of {getattr(self.function, '__qualname__', self.function)}>"

@@ -32,7 +32,7 @@ from gradc.runtime.built import BuiltFunction
 from gradc.runtime.cache import cache, compiler_of
 from gradc.runtime.collection import collector_rests
 from gradc.runtime.failures import explained, no_such_signature, without_way
-from gradc.runtime.forwarding import forwarding, is_forwarded
+from gradc.runtime.forwarding import forwarding, identity_of, is_forwarded
 from gradc.runtime.leaves import (
     DTYPES,
     LeafKey,
@@ -46,7 +46,7 @@ from gradc.runtime.leaves import (
 from gradc.runtime.lowered import Lowered, SourceText
 from gradc.runtime.nonfinite import stop_where_not_finite
 from gradc.runtime.ownership import Slot, accept_ints, take_arguments
-from gradc.runtime.pickling import BySource, find_by_name, portable
+from gradc.runtime.pickling import BySource, by_reference, portable
 from gradc.runtime.pipeline import Request, Staged
 from gradc.runtime.plan import (
     Plan,
@@ -182,9 +182,9 @@ class Compiled:
         return self if instance is None else types.MethodType(self, instance)
 
     def __reduce__(self) -> Any:
-        name = getattr(self, "__qualname__", "")
-        if find_by_name(getattr(self, "__module__", ""), name) is self:
-            return find_by_name, (self.__module__, name)
+        found = by_reference(self)
+        if found is not None:
+            return found
         return compiled, (portable(self._function, self._by_source), self._transform, self._base)
 
     def __eq__(self, other: object) -> bool:
@@ -200,7 +200,7 @@ class Compiled:
     def _meaning(self) -> Any:
         function: Any = self._function
         if not isinstance(function, Compiled):
-            function = function.meaning if isinstance(function, BuiltFunction) else id(function)
+            function = function.meaning if isinstance(function, BuiltFunction) else identity_of(function)
         return self._base, self._transform, function
 
     def __copy__(self) -> Compiled:

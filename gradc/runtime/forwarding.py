@@ -55,7 +55,16 @@ def forwarding(target: Callable[..., Any]) -> types.FunctionType:
     made.__doc__ = getattr(_function_of(target), "__doc__", None)
     made.__module__ = str(getattr(_function_of(target), "__module__", None) or "")
     made.__qualname__ = getattr(_function_of(target), "__qualname__", name)
+    made.__dict__["_forwards_to"] = target
     return made
+
+
+def identity_of(function: Any) -> Any:
+    """What is equal for functions that are the same: a method is another object each time that it is looked up."""
+    target = getattr(function, "_forwards_to", None)
+    if isinstance(target, types.MethodType):
+        return id(target.__self__), id(target.__func__)
+    return id(function if target is None else target)
 
 
 def _function_of(target: Any) -> Any:

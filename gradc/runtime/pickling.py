@@ -13,6 +13,8 @@ import dis
 import functools
 import hashlib
 import importlib
+import inspect
+import itertools
 import linecache
 import pickle
 import sys
@@ -94,8 +96,9 @@ class RuledBySource:
 
 def reduce_ruled(ruled: RuledFunction) -> Any:
     """The `__reduce__` of functions with rules: by name where that finds them, else by source."""
-    if find_by_name(ruled.__module__, ruled.__qualname__) is ruled:
-        return find_by_name, (ruled.__module__, ruled.__qualname__)
+    found = by_reference(ruled)
+    if found is not None:
+        return found
     memo: dict[int, Any] = {}
     memo[id(ruled)] = found = RuledBySource(ruled, memo)
     return _same, (found,)
@@ -144,7 +147,7 @@ def portable(value: Any, memo: dict[int, Any]) -> Any:
             stand_in = memo[id(value)] = RuledBySource(value, memo)
         return stand_in
     if isinstance(value, types.ModuleType):
-        return _Module(value.__name__)
+        return value if _goes_by_value(value.__name__) else _Module(value.__name__)
     cls = type(value)
     if cls is functools.partial:
         args, keywords = portable(value.args, memo), portable(value.keywords, memo)
@@ -170,6 +173,45 @@ def find_by_name(module: str, qualname: str) -> Any:
         if found is None:
             return None
     return found
+
+
+def by_reference(obj: Any) -> Any:
+    """The `__reduce__` of an object of a module that its name finds; None where it has to go by source.
+
+    cloudpickle and dill take functions of `__main__`, and of the modules that they are told, by value. Objects of these
+    are taken so too: nothing but their `__reduce__` would tell these picklers.
+    """
+    module, name = getattr(obj, "__module__", ""), getattr(obj, "__qualname__", "")
+    if find_by_name(module, name) is not obj or _goes_by_value(module):
+        return None
+    return named, (module, name)
+
+
+def named(module: str, name: str) -> Any:
+    """The object of a pickle by reference. Raises: AttributeError where this process has none."""
+    found = find_by_name(module, name)
+    if found is None:
+        raise AttributeError(
+            f"a pickle refers to {name!r} in module {module!r}, which this process does not have: put it in a module "
+            "that both processes import, or pickle with cloudpickle"
+        )
+    return found
+
+
+def _goes_by_value(module: str) -> bool:
+    """Whether the pickler that is running takes functions of this module by value."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        pickler = frame.f_locals.get("self")
+        if isinstance(pickler, pickle.Pickler | pickle._Pickler):  # type: ignore[attr-defined]
+            maker = type(pickler).__module__
+            if "cloudpickle" not in maker and not maker.startswith("dill"):
+                return False
+            registry: Any = getattr(sys.modules.get(maker), "list_registry_pickle_by_value", set)()
+            parents = itertools.accumulate(module.split("."), "{}.{}".format)
+            return module == "__main__" or any(parent in registry for parent in parents)
+        frame = frame.f_back
+    return False
 
 
 def _is_filled(cell: Any) -> bool:

@@ -11,7 +11,7 @@ import functools
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -26,7 +26,7 @@ from gradc.runtime.coloring import column_colors, fullest_row, places_by_symmetr
 from gradc.runtime.dispatch import Compiled, Kernel, compiled, program_of
 from gradc.runtime.leaves import alias_pattern
 from gradc.runtime.pattern import find_pattern
-from gradc.runtime.pickling import portable
+from gradc.runtime.pickling import by_reference, portable
 from gradc.runtime.plan import Transform, argnums_text
 
 Ints: TypeAlias = "np.ndarray[Any, Any]"
@@ -90,7 +90,22 @@ class SparseDerivative:
         return f"<gradc.{self.kind}({self._words._qualname}, argnums={argnums_text(self._transform)})>"
 
     def __reduce__(self) -> Any:
-        return type(self), (portable(self._function, {}), self._transform)
+        return by_reference(self) or (type(self), (portable(self._function, {}), self._transform))
+
+    def __eq__(self, other: object) -> bool:
+        """Objects are equal that compute the same of one function: of the same object, with the same options."""
+        return self._words == other._words if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._words))
+
+    def __copy__(self) -> Self:
+        """The object itself, as copies of functions are."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        """The object itself, as copies of functions are."""
+        return self
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
