@@ -33,6 +33,7 @@ from gradc.ir.tree import Branch, Leaf, Static, Tree, shift_leaves, tree_leaves
 from gradc.ir.types import Array, Scalar, evaluate_size, format_shape, is_complex, is_float, is_inexact
 from gradc.ir.verifier import verify
 from gradc.lower.program import lower
+from gradc.passes.batch import batch
 from gradc.passes.cse import cse
 from gradc.passes.dce import dce
 from gradc.passes.expand import expand
@@ -54,7 +55,10 @@ PASSES: tuple[tuple[str, Callable[[Func], Func]], ...] = (
     ("hoist", hoist),
     ("dce", dce),
     ("privatize", privatize),
+    ("batch", batch),
 )
+# Sparse patterns follow single elements, and lanes share what stands in loops: neither is helped by products.
+ELEMENTWISE = frozenset(("words", "compressed_fwd", "compressed_rev", "jacobian", "jacfwd", "jacrev", "hessian"))
 # Passes that leave to a person what the user wrote and the names of its derivatives.
 READABLE = frozenset(("stability", "dce", "privatize"))
 READABLE_PRIMAL = READABLE | {"cse"}  # in a derivative, cse would merge `dx = dz` with dz
@@ -140,7 +144,8 @@ def transform(
     func = stages.run("aliases", func, lambda f: merge_aliases(f, request.aliases))
     if request.kind in ("jit", "vjp") and not keep_calls:
         func = stages.run("calls", func, calls_in_place)
-    func = optimise(func, stages, readable)
+    products = request.kind not in ELEMENTWISE
+    func = optimise(func, stages, readable, products)
     if request.kind == "jit":
         result = program.result
     elif request.kind == "vjp":
@@ -150,7 +155,7 @@ def transform(
         func, result = differentiate(func, program, request, stages, readable)
         if not keep_calls:
             func = stages.run("calls", func, calls_in_place)
-        func = optimise(func, stages, readable)
+        func = optimise(func, stages, readable, products)
     if request.kind in ("vjp", "value_and_grad", "jvp"):
         values = result.items[0] if request.kind == "value_and_grad" and isinstance(result, Branch) else result
         primal = values.items[0] if request.has_aux and isinstance(values, Branch) else values
@@ -159,9 +164,11 @@ def transform(
     return Staged(program, request, func, result, stages)
 
 
-def optimise(func: Func, stages: Stages, readable: bool = False) -> Func:
-    """The passes, in order."""
+def optimise(func: Func, stages: Stages, readable: bool = False, products: bool = True) -> Func:
+    """The passes, in order; without those that make products of loops where they are not wanted."""
     for name, run in PASSES:
+        if name == "batch" and not products:
+            continue
         if not readable or name in (READABLE if "reverse" in stages.seconds else READABLE_PRIMAL):
             func = stages.run(name, func, run)
     return func
