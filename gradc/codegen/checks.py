@@ -17,6 +17,7 @@ from gradc.ir.types import Array, Scalar, Shape, Size
 _BY_NUMPY = (
     "zero-size array to reduction operation", "cannot be given this shape", "does not select as many items",
     "which compiled code does not expect", "Invalid number of FFT data points",
+    "Invalid number of data points",
 )  # fmt: skip
 
 

@@ -182,7 +182,8 @@ def _runner(name: str) -> Callable[..., Any]:
     return run
 
 
-def _words(words: Sequence[Value | None], operands: Sequence[Value], *, axes: tuple[int, ...], **attrs: Any) -> Value:
+def words_along(words: Sequence[Value | None], axes: Sequence[int]) -> Value:
+    """What a transform along axes depends on: every entry along them on every one."""
     (word,) = [w for w in words if w is not None]
     for axis in axes:
         region: list[Any] = [FULL] * (word.rank - 1)
@@ -195,7 +196,8 @@ def _common(name: str) -> dict[str, Any]:
     """Fields that the three ops share."""
     return {
         "infer": lambda types, attrs, require: [attrs["type"]], "run": _runner(name), "emit": _emit(name),
-        "linear": ("x",), "takes_complex": True, "cost": 1000, "depends": _words,
+        "linear": ("x",), "takes_complex": True, "cost": 1000,
+        "depends": lambda words, operands, axes, **attrs: words_along(words, axes),
     }
 
 
@@ -520,7 +522,7 @@ def transform(a: Any, n: Any, axis: Any, norm: Any, kind: str, inverse: bool = F
     return make_irfft(x, (where_,), (size,), name)
 
 
-def _axes(x: Value, s: Any, axes: Any) -> tuple[list[int], list[Any]]:
+def axes_and_sizes(x: Value, s: Any, axes: Any) -> tuple[list[int], list[Any]]:
     """Axes and sizes of a transform along several, as NumPy and SciPy pair them."""
     sizes = None if s is None else list(s) if isinstance(s, tuple | list) else [s]
     if axes is None:
@@ -540,7 +542,7 @@ def transform_several(a: Any, s: Any, axes: Any, norm: Any, kind: str, inverse: 
     """A transform along several axes; kind: fft, rfft or irfft."""
     x = _operand(a, {"fft": "any", "rfft": "real", "irfft": "complex"}[kind])
     name = norm_of(norm)
-    normal, sizes = _axes(x, s, axes)
+    normal, sizes = axes_and_sizes(x, s, axes)
     if kind == "irfft" and sizes[-1] is None:
         _require_points(2 * (size_of(x, normal[-1]) - 1))  # type: ignore[operator]
     for axis, size in zip(normal, sizes, strict=True):

@@ -1,6 +1,7 @@
 """Fourier transforms among loops, stores and branches: spectral solvers, filters, convolutions."""
 
 import numpy as np
+import scipy.fft
 
 from tests.programs.complex_numbers import wave
 from tests.programs.entry import arr, backward, fortran, program, signed, strided
@@ -96,3 +97,10 @@ def nothing_to_transform(x):
 @program((signed(4), 0), raises=ValueError, argnums=(0,))
 def no_points(x, n):
     return np.sum(np.abs(np.fft.fft(x, n)))
+
+
+@program((signed(6, 5), 0.4), (signed(4, 7), 0.4))
+def smoothed_by_cosines(x, a):
+    kept = scipy.fft.dctn(x, norm="ortho") * np.exp(-a * np.arange(x.shape[1]))
+    edge = scipy.fft.dst(x[0], 1) * scipy.fft.idst(kept[0])
+    return np.sum(scipy.fft.idctn(kept, norm="ortho") ** 3) + np.sum(edge) ** 2
