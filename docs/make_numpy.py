@@ -11,7 +11,6 @@ from typing import Any
 
 from gradc.ir.opdef import Call, OpDef
 from gradc.ops import ATTRIBUTES, CALLS, METHODS, TABLE
-from gradc.ops.distributions import DISTRIBUTIONS
 
 MODULES = {
     "numpy": "np",
@@ -94,9 +93,10 @@ def distributions() -> str:
     text = "\n## Distributions of scipy.stats\n\n"
     text += "Also with their parameters fixed, `norm(mu, s).logpdf(x)`, inside the function or outside of it.\n\n"
     text += "| distribution | parameters | methods |\n|---|---|---|\n"
-    for row in sorted(DISTRIBUTIONS, key=lambda row: row.name):
-        given = ", ".join([*(n for n, _ in row.shapes), "loc=0", *([] if row.discrete else ["scale=1"])])
-        text += f"| `{row.name}` | `{given}` | {', '.join(f'`{n}`' for n in row.names)} |\n"
+    for name, owner in sorted(vars(importlib.import_module("scipy.stats")).items()):
+        methods = [t.__name__ for t in CALLS if inspect.ismethod(t) and t.__self__ is owner]
+        if methods:
+            text += f"| `{name}` | `{parameters(CALLS[owner])}` | {', '.join(f'`{n}`' for n in methods)} |\n"
     return text
 
 

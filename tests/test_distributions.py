@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from scipy import stats
-from scipy.stats import norm, poisson
+from scipy.stats import dirichlet, multivariate_normal, norm, poisson
 
 import gradc
 from gradc.ops.distributions import DISTRIBUTIONS
@@ -230,3 +230,63 @@ def test_tails() -> None:
     density = gradc.grad(lambda df, x: stats.t.pdf(x, df))
     for x in (0.0, 1e-6, -0.3, 5.0, -200.0):
         assert math.isclose(mixed(x), density(3.0, x), rel_tol=1e-9), x
+
+
+# ------------------------------------------------------------------------------------------------ vectors
+
+ROOT = np.random.default_rng(1).normal(size=(3, 3))
+COVARIANCE = ROOT @ ROOT.T + np.eye(3)
+MEAN = np.array([0.3, -0.2, 1.0])
+POINTS = np.random.default_rng(2).normal(size=(5, 3))
+
+
+def agrees(f: Any, *args: Any, order: int = 1) -> None:
+    """Value, shape and dtype as in Python; derivatives as differences."""
+    wanted, found = f(*args), gradc.jit(f)(*args)
+    single = np.asarray(wanted).dtype == np.float32
+    np.testing.assert_allclose(found, wanted, rtol=3e-7 if single else 1e-13, atol=1e-15)
+    assert np.shape(found) == np.shape(wanted)
+    assert np.asarray(found).dtype == np.asarray(wanted).dtype
+    if order:
+        gradc.check_grads(lambda *a: np.sum(f(*a)), args, order=order)
+
+
+def test_normal_vectors() -> None:
+    agrees(multivariate_normal.logpdf, POINTS, MEAN, COVARIANCE, order=2)
+    agrees(multivariate_normal.logpdf, POINTS[0], MEAN, COVARIANCE)
+    agrees(lambda x, m, s: multivariate_normal.pdf(x, mean=m, cov=s), POINTS[:1], MEAN, np.array([0.5, 1.0, 2.0]))
+    agrees(lambda x, m, s: multivariate_normal(m, s).logpdf(x), POINTS[:4].reshape(2, 2, 3), MEAN, 1.7)
+    agrees(lambda x, s: multivariate_normal.logpdf(x, cov=s), POINTS[:4].reshape(2, 2, 3), COVARIANCE)
+    agrees(multivariate_normal.logpdf, 0.3, 0.1, 2.0)
+    agrees(lambda x: multivariate_normal.logpdf(x, 0.1), MEAN)
+    agrees(lambda s: multivariate_normal.entropy(cov=s), COVARIANCE, order=2)
+    agrees(lambda m, s: multivariate_normal(m, s).entropy(), MEAN, 0.4)
+    with pytest.raises(gradc.UnsupportedError, match="allow_singular"):
+        gradc.jit(lambda x: multivariate_normal.logpdf(x, allow_singular=True))(0.1)
+    with pytest.raises(gradc.ShapeError):
+        gradc.jit(lambda x, m: multivariate_normal.logpdf(x, m))(POINTS, MEAN[:2])
+
+
+def test_dirichlets_distribution() -> None:
+    x = np.array([[0.2, 0.3], [0.5, 0.1], [0.3, 0.6]])
+    alpha = np.array([2.0, 3.0, 4.0])
+    agrees(lambda a: dirichlet.logpdf(x, a), alpha, order=2)
+    agrees(lambda a: dirichlet.pdf(x[:, 0], a), alpha)
+    agrees(lambda a: dirichlet(a).entropy() + dirichlet.entropy(a), alpha)
+    slope = gradc.grad(lambda x: dirichlet.logpdf(x, alpha))(x[:, 0])
+    np.testing.assert_allclose(slope, (alpha - 1) / x[:, 0], rtol=1e-14)
+    with pytest.raises(ValueError, match="normal simplex"):
+        gradc.jit(lambda x: dirichlet.logpdf(x, alpha))(np.array([0.5, 0.5, 0.1]))
+    with pytest.raises(ValueError, match="greater than 0"):
+        gradc.jit(lambda a: dirichlet.logpdf(x, a))(-alpha)
+
+
+def test_entropy() -> None:
+    rng = np.random.default_rng(3)
+    p, q = rng.random((2, 3, 4))
+    agrees(lambda p: stats.entropy(p), p, order=2)
+    agrees(lambda p, q: stats.entropy(p, q, 2), p, q)
+    agrees(lambda p, q: stats.entropy(p, q, axis=1), p, q[:1])
+    agrees(lambda p: stats.entropy(p, axis=-1, keepdims=True), p)
+    agrees(lambda p: stats.entropy(p), p.astype(np.float32), order=0)
+    agrees(lambda p: stats.entropy(p), np.array([1, 2, 0]), order=0)

@@ -94,7 +94,7 @@ class Distribution:
 # -------------------------------------------------------------------------------- from a row to SciPy's methods
 
 
-def _double(x: Any) -> Value:
+def double(x: Any) -> Value:
     """A parameter in double precision, in which SciPy computes."""
     value = as_value(x)
     if is_complex(value.ty):
@@ -172,20 +172,20 @@ def _one(d: Distribution, name: str, args: dict[str, Any]) -> Value:
     if d.discrete:
         variable = _counted(variable)
         given |= {n: _counted(as_value(given[n])) for n, valid in d.shapes if valid is _count}
-    variable = _double(variable)
-    shapes = [_double(v) for v in given.values()]
-    width = _double(scale)
+    variable = double(variable)
+    shapes = [double(v) for v in given.values()]
+    width = double(scale)
     valid = _all([_test(test, v) for (_, test), v in zip(d.shapes, shapes, strict=True)] + [_test(_positive, width)])
     if first == "q":
         result = _of_probability(d, name, variable, shapes)
         if constant_of(width) != 1:
             result = result * width
         if constant_of(as_value(loc)) != 0:
-            result = result + _double(loc)
+            result = result + double(loc)
     else:
         z = variable
         if constant_of(as_value(loc)) != 0:
-            z = z - _double(loc)
+            z = z - double(loc)
         if constant_of(width) != 1:
             z = z / width
         result = _of_variable(d, name, z, shapes, width)
