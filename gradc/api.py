@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numba.extending import overload as overload_in_numba
@@ -22,6 +22,7 @@ from gradc.runtime import cfunc as _cfunc  # noqa: F401  # Compiled.cfunc
 from gradc.runtime import in_numba as _in_numba  # noqa: F401  # tells Numba about compiled objects
 from gradc.runtime import pullback as _pullback
 from gradc.runtime.dispatch import Compiled, compiled
+from gradc.runtime.gradients import Gradient, ValueAndGradient
 from gradc.runtime.higher import HessianProduct, HessianProducts, expand_jvp
 from gradc.runtime.lambdify import expression_of
 from gradc.runtime.lambdify import to_sympy as _to_sympy
@@ -30,19 +31,31 @@ from gradc.runtime.pickling import reduce_ruled
 from gradc.runtime.plan import Transform
 from gradc.runtime.pullback_inside import interpret_vjp
 from gradc.runtime.sparse import SparseDerivative, SparseHessian
+from gradc.runtime.typevars import P, Q, R_co, X
 
 Argnums: TypeAlias = "int | str | Sequence[int | str]"
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 Function: TypeAlias = Callable[..., Any]
-Decorator: TypeAlias = Callable[[Function], Compiled]
+
+
+class JitDecorator(Protocol):
+    """What `jit()` returns."""
+
+    def __call__(self, f: Callable[Q, T], /) -> Compiled[Q, T]: ...
+
+
+class Decorator(Protocol):
+    """What a derivative with options but without a function returns."""
+
+    def __call__(self, f: Callable[Q, Any], /) -> Compiled[Q, Any]: ...
 
 
 @overload
-def jit(f: Function) -> Compiled: ...
+def jit(f: Callable[Q, T]) -> Compiled[Q, T]: ...
 @overload
-def jit(f: None = None) -> Decorator: ...
-def jit(f: Function | None = None) -> Compiled | Decorator:
+def jit(f: None = None) -> JitDecorator: ...
+def jit(f: Function | None = None) -> Any:
     """A compiled `f`: the same arguments, the same result, the same changes to arrays that it is given.
 
     Args:
@@ -69,10 +82,12 @@ def jit(f: Function | None = None) -> Compiled | Decorator:
 
 
 @overload
-def grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Compiled: ...
+def grad(f: Callable[Q, Any], argnums: Literal[0] = 0, has_aux: Literal[False] = False) -> Gradient[Q]: ...
+@overload
+def grad(f: Callable[Q, Any], argnums: Argnums = 0, has_aux: bool = False) -> Compiled[Q, Any]: ...
 @overload
 def grad(f: None = None, argnums: Argnums = 0, has_aux: bool = False) -> Decorator: ...
-def grad(f: Function | None = None, argnums: Argnums = 0, has_aux: bool = False) -> Compiled | Decorator:
+def grad(f: Function | None = None, argnums: Argnums = 0, has_aux: bool = False) -> Any:
     """A function returning the gradient of `f`, which returns a number.
 
     Reverse mode: the cost is a small multiple of that of `f`, whatever the number of variables.
@@ -101,14 +116,18 @@ def grad(f: Function | None = None, argnums: Argnums = 0, has_aux: bool = False)
     """
     if f is None:
         return functools.partial(grad, argnums=argnums, has_aux=has_aux)
-    return compiled(f, _transform("grad", argnums, has_aux))
+    return compiled(f, _transform("grad", argnums, has_aux), Compiled if argnums or has_aux else Gradient)
 
 
 @overload
-def value_and_grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Compiled: ...
+def value_and_grad(
+    f: Callable[Q, T], argnums: Literal[0] = 0, has_aux: Literal[False] = False
+) -> ValueAndGradient[Q, T]: ...
+@overload
+def value_and_grad(f: Callable[Q, T], argnums: Argnums = 0, has_aux: bool = False) -> Compiled[Q, tuple[T, Any]]: ...
 @overload
 def value_and_grad(f: None = None, argnums: Argnums = 0, has_aux: bool = False) -> Decorator: ...
-def value_and_grad(f: Function | None = None, argnums: Argnums = 0, has_aux: bool = False) -> Compiled | Decorator:
+def value_and_grad(f: Function | None = None, argnums: Argnums = 0, has_aux: bool = False) -> Any:
     """A function returning `(value, gradient)` of `f`: `grad` with the value that it computes anyway.
 
     Args:
@@ -129,10 +148,11 @@ def value_and_grad(f: Function | None = None, argnums: Argnums = 0, has_aux: boo
     """
     if f is None:
         return functools.partial(value_and_grad, argnums=argnums, has_aux=has_aux)
-    return compiled(f, _transform("value_and_grad", argnums, has_aux))
+    base = Compiled if argnums or has_aux else ValueAndGradient
+    return compiled(f, _transform("value_and_grad", argnums, has_aux), base)
 
 
-def vjp(f: Function, *primals: Any) -> tuple[Any, _pullback.Pullback]:
+def vjp(f: Callable[..., T], *primals: Any) -> tuple[T, _pullback.Pullback]:
     """What `f` returns, and its pullback: the function from a cotangent of the result to cotangents of the arguments.
 
     Args:
@@ -156,7 +176,7 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, _pullback.Pullback]:
     return _pullback.vjp(f, primals)
 
 
-def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+def jvp(f: Callable[..., T], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[T, T]:
     """What `f` returns, and its derivative along tangents of the arguments: forward mode.
 
     Args:
@@ -179,10 +199,10 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[A
 
 
 @overload
-def jacfwd(f: Function, argnums: Argnums = 0) -> Compiled: ...
+def jacfwd(f: Callable[Q, Any], argnums: Argnums = 0) -> Compiled[Q, Any]: ...
 @overload
 def jacfwd(f: None = None, argnums: Argnums = 0) -> Decorator: ...
-def jacfwd(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decorator:
+def jacfwd(f: Function | None = None, argnums: Argnums = 0) -> Any:
     """A function returning the Jacobian of `f`, by forward sweeps, one for every entry of the arguments in `argnums`.
 
     Args:
@@ -209,10 +229,10 @@ def jacfwd(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decora
 
 
 @overload
-def jacrev(f: Function, argnums: Argnums = 0) -> Compiled: ...
+def jacrev(f: Callable[Q, Any], argnums: Argnums = 0) -> Compiled[Q, Any]: ...
 @overload
 def jacrev(f: None = None, argnums: Argnums = 0) -> Decorator: ...
-def jacrev(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decorator:
+def jacrev(f: Function | None = None, argnums: Argnums = 0) -> Any:
     """A function returning the Jacobian of `f`, by reverse sweeps, one for every entry of the result.
 
     Args:
@@ -237,10 +257,10 @@ def jacrev(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decora
 
 
 @overload
-def jacobian(f: Function, argnums: Argnums = 0, mode: str | None = None) -> Compiled: ...
+def jacobian(f: Callable[Q, Any], argnums: Argnums = 0, mode: str | None = None) -> Compiled[Q, Any]: ...
 @overload
 def jacobian(f: None = None, argnums: Argnums = 0, mode: str | None = None) -> Decorator: ...
-def jacobian(f: Function | None = None, argnums: Argnums = 0, mode: str | None = None) -> Compiled | Decorator:
+def jacobian(f: Function | None = None, argnums: Argnums = 0, mode: str | None = None) -> Any:
     """A function returning the Jacobian of `f`, in the mode that is cheaper.
 
     Args:
@@ -269,10 +289,10 @@ def jacobian(f: Function | None = None, argnums: Argnums = 0, mode: str | None =
 
 
 @overload
-def hessian(f: Function, argnums: Argnums = 0) -> Compiled: ...
+def hessian(f: Callable[Q, Any], argnums: Argnums = 0) -> Compiled[Q, Any]: ...
 @overload
 def hessian(f: None = None, argnums: Argnums = 0) -> Decorator: ...
-def hessian(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decorator:
+def hessian(f: Function | None = None, argnums: Argnums = 0) -> Any:
     """A function returning the Hessian of `f`, which returns a number: the forward Jacobian of its gradient.
 
     Args:
@@ -298,12 +318,10 @@ def hessian(f: Function | None = None, argnums: Argnums = 0) -> Compiled | Decor
 
 
 @overload
-def sparse_jacobian(f: Function, argnums: int | str = 0) -> SparseDerivative: ...
+def sparse_jacobian(f: Callable[Q, Any], argnums: int | str = 0) -> SparseDerivative[Q]: ...
 @overload
-def sparse_jacobian(f: None = None, argnums: int | str = 0) -> Callable[[Function], SparseDerivative]: ...
-def sparse_jacobian(
-    f: Function | None = None, argnums: int | str = 0
-) -> SparseDerivative | Callable[[Function], SparseDerivative]:
+def sparse_jacobian(f: None = None, argnums: int | str = 0) -> Callable[[Callable[Q, Any]], SparseDerivative[Q]]: ...
+def sparse_jacobian(f: Function | None = None, argnums: int | str = 0) -> Any:
     """A function returning the Jacobian of `f` as a sparse matrix, computed in few sweeps.
 
     Which entries may be nonzero follows from the program and from the arguments that it indexes with or branches on; a
@@ -340,12 +358,10 @@ def sparse_jacobian(
 
 
 @overload
-def sparse_hessian(f: Function, argnums: int | str = 0) -> SparseHessian: ...
+def sparse_hessian(f: Callable[Q, Any], argnums: int | str = 0) -> SparseHessian[Q]: ...
 @overload
-def sparse_hessian(f: None = None, argnums: int | str = 0) -> Callable[[Function], SparseHessian]: ...
-def sparse_hessian(
-    f: Function | None = None, argnums: int | str = 0
-) -> SparseHessian | Callable[[Function], SparseHessian]:
+def sparse_hessian(f: None = None, argnums: int | str = 0) -> Callable[[Callable[Q, Any]], SparseHessian[Q]]: ...
+def sparse_hessian(f: Function | None = None, argnums: int | str = 0) -> Any:
     """A function returning the Hessian of `f`, which returns a number, as a sparse matrix.
 
     As `sparse_jacobian` of the gradient; colors make use of the symmetry. Fits `hess=` of `scipy.optimize.minimize`.
@@ -377,8 +393,8 @@ def sparse_hessian(
 @overload
 def hvp(f: Function, argnums: Argnums = 0) -> HessianProducts: ...
 @overload
-def hvp(f: None = None, argnums: Argnums = 0) -> Decorator: ...
-def hvp(f: Function | None = None, argnums: Argnums = 0) -> HessianProducts | Decorator:
+def hvp(f: None = None, argnums: Argnums = 0) -> Callable[[Function], HessianProducts]: ...
+def hvp(f: Function | None = None, argnums: Argnums = 0) -> Any:
     """A function of `(*args, v)` returning the Hessian of `f` times `v`, without forming the Hessian.
 
     Forward mode over reverse mode: the cost is a small multiple of that of the gradient.
@@ -473,14 +489,19 @@ def stop_gradient(x: T) -> T:
     return x
 
 
-class _Ruled(RuledFunction):
+class _Ruled(RuledFunction, Generic[P, R_co]):
     """A function with a rule, which can be pickled."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, function: Callable[P, R_co]) -> None: ...
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
     def __reduce__(self) -> Any:
         return reduce_ruled(self)
 
 
-class CustomVJP(_Ruled):
+class CustomVJP(_Ruled[P, R_co]):
     """What `gradc.custom_vjp` returns."""
 
     kind = "custom_vjp"
@@ -490,7 +511,7 @@ class CustomVJP(_Ruled):
         self.rules = (_rule(fwd, "fwd"), _rule(bwd, "bwd"))
 
 
-class CustomJVP(_Ruled):
+class CustomJVP(_Ruled[P, R_co]):
     """What `gradc.custom_jvp` returns."""
 
     kind = "custom_jvp"
@@ -501,13 +522,13 @@ class CustomJVP(_Ruled):
         return rule
 
 
-class Checkpointed(_Ruled):
+class Checkpointed(_Ruled[P, R_co]):
     """What `gradc.checkpoint` returns."""
 
     kind = "checkpoint"
 
 
-def custom_vjp(f: Function) -> CustomVJP:
+def custom_vjp(f: Callable[Q, T]) -> CustomVJP[Q, T]:
     """`f` with a reverse-mode rule of your own, set by `.defvjp(fwd, bwd)`. Called plainly it is `f`.
 
     `fwd(*args)` returns `f`'s result and whatever `bwd` needs; `bwd(residuals, ct)` returns a tuple with one cotangent
@@ -535,7 +556,7 @@ def custom_vjp(f: Function) -> CustomVJP:
     return CustomVJP(f)
 
 
-def custom_jvp(f: Function) -> CustomJVP:
+def custom_jvp(f: Callable[Q, T]) -> CustomJVP[Q, T]:
     """`f` with a derivative of your own, set by `.defjvp(rule)`. Called plainly it is `f`.
 
     `rule(primals, tangents)` takes two tuples and returns the result and its tangent, which is linear in the tangents;
@@ -565,7 +586,7 @@ def custom_jvp(f: Function) -> CustomJVP:
 
 
 @overload
-def checkpoint(f: F) -> Checkpointed: ...
+def checkpoint(f: Callable[Q, X]) -> Checkpointed[Q, X]: ...
 @overload
 def checkpoint(f: T, *, every: int | None = None, budget: int | str | None = None) -> T: ...
 def checkpoint(f: Any, *, every: int | None = None, budget: int | str | None = None) -> Any:

@@ -16,7 +16,7 @@ import types
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Concatenate, Generic, Self, overload
 
 import numpy as np
 
@@ -57,6 +57,7 @@ from gradc.runtime.plan import (
     make_plan,
     rebuild_values,
 )
+from gradc.runtime.typevars import P, Q, R_co, X
 
 _INT64 = range(-(2**63), 2**63)
 _NUMPY_CLASSES = {np.bool_, *(getattr(np, name) for name in DTYPES if name != "bool")}
@@ -141,7 +142,7 @@ def same_static(x: Any, y: Any) -> bool:
 _objects: weakref.WeakValueDictionary[int, Compiled] = weakref.WeakValueDictionary()  # by id: equal ones are not one
 
 
-class Compiled:
+class Compiled(Generic[P, R_co]):
     """A function that is compiled for the arguments it is called with. `gradc.jit`, `gradc.grad`, … make these."""
 
     _base: type[Compiled]
@@ -162,9 +163,9 @@ class Compiled:
         check_argnums(transform.argnums, self._signature, self._qualname)
         _objects[id(self)] = self
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the compiled function. Every object has a class of its own, which overrides this."""
-        return self._call(self._bind(*args, **kwargs))
+        return self._call(self._bind(*args, **kwargs))  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         options = f", argnums={argnums_text(self._transform)}" if self._transform.kind not in ("jit", "vjp") else ""
@@ -178,6 +179,12 @@ class Compiled:
         built = isinstance(self._function, BuiltFunction) and self._transform.kind == "jit"
         return self._function.kind if built else ""  # type: ignore[attr-defined]
 
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(
+        self: Compiled[Concatenate[Any, Q], X], instance: object, owner: type | None = None
+    ) -> Callable[Q, X]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 

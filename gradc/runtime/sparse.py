@@ -11,7 +11,7 @@ import functools
 import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Generic, Literal, Self, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -28,6 +28,7 @@ from gradc.runtime.leaves import alias_pattern
 from gradc.runtime.pattern import find_pattern
 from gradc.runtime.pickling import by_reference, portable
 from gradc.runtime.plan import Transform, argnums_text
+from gradc.runtime.typevars import P
 
 Ints: TypeAlias = "np.ndarray[Any, Any]"
 _KEPT_PATTERNS = 16
@@ -61,7 +62,7 @@ class _Known:
     compression: Compression
 
 
-class SparseDerivative:
+class SparseDerivative(Generic[P]):
     """A function that returns a derivative matrix as `scipy.sparse.csr_array`."""
 
     kind = "sparse_jacobian"
@@ -118,7 +119,7 @@ class SparseDerivative:
             hint="call it outside; or gradc.jacobian, gradc.jvp or gradc.hvp inside.",
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> csr_array:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> csr_array:
         """The matrix: a row for every entry of the result, a column for every entry of the argument, both in C order.
 
         Entries of the pattern that are zero at this point are stored as zeros, so that `indices` and `indptr` are the
@@ -134,14 +135,14 @@ class SparseDerivative:
         made.has_canonical_format = True
         return made
 
-    def pattern(self, *args: Any, **kwargs: Any) -> csr_array:
+    def pattern(self, *args: P.args, **kwargs: P.kwargs) -> csr_array:
         """Where the matrix may have nonzero entries for arguments like these: True in a csr_array of bool.
 
         It holds for every value of the differentiated argument, of its shape.
         """
         return self._compression(self._words._bind(*args, **kwargs)).pattern.copy()
 
-    def compression(self, *args: Any, **kwargs: Any) -> Compression:
+    def compression(self, *args: P.args, **kwargs: P.kwargs) -> Compression:
         """How the matrix is computed for arguments like these: pattern, mode, colors and the number of sweeps."""
         return self._compression(self._words._bind(*args, **kwargs))
 
@@ -219,7 +220,7 @@ class SparseDerivative:
         return np.asarray(self._modes[found.mode]._call(values, (found.colors, found.sweeps)))
 
 
-class SparseHessian(SparseDerivative):
+class SparseHessian(SparseDerivative[P]):
     """A function that returns a Hessian as `scipy.sparse.csr_array`: the forward Jacobian of the gradient."""
 
     kind = "sparse_hessian"
