@@ -412,6 +412,21 @@ def test_cheap_values_are_computed_where_they_are_read() -> None:
     agree(func, [np.linspace(-1, 1, 7)])
 
 
+def test_a_sum_that_one_loop_makes_is_not_computed_in_another_from_its_first_term() -> None:
+    """`m` is read in two loops, and is cheap: but `t`, of which it is made, is more than what it was filled with."""
+
+    def body(x: Any, y: Any) -> Any:
+        t = x * y
+        T["accumulate"](t, x)
+        m = -t
+        a = T["sin"](m)
+        s = memory.copy(y)
+        T["store"](memory.make_index(s, (Span(1, None),)), memory.make_index(a, (Span(None, -1),)))
+        return m * s
+
+    agree(make({"x": array(N), "y": array(N)}, body), list(np.random.default_rng(0).normal(size=(2, 5))))
+
+
 @pytest.mark.parametrize("between", [False, True])
 def test_what_is_overwritten_is_not_read_again(between: bool) -> None:
     """`t` would be cheap to compute in both loops, but for the store."""

@@ -365,8 +365,12 @@ class _Schedule:
             maker = next((m for m in group.members if m.made is part.buffer and m is not unit), None)
             if maker is None or part.buffer in self.lasting:
                 return None
-            if any(self.group_of[u] is not group for u in self._users(maker, part.buffer)):
+            users = self._users(maker, part.buffer)
+            if any(self.group_of[u] is not group for u in users):
                 return None  # it lies in memory anyway
+            if any(part.buffer in t.buffer.roots and t.mode != READ for u in users for t in u.touches()):
+                failed = True  # something is added to what the maker put there
+                return None
             made, first = self._in_itself(maker, group)
             if made is None or not _reads_in_step(maker, unit, part.buffer) or _price(made) > CHEAP:
                 failed = True
