@@ -137,6 +137,13 @@ class Collected:
 
 
 @dataclass(eq=False, slots=True)
+class Flat:
+    """`x.flat`: the elements of an array in C order, which can be read, written and looped over."""
+
+    base: Value
+
+
+@dataclass(eq=False, slots=True)
 class Generator:
     """A generator expression that has not been run."""
 
@@ -152,7 +159,8 @@ class Frame:
     parent: the frame a nested definition was made in. function: the Python function, whose cells and globals are read.
     overlays: names of comprehensions, innermost last. live: names that may be read after the current statement.
     code: the body in the form that is interpreted. site: the place of the call.
-    signature: what the call was compiled for.
+    signature: what the call was compiled for. hidden: a function of gradc that stands for one of NumPy: the user sees
+    the place of the call instead.
     """
 
     source: FunctionSource
@@ -165,6 +173,7 @@ class Frame:
     code: Any = None
     site: Any = None
     signature: Any = None
+    hidden: bool = False
 
 
 # -------------------------------------------------------------------------------------------- signals
@@ -438,6 +447,8 @@ def describe(b: Binding) -> str:
         return "a loop's header with gradc.checkpoint"
     if isinstance(b, Collected):
         return "a list whose length is known at run time only"
+    if isinstance(b, Flat):
+        return "an array's .flat"
     if isinstance(b, list | tuple | dict):
         return f"a {type(b).__name__} of {len(b)}"
     if callable(b):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradc.errors import DTypeError
+from gradc.frontends import written
 from gradc.frontends.bindings import (
     Binding,
     Closure,
@@ -231,6 +232,9 @@ def _dict(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Bindin
 @_handles(map)
 def _map(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
     _only(m, "map", args, keywords, 2, 99)
+    found = [m.iterate(a) for a in args[1:]]
+    if any(isinstance(p, Iteration) and isinstance(p.length, Value) for p in found):
+        return m.call(written.mapped, args, {})
     parts = [m.known_items(a, "what map() goes through") for a in args[1:]]
     return [m.call(args[0], list(items), {}) for items in zip(*parts, strict=False)]
 
@@ -294,8 +298,13 @@ def _sum(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Binding
 
 def _extremum(name: str, ufunc: Any, reduction: Any, function: Any) -> Handler:
     def handler(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
-        if "key" in keywords:
-            m.refuse(f"{name}() with a key cannot be compiled", hint="use np.argmax on an array of keys.")
+        if "key" in keywords and keywords["key"] is not None:
+            if len(args) != 1 or set(keywords) != {"key"}:
+                args = [list(args)] if len(args) > 1 else args
+            pick = written.largest_by if name == "max" else written.smallest_by
+            items = args[0] if is_array(args[0]) else m.known_items(args[0], f"what {name}() goes through")
+            return m.call(pick, [items, keywords["key"]], {})
+        keywords.pop("key", None)
         default = keywords.pop("default", None)
         if keywords:
             m.refuse(f"{name}() with these arguments cannot be compiled")
@@ -312,6 +321,8 @@ def _extremum(name: str, ufunc: Any, reduction: Any, function: Any) -> Handler:
         items = [m.scalar(b, f"an argument of {name}()") for b in items]
         if all(is_number(b) for b in items):
             return function(items)
+        if len(items) == 1:
+            return items[0]
         if function in CALLS:
             return m.build(CALLS[function].build, items, {}, name)
         total = items[0]
@@ -624,7 +635,9 @@ def _item(m: Calls, base: Binding, args: list[Binding], keywords: dict[str, Bind
     if is_scalar(base):
         found = base
     elif args:
-        found = m.item(base, args[0] if len(args) == 1 else tuple(args))
+        one = args[0] if len(args) == 1 else tuple(args)
+        flat = base.rank > 1 and not isinstance(one, tuple)
+        found = m.item(m.call_table(np.ravel, base) if flat else base, one)
     else:
         if any(s != 1 for s in base.shape):
             m.refuse(".item() needs an array with one element", f"this is {describe(base)}.", "index it.")

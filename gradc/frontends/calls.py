@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from gradc.errors import GradcError, UnsupportedError
-from gradc.frontends import builtin_calls, foreign
+from gradc.frontends import array_calls, builtin_calls, foreign, written
 from gradc.frontends.bindings import (
     AttributeFetch,
     Binding,
@@ -24,6 +24,7 @@ from gradc.frontends.bindings import (
     Collected,
     DefaultFetch,
     DynamicRange,
+    Flat,
     Frame,
     Generator,
     ItemFetch,
@@ -41,6 +42,7 @@ from gradc.frontends.bindings import (
 )
 from gradc.frontends.expressions import Expressions, is_foldable
 from gradc.frontends.fence import check_syntax
+from gradc.frontends.instead import instead_of
 from gradc.frontends.jumps import RETURN, lower_jumps
 from gradc.frontends.liveness import Liveness, bound_names, reads
 from gradc.frontends.local_functions import LocalFunction
@@ -132,7 +134,7 @@ def _generator_loop(
 
 def _sum_loop(node: ast.GeneratorExp, number: int) -> tuple[str, ast.For]:
     """The loop that `sum` of a generator expression means, and the name of the total."""
-    total = f"$sum{number}"
+    total = f"$ sum{number}"
 
     def finish(element: ast.expr) -> ast.stmt:
         old, new = (ast.copy_location(ast.Name(total, context), element) for context in (ast.Load(), ast.Store()))
@@ -144,15 +146,15 @@ def _sum_loop(node: ast.GeneratorExp, number: int) -> tuple[str, ast.For]:
 
 def _collecting_loop(node: ast.GeneratorExp | ast.ListComp, number: int) -> tuple[str, ast.For]:
     """The loop that fills an array with the items of a comprehension, and the name of the array."""
-    out = f"$items{number}"
+    out = f"$ items{number}"  # no variable of the comprehension has a name like it
 
     def finish(element: ast.expr) -> ast.stmt:
-        array, position = (ast.copy_location(ast.Name(n, ast.Load()), element) for n in (out, f"$at{number}"))
+        array, position = (ast.copy_location(ast.Name(n, ast.Load()), element) for n in (out, f"$ at{number}"))
         target = ast.copy_location(ast.Subscript(array, position, ast.Store()), element)
         return ast.copy_location(ast.Assign([target], element), element)
 
     loop = _generator_loop(node, number, finish)
-    position = ast.copy_location(ast.Name(f"$at{number}", ast.Store()), loop.target)
+    position = ast.copy_location(ast.Name(f"$ at{number}", ast.Store()), loop.target)
     loop.target = ast.copy_location(ast.Tuple([position, loop.target], ast.Store()), loop.target)
     return out, loop
 
@@ -221,14 +223,19 @@ class Calls(Expressions):
                 return self.call(callee.__func__, [owner, *args], keywords)
             case Value():
                 self.refuse(f"{describe(callee)} is not callable")
-        if callee in _hashable(builtin_calls.TABLE, callee):
-            return builtin_calls.TABLE[callee](self, args, keywords)
+        for table in (builtin_calls.TABLE, array_calls.TABLE):
+            if callee in _hashable(table, callee):
+                return table[callee](self, args, keywords)
         args = [self._run_argument(a) for a in args]
         keywords = {n: self._run_argument(a) for n, a in keywords.items()}
         if is_foldable(callee, args, keywords):
             return self.fold(callee, *args)
-        if args and isinstance(args[0], Collected) and callee in _hashable(builtin_calls.JOINS, callee):
-            return builtin_calls.JOINS[callee](self, args[0].array, *args[1:], **keywords)
+        if args and callee in _hashable(builtin_calls.JOINS, callee):
+            if isinstance(args[0], Collected):
+                return builtin_calls.JOINS[callee](self, args[0].array, *args[1:], **keywords)
+            if is_array(args[0]) and args[0].rank and not isinstance(self.length(args[0]), int):
+                joined = builtin_calls.JOINS[callee](self, args[0], *args[1:], **keywords)
+                return self.call_table(np.copy, joined)
         if callee in _hashable(CALLS, callee):
             args = [self.as_array(a) for a in args]
             keywords = {n: self.as_array(a) for n, a in keywords.items()}
@@ -271,6 +278,9 @@ class Calls(Expressions):
         """An argument of an array function: lists of a run-time length are arrays to it."""
         if isinstance(b, Collected):
             return b.array
+        if isinstance(b, Flat):
+            made: Value = self.call_table(np.ravel, b.base)
+            return made
         if type(b) in (list, tuple) and any(isinstance(x, Collected) for x in b):
             return type(b)(self.as_array(x) for x in b)
         return b
@@ -288,6 +298,10 @@ class Calls(Expressions):
     def _call_object(self, callee: Any, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
         if isinstance(callee, RuledFunction):
             return self.call_ruled(callee, args, keywords)
+        if isinstance(callee, np.vectorize):
+            options = {"otypes": callee.otypes, "signature": callee.signature, "excluded": callee.excluded or None}
+            given = {n: v for n, v in options.items() if v is not None}
+            return self.call(array_calls.vectorized(self, [callee.pyfunc], given), args, keywords)
         if is_c_function(callee):
             return foreign.call(self, callee, args, keywords)
         plain = getattr(callee, "__gradc_function__", None)
@@ -337,7 +351,8 @@ class Calls(Expressions):
         module = (getattr(callee, "__module__", None) or next(found, "numpy")).replace("numpy", "np", 1)
         self.refuse(
             f"`{module}.{name}` has no rule", "gradc compiles the NumPy and SciPy functions that are in its op table.",
-            "write it with functions that are in the table, or pass its result in as an argument.",
+            instead_of(callee)
+            or "write it with functions that are in the table, or pass its result in as an argument.",
         )
 
     # ------------------------------------------------------------------------------------- op table
@@ -485,8 +500,9 @@ class Calls(Expressions):
         code = code_of(source)
         frame = Frame(source, function, parent, code.locals, dict(arguments), code=code)
         frame.site, frame.signature = self.builder.loc, signature
+        frame.hidden = getattr(function, "__module__", "") == written.__name__
         self.frames.append(frame)
-        before, self.builder.loc = self.builder.loc, source.loc(source.node)
+        before, self.builder.loc = self.builder.loc, self.loc(source.node)
         try:
             self.run_body(code.body)
             result = frame.env.get(RETURN)
@@ -503,6 +519,8 @@ class Calls(Expressions):
     # ------------------------------------------------------------------------------------- classes
 
     def _construct(self, cls: type, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
+        if (cls.__module__ or "").split(".")[0] == "numpy" and instead_of(cls) is not None:
+            self._refuse_library(cls)
         if is_named_tuple(cls):
             try:
                 return cls(*args, **keywords)
@@ -673,6 +691,8 @@ class Calls(Expressions):
                 return b
             case Collected():
                 return self.iterate(b.array)
+            case Flat():
+                return self.iterate(self.call_table(np.ravel, b.base))
             case DynamicRange():
                 length = self.length(b)
                 return Iteration(length, lambda k: self.item(b, k), ())

@@ -20,6 +20,7 @@ from gradc.frontends.bindings import (
     Closure,
     Collected,
     DynamicRange,
+    Flat,
     Generator,
     InBlocks,
     Iteration,
@@ -510,6 +511,8 @@ class Expressions(Subscripts):
                 return total.node.attrs["value"] if known else total  # type: ignore[union-attr]
             case "dtype":
                 return np.dtype(b.dtype)
+            case "flat" if isinstance(b.ty, Array):
+                return Flat(b)
         if name in ATTRIBUTES:
             return self.build(ATTRIBUTES[name].build, (b,), {}, f"attribute {name}")
         if name in METHODS or name in ("item", "tolist", "fill", "bit_length", "is_integer"):

@@ -171,8 +171,9 @@ class Machine:
         return self.frames[-1]
 
     def loc(self, node: ast.AST) -> Loc:
-        """The place of `node` in the user's file."""
-        return self.frame.source.loc(node)
+        """The place of `node` in the user's file; inside of what gradc has written, that of the user's call."""
+        frame = self.frame
+        return frame.site if frame.hidden else frame.source.loc(node)
 
     @contextmanager
     def at(self, node: ast.AST) -> Iterator[None]:

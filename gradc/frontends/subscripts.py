@@ -15,6 +15,7 @@ from gradc.frontends.bindings import (
     Binding,
     Collected,
     DynamicRange,
+    Flat,
     describe,
     is_array,
     is_number,
@@ -25,7 +26,7 @@ from gradc.ir.nodes import Value
 from gradc.ir.region import FULL, NEWAXIS, Arg, At, Entry, Gather, Region, Span, span_length
 from gradc.ir.types import Array, Scalar, Size, is_bool, is_complex, is_integer, promote_dtypes
 from gradc.ops import CALLS
-from gradc.ops.memory import make_gather, make_index, make_mask_select, shape_values, size_value
+from gradc.ops.memory import element_count, make_gather, make_index, make_mask_select, shape_values, size_value
 
 
 @dataclass(slots=True)
@@ -84,6 +85,10 @@ class Subscripts(Machine):
                 array = self.call_table(np.array, base)
                 return self.read_region(array, self.parse_index(array, key))
             self.refuse(f"{describe(base)} cannot be indexed")
+        if isinstance(base, Flat):
+            # A copy, as NumPy gives it.
+            found = self.item(self.call_table(np.ravel, base.base), key)
+            return self.call_table(np.copy, found) if is_array(found) else found
         if isinstance(base, Collected):
             found = self.item(base.array, key)
             return Collected(found, base.needs) if isinstance(key, slice) else found
@@ -213,7 +218,7 @@ class Subscripts(Machine):
             return key.array
         if isinstance(key, list) or (isinstance(key, tuple) and type(key) is tuple):
             if not key:
-                self.refuse("an empty list cannot be an index")
+                return self.call_table(np.zeros, (0,), "int64")
             return self.call_table(np.array, key)
         if isinstance(key, range):
             return self.call_table(np.array, list(key))
@@ -303,6 +308,12 @@ class Subscripts(Machine):
 
     def store_item(self, base: Binding, key: Binding, b: Binding) -> None:
         """base[key] = b."""
+        if isinstance(base, Flat):
+            numbers = self.call_table(np.arange, element_count(base.base))
+            places = self.call_table(np.atleast_1d, self.item(numbers, key))
+            value = self.call_table(np.ravel, b) if is_array(b) and b.rank > 1 else b
+            self.build(CALLS[np.put].build, (base.base, places, value), {}, "flat")
+            return
         if is_array(base):
             whole, name = self.part_of(base)
             index = self.parse_index(whole, key)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradc.errors import ShapeError, UnsupportedError
 from gradc.ir.nodes import Value, current_builder
-from gradc.ir.opdef import OpDef, call, define
+from gradc.ir.opdef import METHODS, OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, Arg, At, Region, Span
 from gradc.ir.types import Array, Layout, Scalar, add_sizes, promote_dtypes
 from gradc.ops.memory import (
@@ -25,9 +25,10 @@ from gradc.ops.memory import (
     size_value,
     store,
     store_at,
+    transpose,
     zeros_like,
 )
-from gradc.ops.rules import convert, dtype_name, normal_axis, write_out
+from gradc.ops.rules import as_value, convert, dtype_name, normal_axis, write_out
 
 # ----------------------------------------------------------------------------------------- concatenate
 
@@ -192,7 +193,9 @@ def make_array(x: Any, dtype: str | None = None) -> Value:
     if not any(v.rank for v in leaves):
         scalars = [v if isinstance(v.ty, Scalar) else load(v, region=()) for v in leaves]
         # NumPy has no weak numbers here: [float32, 1.0] is an array of float64.
-        found = promote_dtypes(tuple(Scalar(v.dtype) for v in scalars)).dtype if scalars else "float64"
+        if not scalars:
+            return make_zeros(shape, dtype or "float64")
+        found = promote_dtypes(tuple(Scalar(v.dtype) for v in scalars)).dtype
         return array_of(*scalars, shape=shape, type=Array(dtype or found, shape))
     if any(v.rank != leaves[0].rank for v in leaves):
         raise ShapeError("this list holds arrays of different ranks")
@@ -323,6 +326,29 @@ def _ascontiguousarray_call(a: Any, dtype: Any = None) -> Value:
     result = at_least_1d(_asarray_call(a, dtype))
     assert isinstance(result.ty, Array)
     return result if result.ty.layout == "C" else copy(result)
+
+
+@call("numpy.astype")
+def _astype_call(x: Any, dtype: Any, /, *, copy: Any = True) -> Value:
+    return METHODS["astype"].build(as_value(x), dtype, copy=copy)
+
+
+@call(np.asfortranarray)
+def _asfortranarray_call(a: Any, dtype: Any = None) -> Value:
+    x = at_least_1d(as_value(a))
+    x = x if dtype is None else convert(x, dtype_name(dtype))
+    perm = tuple(reversed(range(x.rank)))
+    return x if x.rank < 2 else transpose(copy(transpose(x, perm=perm)), perm=perm)
+
+
+@call(np.asarray_chkfinite)
+def _asarray_chkfinite_call(a: Any, dtype: Any = None, order: Any = None) -> Value:
+    x, builder = _asarray_call(a, dtype), current_builder()
+    if builder.checks:
+        finite = builder.emit("isfinite", (x,))
+        whole = builder.emit("all", (finite,), axes=tuple(range(x.rank)), keepdims=False) if x.rank else finite
+        builder.emit("check", (whole,), error="ValueError", message="array must not contain infs or NaNs")
+    return x
 
 
 @call(np.copy, method="copy")

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from gradc.errors import ShapeError, UnsupportedError
+from gradc.errors import DTypeError, ShapeError, UnsupportedError
 from gradc.ir.nodes import Block, Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, Arg, At, Gather, Region, Span
 from gradc.ir.types import WEAK_INT, Array, Scalar, add_sizes, is_complex, promote_dtypes, subtract_sizes
 from gradc.ops.arrange import at_least_1d, concatenate, stack
-from gradc.ops.elementwise import gt, lt, maximum, minimum, where
-from gradc.ops.indexing import places_in
+from gradc.ops.elementwise import abs, gt, lt, maximum, minimum, mod, where
+from gradc.ops.indexing import argsort, places_in
 from gradc.ops.memory import (
     load,
     make_broadcast,
@@ -27,8 +27,8 @@ from gradc.ops.memory import (
     store_at,
 )
 from gradc.ops.reduce import sum as sum_over
-from gradc.ops.rules import as_value, convert, normal_axes, normal_axis
-from gradc.ops.scans import flipped, make_positions
+from gradc.ops.rules import as_value, convert, normal_axes, normal_axis, strong
+from gradc.ops.scans import flipped
 
 
 def part(x: Value, axis: int, start: int | None, stop: int | None) -> Value:
@@ -93,15 +93,36 @@ def _gradient_along(x: Value, axis: int, spacing: Value, edge_order: int) -> Val
     else:
         inside = (part(x, axis, 2, None) - part(x, axis, None, -2)) / (2.0 * spacing)
         h_first = h_last = spacing
-    if edge_order == 1:
+    if edge_order == 2 and spacing.rank:
+        p, q = part(h, axis, None, 1), part(h, axis, 1, 2)
+        first = (
+            -(2.0 * p + q) / (p * (p + q)) * part(x, axis, None, 1) + (p + q) / (p * q) * part(x, axis, 1, 2)
+            - p / (q * (p + q)) * part(x, axis, 2, 3)
+        )
+        p, q = part(h, axis, -2, -1), part(h, axis, -1, None)
+        last = (
+            q / (p * (p + q)) * part(x, axis, -3, -2) - (q + p) / (p * q) * part(x, axis, -2, -1)
+            + (2.0 * q + p) / (q * (p + q)) * part(x, axis, -1, None)
+        )
+    elif edge_order == 1:
         first = (part(x, axis, 1, 2) - part(x, axis, None, 1)) / h_first
         last = (part(x, axis, -1, None) - part(x, axis, -2, -1)) / h_last
     else:
-        if spacing.rank:
-            raise UnsupportedError("np.gradient with coordinates and edge_order=2")
         first = (-1.5 * part(x, axis, None, 1) + 2.0 * part(x, axis, 1, 2) - 0.5 * part(x, axis, 2, 3)) / spacing
         last = (0.5 * part(x, axis, -3, -2) - 2.0 * part(x, axis, -2, -1) + 1.5 * part(x, axis, -1, None)) / spacing
-    return concatenate(first, inside, last, axis=axis)
+    return convert(concatenate(first, inside, last, axis=axis), x.dtype)
+
+
+def _at_least(x: Value, axis: int, least: int, what: str) -> None:
+    """There are enough elements along an axis."""
+    builder = current_builder()
+    size = builder.canonical_size(x.shape[axis])
+    message = f"{what} needs at least {least} elements along axis {axis}"
+    if isinstance(size, int):
+        if size < least:
+            raise ShapeError(message)
+    elif builder.checks:
+        builder.emit("check", (builder.emit("ge", (size_value(x, axis), least)),), error="ValueError", message=message)
 
 
 @call(np.gradient)
@@ -115,6 +136,10 @@ def _gradient_call(f: Any, *varargs: Any, axis: Any = None, edge_order: Any = 1)
         spacings *= len(axes)
     if len(spacings) != len(axes):
         raise ShapeError("np.gradient takes one spacing, or one for each axis")
+    if any(is_complex(h.ty) for h in spacings):
+        raise DTypeError("np.gradient with complex spacing", hint="divide the differences by the spacing yourself")
+    for k in axes:
+        _at_least(x, k, edge_order + 1, "np.gradient")
     made = tuple(_gradient_along(x, k, h, edge_order) for k, h in zip(axes, spacings, strict=True))
     return made[0] if len(made) == 1 else made
 
@@ -139,9 +164,13 @@ def _trapezoid_call(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> Val
 
 @call(np.interp)
 def _interp_call(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Value:
+    ordinates = as_value(fp)
+    kind = "complex128" if is_complex(ordinates.ty) else "float64"
+    at, points = (convert(as_value(v), "float64") for v in (x, xp))  # as NumPy computes it
+    values = convert(ordinates, kind)
     if period is not None:
-        raise UnsupportedError("np.interp with period", hint="map x into one period with %")
-    at, points, values = (convert(as_value(v), "float64") for v in (x, xp, fp))  # as NumPy computes it
+        at, points, values = _one_period(at, points, values, period)
+        left = right = None
     n = size_value(points, 0)
     below = minimum(maximum(places_in(points, at, "right") - 1, 0), maximum(n - 2, 0))
     above = minimum(below + 1, n - 1)
@@ -153,6 +182,19 @@ def _interp_call(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, 
     first, last = (load(points, k, region=(At(Arg(0)),)) for k in (0 * n, n - 1))
     low, high = (end if given is None else as_value(given) for given, end in zip((left, right), ends, strict=True))
     return where(lt(at, first), low, where(gt(at, last), high, line))
+
+
+def _one_period(at: Value, points: Value, values: Value, period: Any) -> tuple[Value, Value, Value]:
+    """Query points in one period; coordinates sorted in it, with one more at either end."""
+    length = abs(as_value(period))
+    at, points = mod(at, length), mod(points, length)
+    order = argsort(points, axis=0)
+    points, values = (make_gather(v, (Gather(0),), order) for v in (points, values))
+    ends = [part(points, 0, -1, None) - length, part(points, 0, None, 1) + length]
+    return (
+        at, concatenate(ends[0], points, ends[1], axis=0),
+        concatenate(part(values, 0, -1, None), values, part(values, 0, None, 1), axis=0),
+    )
 
 
 def _pick(v: Value, places: Value) -> Value:
@@ -224,7 +266,7 @@ convolve: OpDef = define(
 )
 
 
-def _cut(full: Value, a: Value, v: Value, mode: str) -> Value:
+def _cut(full: Value, a: Value, v: Value, mode: str, correlates: bool = False) -> Value:
     if mode == "full":
         return full
     n, m = size_value(a, 0), size_value(v, 0)
@@ -232,6 +274,8 @@ def _cut(full: Value, a: Value, v: Value, mode: str) -> Value:
     match mode:
         case "same":
             start = (shorter - 1) // 2
+            if correlates:  # where the second is the longer one, NumPy cuts the result of the swapped operands
+                start = where(lt(n, m), shorter - 1 - start, start)
             count = longer
         case "valid":
             start, count = shorter - 1, longer - shorter + 1
@@ -251,40 +295,7 @@ def _correlate_call(a: Any, v: Any, mode: str = "valid") -> Value:
     x, y = at_least_1d(as_value(a)), at_least_1d(as_value(v))
     if is_complex(y.ty):
         y = current_builder().emit("conj", (y,))
-    if mode == "same":
-        raise UnsupportedError('np.correlate with mode "same"', hint='take the middle of mode="full"')
-    return _cut(convolve(x, flipped(y, 0)), x, y, mode)
-
-
-# -------------------------------------------------------------------------------------------- polynomials
-
-
-@call(np.polyval)
-def _polyval_call(p: Any, x: Any) -> Value:
-    value, builder = as_value(x), current_builder()
-    terms: list[Any]
-    if isinstance(p, list | tuple):
-        kept = promote_dtypes(tuple(as_value(t).ty for t in p)).dtype  # type: ignore[misc]
-        terms = [convert(as_value(t), kept) for t in p]
-    else:
-        coefficients = as_value(p)
-        size = builder.canonical_size(coefficients.shape[0])
-        if not isinstance(size, int):
-            return _horner(coefficients, value)
-        terms = [load(coefficients, region=(At(k),)) for k in range(size)]
-    result: Value = value * 0
-    for term in terms:
-        result = result * value + term
-    return result
-
-
-def _horner(coefficients: Value, x: Value) -> Value:
-    """The polynomial with an unknown number of coefficients: powers of x against them."""
-    n = size_value(coefficients, 0)
-    powers = (n - 1) - make_positions(n)
-    column = make_index(x, (*(FULL,) * x.rank, NEWAXIS)) if x.rank else x
-    terms = coefficients * column ** convert(powers, coefficients.dtype)
-    return sum_over(terms, axes=(terms.rank - 1,), keepdims=False)
+    return _cut(convolve(x, flipped(y, 0)), x, y, mode, correlates=True)
 
 
 # ------------------------------------------------------------------------------------------ small products
@@ -304,21 +315,26 @@ def _cross_call(a: Any, b: Any, axisa: Any = -1, axisb: Any = -1, axisc: Any = -
 
     builder = current_builder()
     three = builder.const(3)
+    counts = []
     for v, at in ((x, p), (y, q)):
         size = builder.canonical_size(v.shape[at])
-        if isinstance(size, int) and size != 3:
+        counts.append(2 if size == 2 else 3)
+        if isinstance(size, int) and size not in (2, 3):
             raise ShapeError("np.cross takes vectors of three components")
         if not isinstance(size, int) and builder.checks:
             same = builder.emit("eq", (size_value(v, at), three))
             builder.emit("check", (same,), error="ShapeError", message="np.cross takes vectors of three components")
-    u, w = ([component(v, at, k) for k in range(3)] for v, at in ((x, p), (y, q)))
+    u, w = ([component(v, at, k) for k in range(c)] for (v, at), c in zip(((x, p), (y, q)), counts, strict=True))
+    if counts == [2, 2]:
+        return u[0] * w[1] - u[1] * w[0]
+    u, w = ([*v, 0.0 * v[0]] if len(v) == 2 else v for v in (u, w))
     parts = [u[1] * w[2] - u[2] * w[1], u[2] * w[0] - u[0] * w[2], u[0] * w[1] - u[1] * w[0]]
     return stack(parts, normal_axis(axisc, parts[0].rank + 1))
 
 
 @call(np.kron)
 def _kron_call(a: Any, b: Any) -> Value:
-    x, y = as_value(a), as_value(b)
+    x, y = strong(a), strong(b)
     rank = max(x.rank, y.rank)
     if not rank:
         return x * y

@@ -11,11 +11,11 @@ from gradc.errors import ShapeError, UnsupportedError
 from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS
-from gradc.ir.types import Array, Scalar, is_inexact, is_integer, promote_dtypes
+from gradc.ir.types import WEAK_FLOAT, Array, Scalar, is_inexact, is_integer, promote_dtypes
 from gradc.ops.elementwise import cast, ceil, eq, maximum, mul, sub, where
 from gradc.ops.memory import make_broadcast, make_index, make_zeros, shape_operands, shape_values, transpose
 from gradc.ops.reduce import sum as sum_over
-from gradc.ops.rules import as_value, constant_of, convert, dtype_name
+from gradc.ops.rules import as_value, constant_of, convert, dtype_name, part_dtype
 from gradc.ops.scans import given_count as _count
 from gradc.ops.scans import make_positions
 
@@ -230,17 +230,45 @@ linspace: OpDef = define(
 )
 
 
+def _linspace_of_arrays(
+    start: Value, stop: Value, count: int | Value, endpoint: bool, retstep: bool, dtype: Any, axis: int
+) -> Any:
+    """From each element of one array to each of another; the new axis is first, or at `axis`."""
+    first, last = (
+        v if is_inexact(v.ty) else convert(v, "float64", weak=isinstance(v.ty, Scalar) and v.ty.weak)
+        for v in (start, stop)
+    )
+    delta = last - first
+    rank = delta.rank
+    shape, operands = shape_operands((count,))
+    _, divisor = _linspace_parts(operands, shape, endpoint)
+    i = make_index(make_positions(count, part_dtype(delta.dtype)), (FULL, *(NEWAXIS,) * rank))
+    step = delta / divisor
+    made = first + i * step
+    if endpoint and not (isinstance(count, int) and count < 2):
+        made = where(eq(i, divisor), last, made)
+    if axis not in (0, -rank - 1):
+        place = axis + rank + 1 if axis < 0 else axis
+        perm = [*range(1, place + 1), 0, *range(place + 1, rank + 1)]
+        made = transpose(made, perm=tuple(perm))
+    made = made if dtype is None else convert(made, dtype_name(dtype))
+    return (made, step) if retstep else made
+
+
 @call(np.linspace)
 def _linspace_call(
     start: Any, stop: Any, num: Any = 50, endpoint: Any = True, retstep: Any = False, dtype: Any = None, axis: int = 0
 ) -> Any:
     ends = (as_value(start), as_value(stop))
-    if any(v.rank for v in ends):
-        raise UnsupportedError("np.linspace between arrays", hint="write start + (stop - start) * t[:, None]")
     (count,) = sizes_of(num)
+    if any(v.rank for v in ends):
+        return _linspace_of_arrays(*ends, count, bool(endpoint), bool(retstep), dtype, axis)
     attr, operands = shape_operands((count,))
     size = current_builder().size_of(count)
-    result = linspace(*ends, *operands, shape=attr, type=Array("float64", (size,)), endpoint=bool(endpoint))
+    natural = promote_dtypes((ends[0].ty, ends[1].ty, WEAK_FLOAT)).dtype  # type: ignore[arg-type]
+    if natural == "float32":
+        ends = (convert(ends[0], natural), convert(ends[1], natural))
+    result = linspace(*ends, *operands, shape=attr, type=Array(natural, (size,)), endpoint=bool(endpoint))
     made = result if dtype is None else convert(result, dtype_name(dtype))
     if not retstep:
         return made

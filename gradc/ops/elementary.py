@@ -19,6 +19,7 @@ from gradc.ops.rules import (
     UNIT,
     arithmetic,
     as_value,
+    composed,
     constant_of,
     convert,
     elementwise,
@@ -156,7 +157,7 @@ def _hypot_partials(h: Value, x: Value, y: Value) -> list[Any]:
 
 
 hypot: OpDef = elementwise(
-    "hypot(x, y)", calls=(np.hypot, math.hypot), run=np.hypot, emit="np.hypot({x}, {y})", kernel="hypot({x}, {y})",
+    "hypot(x, y)", calls=(np.hypot,), run=np.hypot, emit="np.hypot({x}, {y})", kernel="hypot({x}, {y})",
     edge=(0.0, 1e200), partials=_hypot_partials, cost=10,
     doc="sqrt(x*x + y*y) without overflow; at (0, 0) the derivative is 0.",
 )
@@ -369,13 +370,13 @@ def _angle(x: Any) -> Value:
     return value
 
 
-@call(np.deg2rad, np.radians, math.radians)
-def _radians(x: Any, /) -> Value:
+@composed(np.deg2rad, np.radians)
+def _radians(x: Value, /) -> Value:
     return _angle(x) * (math.pi / 180.0)
 
 
-@call(np.rad2deg, np.degrees, math.degrees)
-def _degrees(x: Any, /) -> Value:
+@composed(np.rad2deg, np.degrees)
+def _degrees(x: Value, /) -> Value:
     return _angle(x) * (180.0 / math.pi)
 
 
@@ -389,8 +390,8 @@ def _sinc(x: Any, /) -> Value:
     return where(near, series, sin(safe) / safe)
 
 
-@call(np.float_power)
-def _float_power(x1: Any, x2: Any, /) -> Value:
-    base, exponent = as_value(x1), as_value(x2)
+@composed(np.float_power)
+def _float_power(x1: Value, x2: Value, /) -> Value:
+    base, exponent = x1, x2
     dtype = "complex128" if is_complex(base.ty) or is_complex(exponent.ty) else "float64"
     return numpy_call(pow, None)(convert(base, dtype), convert(exponent, dtype))

@@ -22,17 +22,18 @@ from gradc.ops.rules import (
     arithmetic,
     as_value,
     boolean,
+    composed,
     constant_of,
     convert,
     dtype_name,
     elementwise,
     integral,
-    numpy_call,
     promoted,
     python_float,
     quotient,
     real_part,
     signed_arithmetic,
+    strong,
     write_out,
 )
 
@@ -425,7 +426,7 @@ clip: OpDef = elementwise(
 def _clip_call(
     a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None
 ) -> Value:
-    x = as_value(a)
+    x = strong(a)
     low = a_min if a_min is not None else min
     high = a_max if a_max is not None else max
     add_node = current_builder().add
@@ -443,26 +444,55 @@ def _clip_call(
 # ------------------------------------------------------------------------------ calls made of other ops
 
 
-@call(np.positive, operator.pos)
-def _positive(x: Any, /) -> Value:
+@call(operator.pos)
+def _pos(x: Any, /) -> Value:
     return as_value(x)
 
 
-@call(np.sign)
-def _sign(x: Any, /, **keywords: Any) -> Value:
-    x = as_value(x)
+@composed(np.positive)
+def _positive(x: Value, /) -> Value:
+    if isinstance(x.ty, Scalar):
+        return x
+    return TABLE["copy"](x) if x.rank else TABLE["load"](x, region=())
+
+
+@composed(np.signbit)
+def _signbit(x: Value, /) -> Value:
+    if is_complex(x.ty):
+        raise DTypeError("np.signbit takes real numbers")
+    return lt(copysign(1.0, x) if is_inexact(x.ty) else x, 0)
+
+
+def _infinite(target: Any, above: bool) -> None:
+    def build(x: Any, out: Any = None) -> Value:
+        value = as_value(x)
+        side = gt(value, 0) if above else lt(value, 0)
+        result = logical_and(isinf(value), side)
+        return result if out is None else write_out(result, out)
+
+    call(target)(build)
+
+
+_infinite(np.isposinf, True)
+_infinite(np.isneginf, False)
+
+
+@composed(np.sign)
+def _sign(x: Value, /) -> Value:
     if not is_complex(x.ty):
-        return numpy_call(sign, np.sign)(x, **keywords)
-    if keywords:
-        raise UnsupportedError("np.sign of complex numbers with keywords", hint="assign its result")
+        return current_builder().add(sign, (x,), {}, weak=False)
     size = abs(x)
     nothing = eq(size, 0)
     return where(nothing, 0.0, x / where(nothing, 1.0, size))
 
 
-@call(np.fabs, math.fabs)
-def _fabs(x: Any, /) -> Value:
-    x = as_value(x)
+@call(math.fabs)
+def _math_fabs(x: Any, /) -> Value:
+    return current_builder().add(abs, (python_float(as_value(x), math.fabs),), {}, weak=True)
+
+
+@composed(np.fabs)
+def _fabs(x: Value, /) -> Value:
     if is_complex(x.ty):
         raise DTypeError("np.fabs takes real numbers", hint="write np.abs")
     return abs(x if is_inexact(x.ty) else convert(x, "float64"))
@@ -477,7 +507,8 @@ def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, n
     if not is_inexact(x.ty):
         return x
     if not copy:
-        raise UnsupportedError("np.nan_to_num(copy=False)", hint="write x[...] = np.nan_to_num(x)")
+        made = _nan_to_num(x, True, nan, posinf, neginf)
+        return write_out(made, x) if isinstance(x.ty, Array) else made
     limits = np.finfo(x.dtype)
     high, low, other = (
         convert(as_value(v), x.dtype)
@@ -488,7 +519,7 @@ def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, n
 
 @call(np.round, np.around, method="round")
 def _round(a: Any, decimals: Any = 0, out: Any = None) -> Value:
-    x = as_value(a)
+    x = strong(a)
     if is_complex(x.ty):
         rounded = TABLE["complex_of"](*(_round(TABLE[part](x), decimals) for part in ("real", "imag")))
         return rounded if out is None else write_out(rounded, out)

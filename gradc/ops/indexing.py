@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from gradc.errors import UnsupportedError
+from gradc.errors import ShapeError, UnsupportedError
 from gradc.ir.nodes import Block, Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, Arg, At, Gather, Region, Span
 from gradc.ir.types import WEAK_INT, Array, Scalar
-from gradc.ops.arrange import make_array, stack
+from gradc.ops.arrange import at_least_1d, make_array, parts_of, stack
 from gradc.ops.elementwise import (
     as_bool,
     floordiv,
     ge,
+    gt,
     le,
     logical_and,
     logical_not,
@@ -31,6 +31,7 @@ from gradc.ops.elementwise import (
 )
 from gradc.ops.memory import (
     check_indices,
+    element_count,
     load,
     make_broadcast,
     make_gather,
@@ -46,8 +47,8 @@ from gradc.ops.memory import (
     store_at,
 )
 from gradc.ops.reduce import sum as sum_over
-from gradc.ops.rules import as_value, constant_of, convert, normal_axis
-from gradc.ops.scans import make_positions
+from gradc.ops.rules import as_value, convert, normal_axis, write_out
+from gradc.ops.scans import flipped, make_positions
 from gradc.ops.shape import permute
 
 # ------------------------------------------------------------------------------------------------ nonzero
@@ -117,9 +118,32 @@ def unravelled(flat: Value, sizes: Sequence[int | Value]) -> tuple[Value, ...]:
 
 @call(np.unravel_index)
 def _unravel_index_call(indices: Any, shape: Any, order: str = "C") -> tuple[Value, ...]:
-    if order != "C":
-        raise UnsupportedError("np.unravel_index in Fortran order")
-    return unravelled(as_value(indices), list(shape) if isinstance(shape, tuple | list) else [shape])
+    sizes = list(shape) if isinstance(shape, tuple | list) else [shape]
+    if order == "F":
+        return unravelled(as_value(indices), sizes[::-1])[::-1]
+    return unravelled(as_value(indices), sizes)
+
+
+@call(np.ravel_multi_index)
+def _ravel_multi_index_call(multi_index: Any, dims: Any, mode: Any = "raise", order: str = "C") -> Value:
+    parts = [as_value(v) for v in multi_index]
+    sizes = list(dims) if isinstance(dims, tuple | list) else [dims]
+    if len(parts) != len(sizes):
+        raise ShapeError(f"{len(parts)} positions for {len(sizes)} axes")
+    modes = mode if isinstance(mode, tuple | list) else [mode] * len(sizes)
+    builder = current_builder()
+    placed = []
+    for v, size, how in zip(parts, sizes, modes, strict=True):
+        if how == "raise" and builder.checks:
+            inside = logical_and(ge(v, 0), lt(v, size))
+            inside = builder.emit("all", (inside,), axes=tuple(range(v.rank)), keepdims=False) if v.rank else inside
+            builder.emit("check", (inside,), error="ValueError", message="invalid entry in coordinates array")
+        placed.append(_within(v, builder.value(size), how))
+    pairs = list(zip(placed, sizes, strict=True))
+    flat, _ = pairs[0] if order == "C" else pairs[-1]
+    for v, size in pairs[1:] if order == "C" else pairs[-2::-1]:
+        flat = flat * size + v
+    return flat
 
 
 @call(np.argwhere)
@@ -138,8 +162,16 @@ def _compress_call(condition: Any, a: Any, axis: Any = None, out: Any = None) ->
     x = as_value(a)
     if axis is None:
         x, axis = make_reshape(x, (-1,)), 0
+    axis = normal_axis(axis, x.rank)
     found = positions_where(flat_mask(condition))
-    return make_gather(x, _along(x, normal_axis(axis, x.rank)), found)
+    check_indices(found, x, axis=axis, message="")
+    made = make_gather(x, _along(x, axis), found)
+    return made if out is None else write_out(made, out)
+
+
+@call(method="compress")
+def _compress_method(x: Any, condition: Any, axis: Any = None, out: Any = None) -> Value:
+    return _compress_call(condition, x, axis, out)
 
 
 def _along(x: Value, axis: int) -> Region:
@@ -152,6 +184,23 @@ def _along(x: Value, axis: int) -> Region:
 
 @call(np.take, method="take")
 def _take_call(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Value:
+    taken = _taken(a, indices, axis, mode)
+    return taken if out is None else write_out(taken, out)
+
+
+def _within(places: Value, n: Value, mode: str) -> Value:
+    """Positions as `mode` brings them into range; "raise" leaves them to a check."""
+    match mode:
+        case "clip":
+            return minimum(maximum(places, 0), n - 1)
+        case "wrap":
+            return mod(places, n)
+        case "raise":
+            return places
+    raise UnsupportedError(f"mode {mode!r}", hint="raise, wrap or clip")
+
+
+def _taken(a: Any, indices: Any, axis: Any, mode: str) -> Value:
     x, where_to = as_value(a), as_value(indices)
     if axis is None:
         x, axis = x if x.rank == 1 else make_reshape(x, (-1,)), 0
@@ -160,15 +209,9 @@ def _take_call(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: st
     scalar = not where_to.rank
     if scalar:
         where_to = make_array([where_to])
-    match mode:
-        case "clip":
-            where_to = minimum(maximum(where_to, 0), n - 1)
-        case "wrap":
-            where_to = mod(where_to, n)
-        case "raise":
-            check_indices(where_to, x, axis=axis, message="")
-        case _:
-            raise UnsupportedError(f"np.take with mode {mode!r}")
+    where_to = _within(where_to, n, mode)
+    if mode == "raise":
+        check_indices(where_to, x, axis=axis, message="")
     region = _along(x, axis)
     if where_to.rank > 1:
         sizes = shape_values(where_to)
@@ -198,6 +241,8 @@ def along_axis(x: Value, indices: Value, axis: int) -> tuple[Region, tuple[Value
 @call(np.take_along_axis)
 def _take_along_axis_call(arr: Any, indices: Any, axis: Any = -1) -> Value:
     x, where_to = as_value(arr), as_value(indices)
+    if axis is None:
+        x, axis = x if x.rank == 1 else make_reshape(x, (-1,)), 0
     axis = normal_axis(axis, x.rank)
     check_indices(where_to, x, axis=axis, message="")
     region, grids = along_axis(x, where_to, axis)
@@ -207,6 +252,9 @@ def _take_along_axis_call(arr: Any, indices: Any, axis: Any = -1) -> Value:
 @call(np.put_along_axis)
 def _put_along_axis_call(arr: Any, indices: Any, values: Any, axis: Any) -> None:
     x, where_to = as_value(arr), as_value(indices)
+    if axis is None:
+        put_flat(x, where_to, as_value(values))
+        return
     axis = normal_axis(axis, x.rank)
     check_indices(where_to, x, axis=axis, message="")
     region, grids = along_axis(x, where_to, axis)
@@ -215,12 +263,53 @@ def _put_along_axis_call(arr: Any, indices: Any, values: Any, axis: Any) -> None
 
 @call(np.put)
 def _put_call(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
-    x, where_to = as_value(a), as_value(ind)
-    if x.rank != 1 or mode != "raise":
-        raise UnsupportedError("np.put on an array of several axes", hint="write x[i, j] = v")
-    where_to = where_to if where_to.rank else make_array([where_to])
-    check_indices(where_to, x, axis=0, message="")
-    scatter(x, as_value(v), where_to, region=(Gather(0),))
+    x, where_to, value = as_value(a), as_value(ind), as_value(v)
+    where_to = at_least_1d(where_to)
+    where_to = where_to if where_to.rank == 1 else make_reshape(where_to, (-1,))
+    if value.rank:
+        value = repeated_to(value, size_value(where_to, 0))
+    total = element_count(x)
+    if mode == "raise":
+        low, high = ge(where_to, -total), lt(where_to, total)
+        builder = current_builder()
+        if builder.checks:
+            inside = builder.emit("all", (logical_and(low, high),), axes=(0,), keepdims=False)
+            builder.emit("check", (inside,), error="IndexError", message="a position of np.put is out of bounds")
+        where_to = where(lt(where_to, 0), where_to + total, where_to)
+    put_flat(x, _within(where_to, total, mode), value)
+
+
+def put_flat(x: Value, places: Value, value: Value) -> None:
+    """x.flat[places] = value for positions in range, whatever the layout of x."""
+    if x.rank == 1:
+        scatter(x, value, places, region=(Gather(0),))
+        return
+    parts = unravelled(places, shape_values(x))
+    scatter(x, value, *parts, region=tuple(Gather(k) for k in range(x.rank)))
+
+
+def repeated_to(value: Value, count: Value) -> Value:
+    """The elements of an array, again and again, up to a number of them."""
+    flat = value if value.rank == 1 else make_reshape(value, (-1,))
+    return make_gather(flat, (Gather(0),), mod(make_positions(count), size_value(flat, 0)))
+
+
+call(method="put")(_put_call)
+
+
+@call(np.putmask)
+def _putmask_call(a: Any, /, mask: Any, values: Any) -> None:
+    x, value = as_value(a), as_value(values)
+    if value.rank:
+        value = make_reshape(repeated_to(value, element_count(x)), shape_values(x))
+    store(x, where(as_bool(as_value(mask)), value, x))
+
+
+@call(np.place)
+def _place_call(arr: Any, mask: Any, vals: Any) -> None:
+    x, value = as_value(arr), at_least_1d(as_value(vals))
+    found = positions_where(flat_mask(mask))
+    put_flat(x, found, repeated_to(value, size_value(found, 0)))
 
 
 @call(np.copyto)
@@ -231,11 +320,21 @@ def _copyto_call(dst: Any, src: Any, casting: str = "same_kind", where: Any = Tr
 
 @call(np.fill_diagonal)
 def _fill_diagonal_call(a: Any, val: Any, wrap: bool = False) -> None:
-    x = as_value(a)
-    if x.rank != 2 or wrap:
-        raise UnsupportedError("np.fill_diagonal of an array that is not a matrix")
-    i = make_positions(_shorter(x))
-    scatter(x, as_value(val), i, i, region=(Gather(0), Gather(1)))
+    x, value = as_value(a), as_value(val)
+    if x.rank < 2:
+        raise ShapeError("np.fill_diagonal takes an array of two axes or more")
+    if x.rank > 2:
+        for axis in range(1, x.rank):
+            current_builder().require_equal(x, 0, x, axis)
+    if wrap and x.rank == 2:
+        # Every (columns + 1)-th element, on through the rows below.
+        rows, columns = size_value(x, 0), size_value(x, 1)
+        places = make_positions((rows * columns + columns) // (columns + 1)) * (columns + 1)
+        put_flat(x, places, repeated_to(value, size_value(places, 0)) if value.rank else value)
+        return
+    i = make_positions(_shorter(x) if x.rank == 2 else shape_values(x)[0])
+    value = repeated_to(value, size_value(i, 0)) if value.rank else value
+    scatter(x, value, *(i,) * x.rank, region=tuple(Gather(k) for k in range(x.rank)))
 
 
 def _shorter(x: Value) -> Any:
@@ -379,12 +478,17 @@ def _sort_method(x: Any, axis: Any = -1, kind: Any = None, order: None = None, *
     store(x, sorted_along(x, normal_axis(axis, x.rank)))
 
 
+@call(method="partition")
+def _partition_method(x: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: None = None) -> None:
+    _sort_method(x, axis)
+
+
 @call(np.partition)
 def _partition_call(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: None = None) -> Value:
     return _sort_call(a, axis)
 
 
-@call(np.argpartition)
+@call(np.argpartition, method="argpartition")
 def _argpartition_call(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: None = None) -> Value:
     return _argsort_call(a, axis)
 
@@ -431,7 +535,7 @@ def places_in(a: Value, v: Value, side: str) -> Value:
     return make_reshape(searchsorted(a, make_reshape(v, (-1,)), side=side), shape_values(v))
 
 
-@call(np.searchsorted)
+@call(np.searchsorted, method="searchsorted")
 def _searchsorted_call(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Value:
     x = as_value(a)
     if sorter is not None:
@@ -441,7 +545,22 @@ def _searchsorted_call(a: Any, v: Any, side: str = "left", sorter: Any = None) -
 
 @call(np.digitize)
 def _digitize_call(x: Any, bins: Any, right: Any = False) -> Value:
-    return places_in(as_value(bins), as_value(x), "left" if right else "right")
+    edges, at = as_value(bins), as_value(x)
+    if edges.rank != 1:
+        raise ShapeError("np.digitize takes a list of edges")
+    builder = current_builder()
+    side = "left" if right else "right"
+    n = size_value(edges, 0)
+    first, last = (load(edges, minimum(maximum(k, 0), n - 1), region=(At(Arg(0)),)) for k in (0 * n, n - 1))
+    falls = gt(first, last)
+    if builder.checks:
+        before, after = (make_index(edges, (s,)) for s in (Span(None, -1), Span(1, None)))
+        rising, falling = (
+            builder.emit("all", (c(before, after),), axes=(0,), keepdims=False) for c in (le, ge)
+        )
+        message = "bins must be monotonically increasing or decreasing"
+        builder.emit("check", (logical_or(rising, falling),), error="ValueError", message=message)
+    return where(falls, n - places_in(flipped(edges, 0), at, side), places_in(edges, at, side))
 
 
 # ---------------------------------------------------------------------------------------------- choosing
@@ -453,6 +572,25 @@ def _select_call(condlist: Any, choicelist: Any, default: Any = 0) -> Value:
     for condition, choice in zip(reversed(list(condlist)), reversed(list(choicelist)), strict=True):
         result = where(as_bool(as_value(condition)), as_value(choice), result)
     return result
+
+
+@call(np.choose)
+def _choose_call(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Value:
+    at = as_value(a)
+    items = [as_value(c) for c in choices] if isinstance(choices, list | tuple) else parts_of(choices)
+    if not items:
+        raise ShapeError("np.choose from nothing")
+    builder, count = current_builder(), len(items)
+    if mode == "raise" and builder.checks:
+        inside = logical_and(ge(at, 0), lt(at, count))
+        inside = builder.emit("all", (inside,), axes=tuple(range(at.rank)), keepdims=False) if at.rank else inside
+        builder.emit("check", (inside,), error="ValueError", message="invalid entry in choice array")
+    at = _within(at, builder.const(count), mode)
+    result = items[-1]
+    for k in range(count - 2, -1, -1):
+        result = where(builder.emit("eq", (at, k)), items[k], result)
+    # NumPy's result has the shape of all of them, also where one is chosen for all.
+    return result if out is None else write_out(result, out)
 
 
 @call(np.isin)
@@ -493,8 +631,13 @@ def _array_equal_call(a1: Any, a2: Any, equal_nan: bool = False) -> Value:
             if p != q:
                 return builder.const(False)
         elif not (isinstance(p, Value) and isinstance(q, Value) and builder.size_of(p) == builder.size_of(q)):
-            raise UnsupportedError("np.array_equal of arrays whose sizes are not known to be equal")
+            raise UnsupportedError(
+                "np.array_equal of arrays whose sizes are not known to be equal",
+                hint="compare x.shape and y.shape first, or write np.all(x == y) where they are equal",
+            )
     close = builder.emit("eq", (x, y))
+    if equal_nan:
+        close = logical_or(close, logical_and(ne(x, x), ne(y, y)))
     found = builder.emit("all", (close,), axes=tuple(range(close.rank)), keepdims=False) if close.rank else close
     return logical_and(same, found)
 
@@ -580,70 +723,7 @@ def _meshgrid_call(*xi: Any, copy: bool = True, sparse: bool = False, indexing: 
 
 
 @call(np.indices)
-def _indices_call(dimensions: Any, dtype: Any = int, sparse: bool = False) -> Value:
-    grids = _meshgrid_call(*(make_positions(n) for n in dimensions), indexing="ij")
-    return stack(grids, 0)
-
-
-# -------------------------------------------------------------------------------------- insert, delete
-
-
-def _split_points(places: Any, size: Any, what: str) -> list[int]:
-    given = places if isinstance(places, list | tuple) else [places]
-    known = [constant_of(p) if isinstance(p, Value) else p for p in given]
-    if not all(isinstance(p, int | np.integer) for p in known):
-        raise UnsupportedError(f"{what} takes literal positions")
-    if any(p < 0 for p in known):
-        if not isinstance(size, int):
-            raise UnsupportedError(f"{what} with negative positions along an axis of unknown size")
-        known = [p + size if p < 0 else p for p in known]
-    return [int(p) for p in known]
-
-
-@call(np.delete)
-def _delete_call(arr: Any, obj: Any, axis: Any = None) -> Value:
-    x = as_value(arr)
-    if axis is None:
-        x, axis = x if x.rank == 1 else make_reshape(x, (-1,)), 0
-    axis = normal_axis(axis, x.rank)
-    points = sorted(set(_split_points(obj, current_builder().canonical_size(x.shape[axis]), "np.delete")))
-    region: list[Any] = [FULL] * x.rank
-    pieces = []
-    for start, stop in itertools.pairwise([-1, *points, None]):
-        region[axis] = Span(start + 1, stop)  # type: ignore[operator]
-        pieces.append(make_index(x, tuple(region)))
-    return current_builder().emit("concatenate", tuple(pieces), axis=axis)
-
-
-@call(np.insert)
-def _insert_call(arr: Any, obj: Any, values: Any, axis: Any = None) -> Value:
-    x, value = as_value(arr), as_value(values)
-    if axis is None:
-        x, axis = x if x.rank == 1 else make_reshape(x, (-1,)), 0
-    axis = normal_axis(axis, x.rank)
-    points = _split_points(obj, current_builder().canonical_size(x.shape[axis]), "np.insert")
-    if sorted(points) != points:
-        raise UnsupportedError("np.insert at positions that do not ascend")
-    single = not isinstance(obj, list | tuple)
-    slab: list[Any] = shape_values(x)
-    region: list[Any] = [FULL] * x.rank
-    pieces: list[Value] = []
-    bounds: list[Any] = [None, *points, None]
-    for k, (start, stop) in enumerate(itertools.pairwise(bounds)):
-        region[axis] = Span(start, stop)
-        pieces.append(make_index(x, tuple(region)))
-        if k == len(points):
-            break
-        if single and value.rank == x.rank and x.rank == 1:
-            pieces.append(convert(value, x.dtype))
-            continue
-        part = value
-        if not single and value.rank and x.rank == 1:
-            part = load(value, region=(At(k),))
-        slab[axis] = 1
-        if part.rank == x.rank - 1 and part.rank:
-            part = make_index(part, tuple(NEWAXIS if j == axis else FULL for j in range(x.rank)))
-        pieces.append(make_broadcast(convert(part, x.dtype), slab))
-    return current_builder().emit("concatenate", tuple(pieces), axis=axis)
-
-
+def _indices_call(dimensions: Any, dtype: Any = int, sparse: bool = False) -> Any:
+    lines = [make_positions(n, np.dtype(dtype).name) for n in dimensions]
+    grids = _meshgrid_call(*lines, sparse=sparse, indexing="ij")
+    return tuple(grids) if sparse else stack(grids, 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.errors import ShapeError, UnsupportedError
+from gradc.errors import ShapeError
 from gradc.ir.loops import Contraction
 from gradc.ir.nodes import Node, Value, current_builder
 from gradc.ir.opdef import TABLE, OpDef, call, define
@@ -18,7 +18,7 @@ from gradc.ops import elementary  # noqa: F401  # its ops are in the table
 from gradc.ops.elementwise import mul
 from gradc.ops.memory import make_broadcast, make_index, make_reshape, shape_values, transpose
 from gradc.ops.reduce import sum as sum_over
-from gradc.ops.rules import as_value, convert, write_out
+from gradc.ops.rules import as_value, convert, normal_axis, write_out
 from gradc.ops.words import of_product
 
 
@@ -233,14 +233,41 @@ def _vdot_call(a: Any, b: Any, /) -> Value:
 def _vecdot_call(x1: Any, x2: Any, /, axis: Any = -1) -> Value:
     a, b = _operands(x1, x2)
     if axis != -1:
-        raise UnsupportedError("np.vecdot over another axis", hint="write np.sum(np.conj(a) * b, axis)")
+        # Of each operand this axis; the others broadcast.
+        a, b = (_axis_last(v, axis) for v in (a, b))
     product = _conjugate(a) * b
     return sum_over(product, axes=(product.rank - 1,), keepdims=False)
+
+
+def _axis_last(x: Value, axis: Any) -> Value:
+    own = normal_axis(axis, x.rank)
+    perm = (*(k for k in range(x.rank) if k != own), own)
+    return x if perm == tuple(range(x.rank)) else transpose(x, perm=perm)
+
+
+@call("numpy.matvec")
+def _matvec_call(x1: Any, x2: Any, /) -> Value:
+    a, b = _operands(x1, x2)
+    if a.rank < 2 or not b.rank:
+        raise ShapeError("np.matvec takes matrices and vectors")
+    product = matmul(a, make_index(b, (*(FULL,) * b.rank, NEWAXIS)))
+    return make_index(product, (*(FULL,) * (product.rank - 1), At(0)))
+
+
+@call("numpy.vecmat")
+def _vecmat_call(x1: Any, x2: Any, /) -> Value:
+    a, b = _operands(x1, x2)
+    if b.rank < 2 or not a.rank:
+        raise ShapeError("np.vecmat takes vectors and matrices")
+    product = matmul(make_index(_conjugate(a), (*(FULL,) * (a.rank - 1), NEWAXIS, FULL)), b)
+    return make_index(product, (*(FULL,) * (product.rank - 2), At(0), FULL))
 
 
 @call(np.tensordot)
 def _tensordot_call(a: Any, b: Any, axes: Any = 2) -> Value:
     a, b = _operands(a, b)
+    if isinstance(axes, int) and axes == 0:
+        return make_index(a, (*(FULL,) * a.rank, *(NEWAXIS,) * b.rank)) * b if a.rank and b.rank else a * b
     if isinstance(axes, int):
         return contract(a, b, tuple(range(a.rank - axes, a.rank)), tuple(range(axes)))
     first, second = ((v,) if isinstance(v, int) else tuple(v) for v in axes)
@@ -248,18 +275,3 @@ def _tensordot_call(a: Any, b: Any, axes: Any = 2) -> Value:
 
 
 __all__ = ["contract", "dot", "flat", "matmul", "swap_last"]
-
-
-def _outer_of(target: Any, op: Any) -> None:
-    def build(a: Any, b: Any, /) -> Value:
-        x, y = as_value(a), as_value(b)
-        if not x.rank or not y.rank:
-            return op(x, y)
-        return op(make_index(x, (*(FULL,) * x.rank, *(NEWAXIS,) * y.rank)), y)
-
-    call(target)(build)
-
-
-for _ufunc, _name in ((np.add, "add"), (np.subtract, "sub"), (np.multiply, "mul"), (np.divide, "div"),
-                      (np.maximum, "maximum"), (np.minimum, "minimum"), (np.power, "pow"), (np.hypot, "hypot")):
-    _outer_of(_ufunc.outer, TABLE[_name])

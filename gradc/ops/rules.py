@@ -25,7 +25,7 @@ import numpy as np
 
 from gradc.errors import DTypeError, ShapeError, UnsupportedError
 from gradc.ir.nodes import Value, current_builder
-from gradc.ir.opdef import CALLS, TABLE, DtypeRule, OpDef, define
+from gradc.ir.opdef import CALLS, TABLE, DtypeRule, OpDef, call, define
 from gradc.ir.types import WEAK_FLOAT, WEAK_INT, Array, Scalar, Stack, promote_dtypes
 
 Interval = tuple[float, float]
@@ -60,6 +60,12 @@ def as_value(operand: Any) -> Value:
     if isinstance(operand, bool | int | float | complex | np.generic):
         return current_builder().const(operand)
     raise UnsupportedError(f"{operand!r} is not a number or an array")
+
+
+def strong(operand: Any) -> Value:
+    """An operand as NumPy's array functions see it: Python's numbers become arrays, so they count in promotion."""
+    x = as_value(operand)
+    return convert(x, x.dtype) if isinstance(x.ty, Scalar) and x.ty.weak else x
 
 
 def dtype_name(dtype: Any) -> str:
@@ -182,6 +188,8 @@ def numpy_call(op: OpDef, target: Any) -> Callable[..., Value]:
     names = op.operands
 
     def build(*args: Any, out: Any = None, where: Any = True, dtype: Any = None) -> Value:
+        if len(args) > len(names):
+            *args, out = args  # type: ignore[assignment]
         operands = [as_value(a) for a in args]
         if dtype is not None:
             operands = [convert(v, dtype_name(dtype)) for v in operands]
@@ -190,14 +198,43 @@ def numpy_call(op: OpDef, target: Any) -> Callable[..., Value]:
             return result
         return write_out(result, out, where)
 
-    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in names]
-    keywords = [
-        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=default)
-        for n, default in (("out", None), ("where", True), ("dtype", None))
-    ]
-    build.__signature__ = inspect.Signature([*parameters, *keywords])  # type: ignore[attr-defined]
+    build.__signature__ = ufunc_signature(names)  # type: ignore[attr-defined]
     build.__name__ = op.name
     return build
+
+
+def composed(*targets: Any) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
+    """Decorator: a ufunc that is made of other ops; `out=`, `where=` and `dtype=` work as those of any ufunc."""
+
+    def enter(build: Callable[..., Value]) -> Callable[..., Value]:
+        names = list(inspect.signature(build).parameters)
+
+        def finished(*args: Any, out: Any = None, where: Any = True, dtype: Any = None) -> Value:
+            if len(args) > len(names):
+                *args, out = args  # type: ignore[assignment]
+            operands = [as_value(a) for a in args]
+            if dtype is not None:
+                operands = [convert(v, dtype_name(dtype)) for v in operands]
+            result = strong(build(*operands))
+            return result if out is None and where is True else write_out(result, out, where)
+
+        finished.__signature__ = ufunc_signature(names)  # type: ignore[attr-defined]
+        finished.__name__ = targets[0].__name__
+        call(*targets)(finished)
+        return build
+
+    return enter
+
+
+def ufunc_signature(names: Sequence[str]) -> inspect.Signature:
+    """The parameters of a ufunc with these operands."""
+    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in names]
+    output = inspect.Parameter("out", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None)
+    keywords = [
+        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for n, default in (("where", True), ("dtype", None))
+    ]
+    return inspect.Signature([*parameters, output, *keywords])
 
 
 def write_out(result: Value, out: Any, where: Any = True) -> Value:

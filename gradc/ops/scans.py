@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gradc.errors import ShapeError
 from gradc.ir.loops import Cells
 from gradc.ir.nodes import Block, Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
@@ -313,6 +314,29 @@ def _cumsum_call(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -
 @call(np.cumprod, method="cumprod")
 def _cumprod_call(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Value:
     return _running(cumprod, a, axis, dtype, out)
+
+
+def _cumulative(target: str, op: OpDef, neutral: int) -> None:
+    def build(
+        x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
+    ) -> Value:
+        value = as_value(x)
+        if axis is None and value.rank > 1:
+            raise ShapeError("an axis is needed for an array of several axes")
+        result = _running(op, value, axis, dtype, None)
+        if include_initial:
+            own = normal_axis(0 if axis is None else axis, result.rank)
+            sizes = shape_values(result)
+            sizes[own] = 1
+            slab = make_broadcast(convert(as_value(neutral), result.dtype), sizes)
+            result = current_builder().emit("concatenate", (slab, result), axis=own)
+        return result if out is None else write_out(result, out)
+
+    call(target)(build)
+
+
+_cumulative("numpy.cumulative_sum", cumsum, 0)
+_cumulative("numpy.cumulative_prod", cumprod, 1)
 
 
 @call(np.add.accumulate)

@@ -11,10 +11,10 @@ import numpy as np
 from gradc.errors import ShapeError, UnsupportedError
 from gradc.ir.loops import Cells
 from gradc.ir.nodes import Value, current_builder
-from gradc.ir.opdef import OpDef, call, define
+from gradc.ir.opdef import CALLS, OpDef, call, define
 from gradc.ir.region import FULL, NEWAXIS, Arg, At, Gather, Region, Span
 from gradc.ir.types import Array, broadcast_shapes
-from gradc.ops.arrange import at_least_1d, at_least_2d, slice_along
+from gradc.ops.arrange import at_least_1d, at_least_2d, join, slice_along
 from gradc.ops.creation import sizes_of
 from gradc.ops.elementwise import ge, where
 from gradc.ops.memory import (
@@ -33,7 +33,7 @@ from gradc.ops.memory import (
     transpose,
 )
 from gradc.ops.reduce import sum as sum_over
-from gradc.ops.rules import as_value, constant_of, convert, normal_axes, normal_axis
+from gradc.ops.rules import as_value, constant_of, convert, dtype_name, normal_axes, normal_axis, write_out
 from gradc.ops.scans import make_positions
 
 # ---------------------------------------------------------------------------------------- attributes
@@ -174,9 +174,22 @@ def reshaped(x: Value, shape: Any, order: str = "C") -> Value:
         return make_broadcast(x, tuple(1 if s == -1 else s for s in sizes))
     if order == "F":
         return reversed_axes(make_reshape(reversed_axes(x), sizes[::-1]))
+    if order in ("A", "K") and x.rank > 1 and not _is_c(x):
+        raise UnsupportedError(
+            f"order {order!r} of an array whose order in memory may not be C", hint='write order="C" or order="F"'
+        )
     if order not in ("C", "A", "K"):
         raise UnsupportedError(f"order {order!r}")
     return make_reshape(x, sizes)
+
+
+def _is_c(x: Value) -> bool:
+    """Whether NumPy has this array in C order: an argument that is, or a view of one."""
+    while x.node is not None and x.node.op.kind == "view":
+        if x.ty.layout != "C":  # type: ignore[union-attr]
+            return False
+        x = x.node.operands[0]
+    return x.node is None and x.ty.layout == "C"  # type: ignore[union-attr]
 
 
 @call(np.reshape)
@@ -205,6 +218,44 @@ def _flatten(x: Any, order: str = "C") -> Value:
     if order == "F":
         return _ravel_call(copy(reversed_axes(x)))
     return _ravel_call(copy(x))
+
+
+@call(attribute="itemsize")
+def _itemsize_attribute(a: Any) -> int:
+    return np.dtype(as_value(a).dtype).itemsize
+
+
+@call(attribute="nbytes")
+def _nbytes_attribute(a: Any) -> Value:
+    return element_count(as_value(a)) * np.dtype(as_value(a).dtype).itemsize
+
+
+@call(method="view")
+def _view_method(x: Any, dtype: Any = None) -> Value:
+    x = as_value(x)
+    if dtype is not None and np.dtype(dtype).name != x.dtype:
+        raise UnsupportedError("a view of the same bytes as another dtype", hint="convert with .astype")
+    return make_index(x, (FULL,) * x.rank)
+
+
+@call(np.resize)
+def _resize_call(a: Any, new_shape: Any) -> Value:
+    x = as_value(a)
+    flat = x if x.rank == 1 else make_reshape(at_least_1d(x), (-1,))
+    sizes = sizes_of(new_shape)
+    total: Any = 1
+    for s in sizes:
+        total = total * s
+    places = make_positions(total) % element_count(flat)
+    return make_reshape(make_gather(flat, (Gather(0),), places), sizes)
+
+
+@call(np.broadcast_shapes)
+def _broadcast_shapes_call(*args: Any) -> tuple[Any, ...]:
+    shapes = [tuple(s) if isinstance(s, tuple | list) else (s,) for s in args]
+    if any(isinstance(s, Value) for shape in shapes for s in shape):
+        raise UnsupportedError("np.broadcast_shapes of sizes that are not known", hint="give sizes as literals")
+    return np.broadcast_shapes(*shapes)
 
 
 @call(np.expand_dims)
@@ -422,6 +473,10 @@ def _repeat_call(a: Any, repeats: Any, axis: Any = None) -> Value:
     axis = normal_axis(axis, x.rank)
     if isinstance(repeats, list | tuple) and len(repeats) == 1:
         (repeats,) = repeats
+    if isinstance(repeats, Value) and repeats.rank == 1 and repeats.shape[0] != 1:
+        return _repeated_each(x, repeats, axis)
+    if isinstance(repeats, Value) and repeats.rank == 1:
+        repeats = convert(load(repeats, region=(At(0),)), "int64", weak=True)
     if isinstance(repeats, list | tuple):
         _same_count(x, axis, len(repeats))
         places = np.repeat(np.arange(len(repeats)), repeats)
@@ -434,17 +489,45 @@ def _repeat_call(a: Any, repeats: Any, axis: Any = None) -> Value:
     return make_reshape(wide, [s * count if k == axis else s for k, s in enumerate(sizes)])
 
 
+def _repeated_each(x: Value, repeats: Value, axis: int) -> Value:
+    """Entries along an axis, each as often as an array of integers says."""
+    builder = current_builder()
+    builder.require_equal(x, axis, repeats, 0)
+    stops = CALLS[np.cumsum].build(repeats)
+    n = size_value(repeats, 0)
+    if builder.checks:
+        natural = builder.emit("all", (ge(repeats, 0),), axes=(0,), keepdims=False)
+        builder.emit("check", (natural,), error="ValueError", message="repeats may not contain negative values.")
+    last = builder.emit("maximum", (n - 1, 0))
+    total = where(ge(n, 1), load(CALLS[np.append].build(stops, 0), last, region=(At(Arg(0)),)), 0)
+    places = CALLS[np.searchsorted].build(stops, make_positions(convert(total, "int64", weak=True)), "right")
+    return make_gather(x, tuple(Gather(0) if k == axis else FULL for k in range(x.rank)), places)
+
+
 @call(np.pad)
-def _pad_call(array: Any, pad_width: Any, mode: Any = "constant", *, constant_values: Any = 0) -> Value:
+def _pad_call(
+    array: Any, pad_width: Any, mode: Any = "constant", *, constant_values: Any = 0, end_values: Any = 0,
+    stat_length: Any = None, reflect_type: str = "even",
+) -> Value:
     x = as_value(array)
     widths = _pad_widths(pad_width, x.rank)
+    if reflect_type != "even":
+        raise UnsupportedError("np.pad with reflect_type", hint="write 2 * edge - np.pad(x, ...) for the odd extension")
+    if mode == "empty":
+        raise UnsupportedError('np.pad with mode "empty"', hint='use mode="constant"')
+    sides = constant_values if mode == "constant" else end_values if mode == "linear_ramp" else 0
+    if mode in ("linear_ramp", *_SUMMARIES) or isinstance(sides, tuple | list):
+        pairs = _side_values(sides, x.rank)
+        for axis, ((before, after), ends) in enumerate(zip(widths, pairs, strict=True)):
+            x = _padded_by_parts(x, axis, (before, after), mode, ends, _stat_lengths(stat_length, x.rank)[axis])
+        return x
+    if stat_length is not None:
+        raise UnsupportedError(f"np.pad with mode {mode!r} and stat_length")
     if mode != "constant":
         for axis, (before, after) in enumerate(widths):
             if before or after:
                 x = _padded_by_index(x, axis, before, after, mode)
         return x
-    if isinstance(constant_values, tuple | list):
-        raise UnsupportedError("np.pad with one constant for each side", hint="give one number")
     sizes = shape_values(x)
     total = [s + before + after for s, (before, after) in zip(sizes, widths, strict=True)]
     fill = as_value(constant_values)
@@ -457,7 +540,56 @@ def _pad_call(array: Any, pad_width: Any, mode: Any = "constant", *, constant_va
     return whole
 
 
+_SUMMARIES = {"maximum": np.max, "minimum": np.min, "mean": np.mean, "median": np.median}
+
+
+def _side_values(given: Any, rank: int) -> list[tuple[Any, Any]]:
+    """The value before and after each axis: one number, a pair, or a pair for each axis."""
+    if not isinstance(given, tuple | list):
+        return [(given, given)] * rank
+    if not any(isinstance(v, tuple | list) for v in given):
+        return [(given[0], given[-1])] * rank
+    pairs = [(v[0], v[-1]) for v in given]
+    return pairs * rank if len(pairs) == 1 else pairs
+
+
+def _stat_lengths(given: Any, rank: int) -> list[tuple[Any, Any]]:
+    return [(None, None)] * rank if given is None else _side_values(given, rank)
+
+
+def _padded_by_parts(
+    x: Value, axis: int, widths: tuple[int, int], mode: str, ends: tuple[Any, Any], lengths: tuple[Any, Any]
+) -> Value:
+    """x with something joined on either side of an axis: constants, ramps, or what an end of it comes to."""
+    parts = [x]
+    for side, (width, end, length) in enumerate(zip(widths, ends, lengths, strict=True)):
+        if not width:
+            continue
+        sizes = shape_values(x)
+        sizes[axis] = width
+        if mode == "constant":
+            slab = make_broadcast(convert(as_value(end), x.dtype), sizes)
+        elif mode == "linear_ramp":
+            edge = make_index(x, tuple(
+                (Span(-1, None) if side else Span(None, 1)) if k == axis else FULL for k in range(x.rank)
+            ))
+            steps = convert(make_positions(width), x.dtype)
+            share = (steps + 1.0 if side else width - steps) / float(width)
+            share = make_index(share, tuple(FULL if k == axis else NEWAXIS for k in range(x.rank)))
+            goal = convert(as_value(end), x.dtype)
+            slab = edge + (goal - edge) * share
+        else:
+            span = FULL if length is None else Span(-length, None) if side else Span(None, length)
+            near = make_index(x, tuple(span if k == axis else FULL for k in range(x.rank)))
+            slab = make_broadcast(CALLS[_SUMMARIES[mode]].build(near, axis, keepdims=True), sizes)
+        parts = [*parts, convert(slab, x.dtype)] if side else [convert(slab, x.dtype), *parts]
+    return join(parts, axis)
+
+
 def _pad_widths(width: Any, rank: int) -> list[tuple[int, int]]:
+    if isinstance(width, dict):
+        given = {normal_axis(k, rank): v if isinstance(v, tuple | list) else (v, v) for k, v in width.items()}
+        return [(given[k][0], given[k][-1]) if k in given else (0, 0) for k in range(rank)]
     if isinstance(width, int):
         return [(width, width)] * rank
     if not isinstance(width, tuple | list) or any(isinstance(w, Value) for w in width):
@@ -486,7 +618,7 @@ def _padded_by_index(x: Value, axis: int, before: int, after: int, mode: str) ->
             around = i % period
             places = where(ge(around, n), 2 * n - 2 - around, around)
         case _:
-            raise UnsupportedError(f"np.pad with mode {mode!r}", hint="constant, edge, wrap, symmetric or reflect")
+            raise UnsupportedError(f"np.pad with mode {mode!r}", hint="use one of NumPy's names: edge, reflect, …")
     return make_gather(x, tuple(Gather(0) if k == axis else FULL for k in range(x.rank)), places)
 
 
@@ -581,7 +713,16 @@ def _snapshot(copy_of_view: Value) -> Value:
 @call(np.trace, method="trace")
 def _trace_call(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: Any = None, out: Any = None) -> Value:
     found = _diagonal_call(a, offset, axis1, axis2)
-    return sum_over(found, axes=(found.rank - 1,), keepdims=False)
+    if dtype is not None:
+        found = convert(found, dtype_name(dtype))
+    result = sum_over(found, axes=(found.rank - 1,), keepdims=False)
+    return result if out is None else write_out(result, out)
+
+
+@call(np.diagflat)
+def _diagflat_call(v: Any, k: Any = 0) -> Value:
+    x = at_least_1d(as_value(v))
+    return _diag_call(x if x.rank == 1 else make_reshape(x, (-1,)), k)
 
 
 @call(np.diag)
@@ -611,6 +752,8 @@ def _split(x: Value, sections: Any, axis: int, equal: bool) -> list[Value]:
         if equal and size % sections:
             raise ShapeError("array split does not result in an equal division")
         cuts = [int(c) for c in np.cumsum([len(p) for p in np.array_split(np.arange(size), sections)])[:-1]]
+    elif isinstance(sections, Value):
+        cuts = _known_cuts(sections)
     else:
         cuts = list(sections)
     bounds: list[Any] = [None, *cuts, None]
@@ -623,11 +766,21 @@ def _split(x: Value, sections: Any, axis: int, equal: bool) -> list[Value]:
     return parts
 
 
+def _known_cuts(places: Value) -> list[Any]:
+    count = current_builder().canonical_size(places.shape[0]) if places.rank == 1 else None
+    if not isinstance(count, int):
+        raise UnsupportedError("a split at a number of places that is not known", hint="give a list of positions")
+    return [convert(load(places, region=(At(k),)), "int64", weak=True) for k in range(count)]
+
+
 def _split_evenly(x: Value, sections: int, axis: int, equal: bool) -> list[Value]:
-    if not equal:
-        raise UnsupportedError("np.array_split of an axis of unknown size into sections", hint="give the indices")
     builder = current_builder()
     n = size_value(x, axis)
+    if not equal:
+        # The first n % sections parts have one entry more.
+        length, longer = n // sections, n % sections
+        cuts = [length * k + builder.emit("minimum", (longer, k)) for k in range(1, sections)]
+        return _split(x, cuts, axis, equal)
     if builder.checks:
         message = "array split does not result in an equal division"
         builder.emit("check", (builder.emit("eq", (n % sections, 0)),), error="ValueError", message=message)
