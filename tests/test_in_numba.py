@@ -592,3 +592,18 @@ def test_cotangents_that_do_not_fit_are_refused_in_compiled_code():
         call(1.0)
     with pytest.raises(DTypeError, match="complex128"):
         call(np.ones(3, complex))
+
+
+def test_c_functions_are_arguments_of_one_type():
+    """One solver is compiled for all functions of a signature."""
+
+    @njit
+    def descend(slope, x):
+        for _ in range(50):
+            x = x - 0.25 * slope(x)
+        return x
+
+    for goal in (1.0, 3.0):
+        slope = gradc.grad(lambda x, goal=goal: (x - goal) ** 2).cfunc("double (double)")
+        assert descend(slope, 0.0) == pytest.approx(goal)
+    assert len(descend.signatures) == 1

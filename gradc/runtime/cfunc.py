@@ -32,14 +32,14 @@ from gradc.runtime.in_numba import calls_of
 _SIGNATURE = re.compile(r"\s*([\w\s]+?)\s*\((.*)\)\s*")
 
 
-class CFunc:
+class CFunc(types.WrapperAddressProtocol):  # type: ignore[misc]
     """A compiled object as a C function: `compiled.cfunc(signature)` makes it. It is called by C while it is alive.
 
-    address: of the function. ctypes: the function for ctypes. signature: as it was asked for.
+    Nopython code takes it as a function whose type is known (numba.types.FunctionType). address: of the function. ctypes: the function for ctypes. signature: as it was asked for.
     """
 
     def __init__(self, compiled: Compiled, signature: str, made: Any, count: np.ndarray[Any, Any]) -> None:
-        self.signature = signature
+        self.text = signature
         self._compiled = compiled
         self._made = made
         self._count = count
@@ -47,6 +47,13 @@ class CFunc:
     @property
     def address(self) -> int:
         return int(self._made.address)
+
+    def __wrapper_address__(self) -> int:  # Numba's protocol for functions as arguments, as `signature` is
+        return self.address
+
+    def signature(self) -> Any:
+        """The signature in Numba's types."""
+        return self._made._sig
 
     @property
     def ctypes(self) -> Any:
@@ -72,7 +79,7 @@ class CFunc:
         return LowLevelCallable(self.ctypes, user_data)
 
     def __repr__(self) -> str:
-        return f"<C function {self.signature!r} of {self._compiled!r}>"
+        return f"<C function {self.text!r} of {self._compiled!r}>"
 
 
 @dataclass(eq=False, slots=True)
