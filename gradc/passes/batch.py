@@ -49,7 +49,7 @@ def batch(func: Func) -> Func:
     """`func` with loops of products as larger products."""
     if not any(node.op.name == "for" for node in walk_nodes(func.body)):
         return func
-    mover = _Batcher(clone_func(func))
+    mover = LoopWalk(clone_func(func))
     mover.run()
     return dce(cse(mover.func)) if mover.changed else func
 
@@ -69,7 +69,7 @@ class _Made:
     outer: bool
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """A loop cannot be an axis of its body."""
 
 
@@ -84,7 +84,7 @@ class _Sizes(Builder):
         super().learn_equal(a, b)
 
 
-class _Batcher:
+class LoopWalk:
     def __init__(self, func: Func) -> None:
         self.func = func
         self.facts = Facts(func)
@@ -207,10 +207,10 @@ class _Batcher:
             taken, self.builder.taken = self.builder.taken, False
             try:
                 with self.builder.into(block):
-                    axis = _Axis(self, loop, nodes, inner)
+                    axis = LoopAxis(self, loop, nodes, inner)
                     result.results = axis.run()
                 result.must_run = [(axis.outside(low), axis.outside(high)) for low, high in result.must_run]
-            except (_Refused, GradcError):
+            except (Refused, GradcError):
                 return None
             finally:
                 own, self.builder.taken = self.builder.taken, taken
@@ -231,7 +231,7 @@ def _is_all(body: Block, loop: Node) -> bool:
 
 
 @dataclass(eq=False, slots=True)
-class _Held:
+class Held:
     """What a value of the body is outside: `value`, which has the loop's axis as its first where `varies`.
 
     An integer that follows the index is `offset` (None: nothing) after it, and has no value.
@@ -242,10 +242,10 @@ class _Held:
     offset: Value | None = None
 
 
-class _Axis:
+class LoopAxis:
     """One loop that becomes an axis. Nodes are made with the current builder."""
 
-    def __init__(self, owner: _Batcher, loop: Node, nodes: list[Node], inner: dict[Value, Value]) -> None:
+    def __init__(self, owner: LoopWalk, loop: Node, nodes: list[Node], inner: dict[Value, Value]) -> None:
         self.owner = owner
         self.facts = owner.facts
         self.builder = owner.builder
@@ -255,7 +255,7 @@ class _Axis:
         self.body = loop.blocks[0]
         self.index = self.body.params[0]
         self.made = {v for n in nodes for v in n.results} | set(self.body.params)
-        self.held: dict[Value, _Held] = {self.index: _Held(None)}
+        self.held: dict[Value, Held] = {self.index: Held(None)}
         self.users: dict[Value, list[Node]] = {}
         self.order = {n: k for k, n in enumerate(nodes)}
         self.gain = False
@@ -276,7 +276,7 @@ class _Axis:
         for node in self.nodes:
             if node not in carried:
                 with self.builder.at(node.loc):
-                    self._node(node)
+                    self.translate(node)
         results: dict[Value, Value] = {}
         for k, result in enumerate(self.loop.results):
             param = self.body.params[1 + k]
@@ -287,7 +287,7 @@ class _Axis:
                     total = self.builder.emit("add" if sign > 0 else "sub", (total, term))
             assert isinstance(result.ty, Scalar)
             if total.dtype != result.dtype or total.rank:
-                raise _Refused
+                raise Refused
             if total.ty != result.ty:
                 total = self.builder.emit("cast", (total,), dtype=result.dtype, weak=result.ty.weak)
             results[result] = total
@@ -299,28 +299,28 @@ class _Axis:
     # ---------------------------------------------------------------------------------------- legality
 
     def _check_accesses(self) -> None:
-        """That iterations do not see each other in memory. Raises: _Refused."""
+        """That iterations do not see each other in memory. Raises: Refused."""
         accesses: dict[Value, list[tuple[Value, object]]] = {}
         for node in self.nodes:
             target = own_write(node)
             if target is not None and node.op.name not in _WRITES:
-                raise _Refused
+                raise Refused
             touched = [*own_reads(node), *([target] if target is not None else [])]
             for value in touched:
                 for root in roots(value) & self.written:
                     if root in self.made or len(roots(value)) != 1:
-                        raise _Refused
+                        raise Refused
                     accesses.setdefault(root, []).append(self._place(node, value))
         for root in self.written:
             if root in self.made:
-                raise _Refused
+                raise Refused
             if self._is_only_added(root):
                 self.only_added.add(root)
                 continue
             places = accesses[root]
             base, place = places[0]
             if place is None or any(b is not base or p != place for b, p in places):
-                raise _Refused
+                raise Refused
 
     def _is_only_added(self, root: Value) -> bool:
         for node in self.nodes:
@@ -342,7 +342,7 @@ class _Axis:
         while value in self.made:
             view = value.node
             if view is None or view.op.kind != "view" or len(view_operands(view.op)) != 1:
-                raise _Refused
+                raise Refused
             region = view.attrs.get("region", ()) if view.op.name == "index" else ()
             operands, first = self._operands(view), 1
             value = operands[0]
@@ -372,23 +372,23 @@ class _Axis:
         return any(self._depends(v) for v in self._operands(node) if isinstance(v.ty, Scalar))
 
     def _sums(self) -> dict[Value, list[tuple[Node, int]]]:
-        """For each number that the loop carries, the additions that make it, last first. Raises: _Refused."""
+        """For each number that the loop carries, the additions that make it, last first. Raises: Refused."""
         found: dict[Value, list[tuple[Node, int]]] = {}
         for param, out in zip(self.body.params[1:], self.body.yields, strict=True):
             chain: list[tuple[Node, int]] = []
             value = self.inner.get(out, out)
             if not is_inexact(param.ty):
-                raise _Refused
+                raise Refused
             while value is not param:
                 node = value.node
                 if node is None or node not in self.order or node.op.name not in ("add", "sub"):
-                    raise _Refused
+                    raise Refused
                 if len(self.users.get(value, ())) + self._yielded(value) != 1 or len(chain) > len(self.nodes):
-                    raise _Refused
+                    raise Refused
                 chain.append((node, 1 if node.op.name == "add" else -1))
                 value = self._operands(node)[0]
             if len(self.users.get(param, ())) != bool(chain):
-                raise _Refused
+                raise Refused
             found[param] = chain
         return found
 
@@ -402,7 +402,7 @@ class _Axis:
         start, stop, step = self.loop.operands[:3]
         by = self.facts.polynomial(step)
         if by not in (1, -1) or any(self._depends(v) for v in (start, stop)):
-            raise _Refused
+            raise Refused
         low, high = (start, stop) if by == 1 else (stop + 1, start + 1)
         polynomial = self.facts.polynomial
         if not self.owner.proves_before(polynomial(high), polynomial(low)):
@@ -414,30 +414,31 @@ class _Axis:
         """An integer of an inner loop, which must be the same in all iterations, as it is before the loop."""
         held = self._held(value)
         if held.varies or held.value is None:
-            raise _Refused
+            raise Refused
         return held.value
 
     # ----------------------------------------------------------------------------------------- values
 
-    def _held(self, value: Value) -> _Held:
+    def _held(self, value: Value) -> Held:
         if value not in self.made:
-            return _Held(value)
+            return Held(value)
         if value not in self.held:
-            raise _Refused
+            raise Refused
         return self.held[value]
 
     def _value(self, value: Value) -> Value:
-        """What a value is outside. Raises: _Refused for the index itself, which is no array."""
+        """What a value is outside. Raises: Refused for the index itself, which is no array."""
         held = self._held(value)
         if held.value is None:
-            raise _Refused
+            raise Refused
         return held.value
 
     def _varies(self, value: Value) -> bool:
         held = self._held(value)
         return held.varies or held.value is None
 
-    def _node(self, node: Node) -> None:
+    def translate(self, node: Node) -> None:
+        """Make what a node of the body is for all iterations. Raises: Refused."""
         operands = self._operands(node)
         name = node.op.name
         if node.op.kind == "elementwise" and self._is_position(node, operands):
@@ -457,21 +458,21 @@ class _Axis:
         elif name == "matmul":
             self._product(node, operands)
         else:
-            raise _Refused
+            raise Refused
 
     def _keep(self, node: Node, value: Value, varies: bool) -> None:
         old = node.result
         if value.ty.dtype != old.ty.dtype:  # type: ignore[union-attr]  # neither is a tape
-            raise _Refused
+            raise Refused
         value.name = value.name or old.name
-        self.held[old] = _Held(value, varies)
+        self.held[old] = Held(value, varies)
 
     def _same(self, node: Node, operands: list[Value]) -> None:
         """What is the same in all iterations is made once."""
         if node.op.kind not in ("elementwise", "query", "view", "reduce", "product", "fresh"):
-            raise _Refused
+            raise Refused
         if any(roots(v) & self.written for v in own_reads(node)) or node.result in self.written:
-            raise _Refused
+            raise Refused
         if node.op.guard is not None and not is_inexact(node.result.ty):
             self.must_run = True
         if node.op.kind == "reduce" and node.op.name not in _REDUCTIONS:
@@ -480,7 +481,7 @@ class _Axis:
         copy.results = [Value(r.ty, r.name, copy, r.size) for r in node.results]
         self.builder.block.nodes.append(copy)
         for old, new in zip(node.results, copy.results, strict=True):
-            self.held[old] = _Held(new)
+            self.held[old] = Held(new)
 
     def _is_position(self, node: Node, operands: list[Value]) -> bool:
         """Note an integer that follows the index at a distance; whether it is one."""
@@ -489,21 +490,21 @@ class _Axis:
             return False
         if len(follows) > 1 or not is_signed(node.result) or self._held(follows[0]).value is not None:
             if any(self._held(v).value is None for v in follows):
-                raise _Refused
+                raise Refused
             return False
         offset = self._held(follows[0]).offset
         name = node.op.name
         if name in ("cast", "let") and is_signed(operands[0]):
-            self.held[node.result] = _Held(None, False, offset)
+            self.held[node.result] = Held(None, False, offset)
             return True
         if name not in ("add", "sub") or (name == "sub" and operands[0] is not follows[0]):
-            raise _Refused
+            raise Refused
         (other,) = (self._value(v) for v in operands if v is not follows[0])
         if not is_signed(other):
-            raise _Refused
+            raise Refused
         if name == "sub":
             other = -other
-        self.held[node.result] = _Held(None, False, other if offset is None else offset + other)
+        self.held[node.result] = Held(None, False, other if offset is None else offset + other)
         return True
 
     # ---------------------------------------------------------------------------------------- memory
@@ -512,7 +513,7 @@ class _Axis:
         """x[region] as a view, with the loop's axis first where a position follows the index; and whether one does."""
         base = self._held(x)
         if base.value is None:
-            raise _Refused
+            raise Refused
         entries: list[Entry] = []
         values: list[Value] = []
         shape: list[Size] = []
@@ -542,15 +543,15 @@ class _Axis:
                 elif isinstance(entry, Span):
                     entries.append(Span(operand(entry.start), operand(entry.stop), operand(entry.step)))
                 else:
-                    raise _Refused
+                    raise Refused
                 axis += 1
                 continue
             if moved >= 0 or base.varies:
-                raise _Refused
+                raise Refused
             assert isinstance(entry, At) and isinstance(entry.position, Arg)
             position_value = operands[entry.position.k]
             if not self.facts.is_nonnegative(position_value):
-                raise _Refused
+                raise Refused
             moved = sum(not isinstance(e, At) for e in entries)
             entries.append(self._span(base.value.shape[axis], self._held(position_value).offset, values))
             axis += 1
@@ -571,7 +572,7 @@ class _Axis:
         assert isinstance(entry.position, Arg)
         held = self._held(operands[entry.position.k])
         if held.varies:
-            raise _Refused
+            raise Refused
         return held.value is None
 
     def _span(self, size: Size, offset: Value | None, values: list[Value]) -> Span:
@@ -590,11 +591,11 @@ class _Axis:
         x = operands[0]
         view, varies = self._slice_of(x, node.attrs["region"], operands[1:])
         if node.op.name == "index":
-            self.held[node.result] = _Held(view, varies)
+            self.held[node.result] = Held(view, varies)
             return
         if not varies:
             if roots(x) & self.written:
-                raise _Refused
+                raise Refused
             self.must_run = True  # the element may not be there where the loop does not run
             self.builder.block.nodes.remove(view.node)  # type: ignore[arg-type]
             values = [self._value(v) for v in operands]
@@ -610,7 +611,7 @@ class _Axis:
             return self._slice_of(x, region, operands)
         held = self._held(x)
         if held.value is None:
-            raise _Refused
+            raise Refused
         return held.value, held.varies
 
     def _write(self, node: Node, operands: list[Value]) -> None:
@@ -622,13 +623,13 @@ class _Axis:
         if follows:
             target, varies = self._target(x, region, operands[2:])
             if not varies:
-                raise _Refused
+                raise Refused
             held = self._held(value)
             if held.value is None:
-                raise _Refused
+                raise Refused
             given = self._aligned(held.value, target.rank - 1) if held.varies else held.value
             if held.varies and held.value.rank > target.rank:
-                raise _Refused
+                raise Refused
             view = target.node
             turns = view is not None and view.op.name == "transpose" and given.rank == target.rank
             if turns and view is not None and self._is_settled(given):
@@ -637,7 +638,7 @@ class _Axis:
             self.builder.emit("accumulate" if name in _ADDS else "store", (target, given))
             return
         if name not in _ADDS:
-            raise _Refused  # the last iteration's value stays
+            raise Refused  # the last iteration's value stays
         total = self._summed(value, x.dtype)
         rest = [self._value(v) for v in operands[2:]]
         self.builder.add(node.op, (self._value(x), total, *rest), dict(node.attrs))
@@ -645,10 +646,10 @@ class _Axis:
     def _check(self, node: Node, operands: list[Value]) -> None:
         """A check of what is the same in all iterations is made once, where there is one."""
         if len(operands) > 1 or node.op.name != "check" or node.attrs["error"] == "AssertionError":
-            raise _Refused
+            raise Refused
         cond = self._value(operands[0])
         if self._varies(operands[0]) or (cond.node is not None and cond.node.op.name == "const"):
-            raise _Refused
+            raise Refused
         self.must_run = True
         self.builder.emit("check", (cond,), **node.attrs)
 
@@ -663,7 +664,7 @@ class _Axis:
 
     def _elementwise(self, node: Node, operands: list[Value]) -> None:
         if node.op.guard is not None and not is_inexact(node.result.ty):
-            raise _Refused
+            raise Refused
         rank = max(v.rank for v in operands)
         values = [self._aligned(self._value(v), rank) if self._varies(v) else self._value(v) for v in operands]
         self._keep(node, self.builder.add(node.op, values, dict(node.attrs)), True)
@@ -673,14 +674,14 @@ class _Axis:
         x, attrs = self._value(operands[0]), dict(node.attrs)
         if node.op.name == "dim":
             x, attrs["axis"] = _sized(x, attrs["axis"] + 1)
-            self.held[node.result] = _Held(self.builder.add(node.op, (x,), attrs))
+            self.held[node.result] = Held(self.builder.add(node.op, (x,), attrs))
             return
         if node.op.name == "transpose":
             attrs["perm"] = (0, *(k + 1 for k in attrs["perm"]))
         elif node.op.name in _REDUCTIONS:
             attrs["axes"] = tuple(k + 1 for k in attrs["axes"])
         elif node.op.name == "copy" and node.result in self.written:
-            raise _Refused
+            raise Refused
         self._keep(node, self.builder.add(node.op, (x,), attrs), True)
 
     def _product(self, node: Node, operands: list[Value]) -> None:
@@ -694,18 +695,18 @@ class _Axis:
             elif one == other == 2:
                 made = emit("matmul", (a, b))
             else:
-                raise _Refused
+                raise Refused
         elif a_varies:
             if one > 2 or other > 2:
-                raise _Refused
+                raise Refused
             made = product(a, b)
             self.gain = True
         else:
             if one > 2 or other > 2:
-                raise _Refused
+                raise Refused
             if other == 2:
                 if one == 1:
-                    raise _Refused
+                    raise Refused
                 made = emit("matmul", (a, b))
             else:
                 made = product(b, a if one == 1 else transposed(a, (1, 0)))
@@ -716,7 +717,7 @@ class _Axis:
         """The sum over the loop of a value, as what adds up to a number or array of this dtype."""
         held = self._held(value)
         if held.value is None or not held.varies or held.value.dtype != dtype or not is_inexact(held.value.ty):
-            raise _Refused
+            raise Refused
         if not self._is_settled(held.value):
             total: Value = self.builder.emit("sum", (held.value,), axes=(0,), keepdims=False)
             return total

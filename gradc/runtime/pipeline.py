@@ -38,6 +38,7 @@ from gradc.passes.cse import cse
 from gradc.passes.dce import dce
 from gradc.passes.expand import expand
 from gradc.passes.hoist import hoist
+from gradc.passes.panels import panels
 from gradc.passes.privatize import privatize
 from gradc.passes.ranges import ranges
 from gradc.passes.simplify import simplify
@@ -56,6 +57,7 @@ PASSES: tuple[tuple[str, Callable[[Func], Func]], ...] = (
     ("dce", dce),
     ("privatize", privatize),
     ("batch", batch),
+    ("panels", panels),
 )
 # Sparse patterns follow single elements, and lanes share what stands in loops: neither is helped by products.
 ELEMENTWISE = frozenset(("words", "compressed_fwd", "compressed_rev", "jacobian", "jacfwd", "jacrev", "hessian"))
@@ -167,7 +169,7 @@ def transform(
 def optimise(func: Func, stages: Stages, readable: bool = False, products: bool = True) -> Func:
     """The passes, in order; without those that make products of loops where they are not wanted."""
     for name, run in PASSES:
-        if name == "batch" and not products:
+        if name in ("batch", "panels") and not products:
             continue
         if not readable or name in (READABLE if "reverse" in stages.seconds else READABLE_PRIMAL):
             func = stages.run(name, func, run)
