@@ -211,6 +211,19 @@ abs: OpDef = elementwise(
     dtype=real_part, takes_complex=True,
     edge=(0.0, -2.0), partials=_abs_partials, doc="Absolute value; the derivative at 0 is 0.",
 )
+
+
+def _abs2_kernel(known: Any, compute: str) -> str:
+    return "({x}.real * {x}.real + {x}.imag * {x}.imag)" if compute.startswith("complex") else "({x} * {x})"
+
+
+abs2: OpDef = elementwise(
+    "abs2(x)", run=lambda x: np.real(x) * np.real(x) + np.imag(x) * np.imag(x), emit="np.abs({x})**2", precedence=12,
+    kernel=_abs2_kernel,
+    dtype=real_part, takes_complex=True,
+    partials=lambda y, x: [2 * TABLE["conj"](x) if is_complex(x.ty) else 2 * x],
+    doc="|x|**2, which NumPy is asked for by np.abs(x)**2: without the root, by which its derivative would divide.",
+)
 sign: OpDef = elementwise(
     "sign(x)", sympy="sign", run=np.sign, emit="np.sign({x})", dtype=signed_arithmetic,
     kernel="({x} / {x} if {x} != {x} else ({x} > 0) - ({x} < 0))", zero_derivative=True,

@@ -5,7 +5,8 @@ which the result gets as numbers; literals match constants of that value (`0` is
 Operands of commutative ops match in either order.
 
 Arrays need care, because a value of array type names a buffer. An inner node of a match computed its result earlier
-than the root, so its buffer and what it read must never be written (`Rewriter.is_stable`); and where an existing array
+than the root, so its buffer must never be written (`Rewriter.is_stable`), and what it read must not be written before
+the root (`Rewriter.means_the_same`); and where an existing array
 takes the place of a new one, neither may be written or be a result of the function (`Rewriter.can_alias`).
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +26,12 @@ import numpy as np
 
 from gradc.errors import GradcError, InternalError
 from gradc.ir.builder import Builder
-from gradc.ir.effects import buffers_written, roots
+from gradc.ir.effects import buffers_written, own_write, roots
 from gradc.ir.nodes import Block, Func, Node, Value, clone_func, walk_blocks
 from gradc.ir.types import Array, Scalar, Type, is_integer
 
 _ROUNDS = 20
+_FAR = 20
 
 
 class Rewriter:
@@ -48,6 +51,7 @@ class Rewriter:
         self._round_changed = False
         self._uses: dict[Value, int] | None = None
         self._home: dict[Node, Block] = {}
+        self._done: list[Node] = []  # nodes of the block at hand that stand before the node at hand
         self.written: frozenset[Value] = frozenset()
         self.results: frozenset[Value] = frozenset()
 
@@ -111,7 +115,8 @@ class Rewriter:
     def _block(self, block: Block) -> None:
         queue = deque(block.nodes)
         self._home.update((node, block) for node in queue)
-        done: list[Node] = []
+        outer, self._done = self._done, []
+        done = self._done
         while queue:
             node = queue.popleft()
             node.operands = [self.resolve(v) for v in node.operands]
@@ -131,6 +136,7 @@ class Rewriter:
             self._round_changed = True
             queue.extendleft(reversed(made.nodes))
             self._home.update((made_node, block) for made_node in made.nodes)
+        self._done = outer
         block.nodes = done
         block.yields = [self.resolve(v) for v in block.yields]
 
@@ -147,6 +153,19 @@ class Rewriter:
     def is_stable(self, value: Value) -> bool:
         """Whether the content of `value` is the same wherever it is in scope."""
         return not (roots(value) & self.written)
+
+    def means_the_same(self, value: Value, reader: Node) -> bool:
+        """Whether `value` holds what it held at `reader`, an earlier node of the block at hand; False if it is far."""
+        own = roots(value)
+        if not own & self.written:
+            return True
+        for node in itertools.islice(reversed(self._done), _FAR):
+            if node is reader:
+                return True
+            target = own_write(node)
+            if (target is not None and roots(target) & own) or any(own & buffers_written(b) for b in node.blocks):
+                return False
+        return False
 
     def can_alias(self, new: Value, existing: Value) -> bool:
         """Whether an existing array may replace `new`: `new` is a view, or nobody can tell the two apart."""
@@ -306,7 +325,7 @@ def const_of(value: Value) -> Any:
 
 
 def _match(
-    tree: ast.expr, value: Value, env: dict[str, Any], rewriter: Rewriter, depth: int
+    tree: ast.expr, value: Value, reader: Node, env: dict[str, Any], rewriter: Rewriter, depth: int
 ) -> Iterator[dict[str, Any]]:
     match tree:
         case ast.Name(name):
@@ -319,7 +338,7 @@ def _match(
             elif name in env:
                 if env[name] is value:
                     yield env
-            elif depth == 0 or not isinstance(value.ty, Array) or rewriter.is_stable(value):
+            elif depth == 0 or not isinstance(value.ty, Array) or rewriter.means_the_same(value, reader):
                 yield {**env, name: value}
         case ast.Call(ast.Name(op_name)):
             node = value.node
@@ -343,7 +362,7 @@ def _match_operands(
     for operands in orders:
         envs: list[dict[str, Any]] = [env]
         for part, operand in zip(tree.args, operands, strict=False):
-            envs = [found for e in envs for found in _match(part, operand, e, rewriter, depth)]
+            envs = [found for e in envs for found in _match(part, operand, node, e, rewriter, depth)]
         yield from envs
 
 

@@ -184,13 +184,6 @@ def _is_of_complex(x: Value) -> bool:
     return is_complex(x.ty)
 
 
-def _absolute_square(x: Value) -> Value:
-    """|x|**2 of complex numbers."""
-    real, imag = _op("real")(x), _op("imag")(x)
-    made: Value = real * real + imag * imag
-    return made
-
-
 # ------------------------------------------------------------------------------------------------ rows
 
 _OVERFLOW = "exp(x) overflows for x > 709"
@@ -229,9 +222,9 @@ ROWS: tuple[Row, ...] = (
         "1 - x loses x below 1e-16", "log1p"),
     Row("sub(exp(x), 1)", lambda x: _op("expm1")(x), _real, "exp(x) - 1 loses x below 1e-16", "expm1"),
     Row("add(exp(x), -1)", lambda x: _op("expm1")(x), _real, "exp(x) - 1 loses x below 1e-16", "expm1"),
-    Row("pow(abs(x), 2)", lambda x: _absolute_square(x), _is_of_complex,
+    Row("pow(abs(x), 2)", lambda x: _op("abs2")(x), _is_of_complex,
         "a root that is squared loses a digit, and its derivative divides by it", "absolute_square"),
-    Row("square(abs(x))", lambda x: _absolute_square(x), _is_of_complex, "as above", "absolute_square"),
+    Row("square(abs(x))", lambda x: _op("abs2")(x), _is_of_complex, "as above", "absolute_square"),
     Row("sqrt(x)", lambda x: _op("root")(x), lambda x, node, rewriter: _real(node) and _is_square_sum(x, rewriter),
         "the derivative of sqrt is inf at 0, where a sum of squares is flat", "root"),
 )  # fmt: skip

@@ -16,6 +16,7 @@ from numba.core.registry import cpu_target
 
 from gradc.codegen import foreign, intrinsics
 from gradc.codegen.native.kinds import (
+    COMPLEX,
     FLOATS,
     INTEGERS,
     LLVM,
@@ -114,6 +115,8 @@ class Calls(Scalars):
             return dtype, self.absolute(dtype, text)
         if dtype == "int64":
             return dtype, self.emit(f"call i64 {self.declare('llvm.abs.i64', 'i64', 'i64, i1')}(i64 {text}, i1 false)")
+        if dtype in COMPLEX:
+            return COMPLEX[dtype], self._libm("hypot", COMPLEX[dtype], list(self.parts(dtype, text)))
         return self.by_numba(abs, ((dtype, text),))
 
     def absolute(self, dtype: str, text: str) -> str:
