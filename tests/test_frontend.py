@@ -1174,6 +1174,13 @@ def test_rebinding_items_of_an_argument_is_noted():
 # ------------------------------------------------------------------------------------------- sources
 
 
+def test_lambdas_on_one_line_of_which_python_dropped_branches():
+    one, two = (lambda x: x + 1.0), (lambda x: x * 2.0 if False else x * 3.0)
+    outer = lambda x: (lambda y: y * y if True else y)(x) if True else x  # noqa: E731
+    values = [evaluate(parse(f, (5.0,)), (5.0,)) for f in (one, two, outer)]
+    assert values == [6.0, 15.0, 25.0]
+
+
 def test_lambdas_on_one_line_are_found_by_position():
     one, two, three = (lambda x: x + 1.0), (lambda x: x * 2.0), (lambda x: lambda y: x - y)
     assert evaluate(parse(one, (3.0,)), (3.0,)) == 4.0

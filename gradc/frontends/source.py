@@ -150,14 +150,19 @@ def _find(tree: ast.Module, code: types.CodeType) -> FunctionNode | None:
     extent = _extent(code)
     if extent is None:
         return None
+    around: list[tuple[tuple[int, int], tuple[int, int], FunctionNode]] = []
     for node in found:
         body = node.body if isinstance(node, ast.Lambda) else node
         start = (body.lineno, body.col_offset)
         end = (body.end_lineno or 0, body.end_col_offset or 0)
-        inside = start <= extent[0] and extent[1] <= end
-        if inside and (not isinstance(node, ast.Lambda) or (start, end) == extent):
-            return node
-    return None
+        if start <= extent[0] and extent[1] <= end:
+            if not isinstance(node, ast.Lambda) or (start, end) == extent:
+                return node
+            around.append((start, end, node))
+    # Python drops branches on constants, so less than the body of a lambda may be left. What is left of one around it
+    # would not fit into this body: it has the whole expression of the inner lambda.
+    innermost = [n for s, e, n in around if all(s >= start and e <= end for start, end, _ in around)]
+    return innermost[0] if len(innermost) == 1 else None
 
 
 def _extent(code: types.CodeType) -> tuple[tuple[int, int], tuple[int, int]] | None:

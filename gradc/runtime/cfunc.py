@@ -35,7 +35,8 @@ _SIGNATURE = re.compile(r"\s*([\w\s]+?)\s*\((.*)\)\s*")
 class CFunc(types.WrapperAddressProtocol):  # type: ignore[misc]
     """A compiled object as a C function: `compiled.cfunc(signature)` makes it. It is called by C while it is alive.
 
-    Nopython code takes it as a function whose type is known (numba.types.FunctionType). address: of the function. ctypes: the function for ctypes. signature: as it was asked for.
+    address: of the function. ctypes: the function for ctypes. text: the signature as it was asked for; `signature()` is
+    that in Numba's types, since nopython code takes the object as a function of known type.
     """
 
     def __init__(self, compiled: Compiled, signature: str, made: Any, count: np.ndarray[Any, Any]) -> None:
