@@ -376,8 +376,8 @@ def a_cached_function(x):
     return g(x)
 
 
-def eigenvalues(x):
-    return np.linalg.eig(np.outer(x, x))[0].sum()  # here
+def an_inverse_of_tensors(x):
+    return np.linalg.tensorinv(np.outer(x, x), ind=1).sum()  # here
 
 
 def a_generator(x):
@@ -414,8 +414,8 @@ WRONG = (
     math_of_an_array, an_array_as_condition, a_float_as_index, a_number_with_index, a_text_of_a_number,
     too_many_indices, an_axis_that_is_none, an_option_that_is_none, operands_that_are_too_many,
     a_shape_that_does_not_fit, bits_of_floats, a_call_of_an_array, a_call_of_none, a_list_that_grows,
-    recursion_without_end, a_number_taken_apart, objects, a_cached_function, eigenvalues, a_generator, an_attempt,
-    output, a_deleted_name, a_class,
+    recursion_without_end, a_number_taken_apart, objects, a_cached_function, an_inverse_of_tensors, a_generator,
+    an_attempt, output, a_deleted_name, a_class,
 )  # fmt: skip
 
 

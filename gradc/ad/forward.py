@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -258,8 +259,11 @@ class Forward:
         self.builder.add(node.op, (shadow, tangent, *rest), dict(node.attrs))
 
     def _compute(self, node: Node) -> None:
-        (result,) = node.results
         op = node.op
+        if len(node.results) > 1:
+            self._compute_several(node)
+            return
+        result = node.result
         operands = [self._value(v) for v in node.operands]
         if op.name in ("load", "gather", "mask_select"):
             shadow = self._whole_tangent(node.operands[0])
@@ -271,6 +275,16 @@ class Forward:
             made = self._zero(result) if isinstance(result.ty, Scalar) else memory.zeros_like(self._value(result))
         made = self._fitted(made, result)
         self._pair(result, made)
+
+    def _compute_several(self, node: Node) -> None:
+        """An op with several results: its rule gives a tangent, or None, for each."""
+        operands = [self._value(v) for v in node.operands]
+        tangents = [self._tangent(v) for v in node.operands]
+        assert node.op.jvp is not None
+        made: Any = node.op.jvp(tuple(tangents), tuple(self._value(r) for r in node.results), *operands, **node.attrs)
+        for result, tangent in zip(node.results, made, strict=True):
+            if tangent is not None and self._varied(result):
+                self._pair(result, self._fitted(tangent, result))
 
     def _rule(self, node: Node, operands: list[Value], tangents: list[Value | None]) -> Value | None:
         """The tangent of the node's result by the rule of its entry; None where it is zero."""

@@ -77,6 +77,9 @@ class Printer:
         c_functions = sorted(n for n in used if n.startswith("call_c_"))
         if c_functions:
             lines.append(f"from gradc.codegen.foreign import {', '.join(c_functions)}")
+        of_library = sorted(n for n in used if n.startswith("linalg_"))
+        if of_library:
+            lines.append(f"from gradc.codegen.library import {', '.join(of_library)}")
         of_scipy = sorted(used & SPECIAL_FUNCTIONS.keys())
         if of_scipy:
             lines.append(f"from gradc.codegen.scipy_functions import {', '.join(of_scipy)}")
@@ -84,10 +87,13 @@ class Printer:
         if own:
             lines.append(f"from gradc.codegen.own_functions import {', '.join(own)}")
         raised = sorted(n for n in used if n in self.raised and not hasattr(builtins, n))
+        if "LinAlgError" in raised:
+            raised.remove("LinAlgError")
+            lines.append("from numpy.linalg import LinAlgError")
         if raised:
             lines.append(f"from gradc.errors import {', '.join(raised)}")
         # Letting other threads run costs 30 ns a call: not where there is nothing to wait for.
-        waits = used & {"for", "while", "product", "np", *FOURIER_FUNCTIONS} or c_functions
+        waits = used & {"for", "while", "product", "np", *FOURIER_FUNCTIONS} or c_functions or of_library
         head = [*lines, "", "", f'@njit(error_model="numpy", cache=True{", nogil=True" if waits else ""})']
         return "\n".join([*head, f"def {name}({', '.join(self.kernel.params)}):", text, ""])
 
@@ -237,8 +243,11 @@ class Printer:
         self.line(f"{stmt.function}({', '.join(operands)}, ({sizes}), {stmt.scale})")
 
     def _callc(self, stmt: CallC) -> None:
-        given = (a if isinstance(a, str) else a.name for a in stmt.args)
-        self.line(f"{stmt.name} = {stmt.call}({', '.join(given)})")
+        self.line(f"{stmt.name} = {stmt.call}({', '.join(self.given(stmt))})")
+
+    def given(self, stmt: CallC) -> list[str]:
+        """The arguments of a call of a C function."""
+        return [a if isinstance(a, str) else self.scalars.lin(a) if isinstance(a, Lin) else a.name for a in stmt.args]
 
     def _for(self, stmt: For) -> None:
         start, stop, step = (self.scalars.bound(b) for b in (stmt.start, stmt.stop, stmt.step))
@@ -261,7 +270,7 @@ class Printer:
         self.line("break")
 
     def _raise(self, stmt: Raise) -> None:
-        if not hasattr(errors, stmt.error) and not hasattr(builtins, stmt.error):
+        if not (hasattr(errors, stmt.error) or hasattr(builtins, stmt.error) or stmt.error == "LinAlgError"):
             raise InternalError(f"a check raises {stmt.error}, which is not an exception class", stmt.loc)
         self.raised.add(stmt.error)
         place = f"\n  {stmt.loc}" if stmt.loc.lineno else ""

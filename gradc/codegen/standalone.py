@@ -20,6 +20,7 @@ from gradc.codegen.fourier import part_of
 from gradc.codegen.kernel import Printer
 from gradc.codegen.layout import APART, CHECK, ArgumentChecks, apart_lines, arguments_text
 from gradc.codegen.naming import fresh_name
+from gradc.codegen.standalone_library import LIBRARY_HELPERS, NEEDED
 from gradc.errors import UnsupportedError
 from gradc.ir.loops import (
     FOURIER_FUNCTIONS,
@@ -29,6 +30,7 @@ from gradc.ir.loops import (
     Alloc,
     Bind,
     Buffer,
+    CallC,
     Kernel,
     Lin,
     Product,
@@ -194,6 +196,7 @@ def fourier(part, even, odd, to_real=False):
 
     return transform
 ''',
+    **LIBRARY_HELPERS,
     "prepared": '''\
 def prepared(array, order):
     """The array as the kernel takes it: in this order of memory, and not read-only; copied where it is not so."""
@@ -261,8 +264,19 @@ class _Standalone(Printer):
         part = ", ".join(f"{p}:" if p != "0" else ":" for p in at)
         return f"{buffer.name}[{part}]" if any(p != "0" for p in at) else buffer.name
 
+    def _callc(self, stmt: CallC) -> None:
+        call = stmt.call.rpartition("_")[0] if stmt.call.startswith("linalg_") else stmt.call
+        given = self.given(stmt)
+        if call.startswith("linalg_") and call not in HELPERS or call == "linalg_qr" and given[3] == "1":
+            raise UnsupportedError(
+                f"this program calls {call}, which Numba does not have",
+                why="gradc calls LAPACK for it.",
+                hint="save the NumPy module instead: .save(path) without numba=True.",
+            )
+        self.line(f"{stmt.name} = {call}({', '.join(given)})")
+
     def _raise(self, stmt: Raise) -> None:
-        cls = getattr(errors, stmt.error, None) or getattr(builtins, stmt.error)
+        cls = next((getattr(m, stmt.error) for m in (errors, builtins) if hasattr(m, stmt.error)), ValueError)
         builtin = next(c for c in cls.__mro__ if c.__module__ == "builtins")
         place = f" ({PurePath(stmt.loc.filename).name}:{stmt.loc.lineno})" if stmt.loc.lineno else ""
         message = (stmt.message + place).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
@@ -405,7 +419,7 @@ def _needed(text: str) -> tuple[set[str], list[str], list[str]]:
         if function.rpartition("_")[0] in FOURIER_FUNCTIONS:
             transforms.append(function)
         elif function in HELPERS:
-            helpers.add(function)
+            helpers |= {function, *NEEDED.get(function, ())}
         elif function in IMPORTED:
             imports.append(IMPORTED[function])
         elif function in OWN_FUNCTIONS:

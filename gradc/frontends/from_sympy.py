@@ -28,8 +28,8 @@ from gradc.ir.tree import LEAF_TYPES, Tree, flatten, leaf_names, shift_leaves, u
 from gradc.ir.types import WEAK_INT, Array, Scalar, is_inexact, promote_dtypes
 from gradc.ops import CALLS, memory
 from gradc.ops.arrange import array_of
-from gradc.ops.linalg import inverse
 from gradc.ops.rules import convert
+from gradc.ops.systems import inverse
 
 _LONGEST_TEXT = 400  # operations of an expression that error messages still print
 Make: TypeAlias = "Callable[..., Any]"

@@ -60,6 +60,14 @@ OWN_FUNCTIONS: dict[str, tuple[str, int, tuple[int, ...]]] = {
 FOURIER_FUNCTIONS = ("fourier_fft", "fourier_ifft", "fourier_rfft", "fourier_irfft")
 """Transforms of complex numbers, their inverses, of real numbers to half a spectrum, and back: `codegen/fourier.py`."""
 
+LIBRARY: dict[str, tuple[int, str]] = {
+    "lu": (2, "xxi"), "lu_solve": (4, "xixx"), "exchange": (4, "xix"), "solve_triangular": (5, "xxx"),
+    "cofactors": (2, "xx"), "cholesky": (2, "xx"), "eigh": (3, "xrx"), "eig": (3, "xzz"), "svd": (5, "xxrx"),
+    "qr": (4, "xxx"),
+}  # fmt: skip
+"""Routines: how many integers they take, and the dtypes of the arrays after these: x, that of the matrices, r, of its
+real part, z, the complex one, i, 32-bit integers. Operands are read and results are written, in this order."""
+
 KERNEL_DTYPES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "complex64",
     "complex128",
@@ -102,6 +110,24 @@ class Contraction:
     """A product as subscripts: a letter for every axis of the operands and of the result, as in einsum."""
 
     subscripts: Callable[[Node], tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A function of `codegen/library.py` over stacks of matrices, which are contiguous: `LIBRARY` has its operands.
+
+    axes: sizes that it is given, each by (operand, axis from the back); before them, how many matrices operand 0 holds.
+    lazy: results that nobody may want; it is told whether somebody does. options: attrs that it is given as integers.
+    fails: messages of the LinAlgErrors for the statuses from 1 on. least: (result, axis) of a size that is the least of
+    the first two of `axes`.
+    """
+
+    name: str
+    axes: tuple[tuple[int, int], ...]
+    options: tuple[str, ...] = ()
+    fails: tuple[str, ...] = ()
+    lazy: tuple[int, ...] = ()
+    least: tuple[int, int] | None = None
 
 
 # ------------------------------------------------------------------------------------------ integers
@@ -455,12 +481,12 @@ class Grow:
 
 @dataclass(eq=False, slots=True)
 class CallC:
-    """name = call(args): a C function that is given arrays by their first elements. Scalars are variables."""
+    """name = call(args): a C function that is given arrays by their first elements. Scalars are variables or sizes."""
 
     name: str
     call: str
-    args: tuple[str | Buffer, ...]
-    written: Buffer | None = None
+    args: tuple[str | Lin | Buffer, ...]
+    written: tuple[Buffer, ...] = ()
 
 
 Stmt: TypeAlias = (

@@ -70,6 +70,7 @@ class OpDef:
     prelude: definition of a Python function that `emit` calls and NumPy lacks.
     lower: how reductions, products and arranged arrays are written as loops: Fold, Contraction, Cells of `ir/loops.py`.
     reassociable: the kernel text for steps of a sum or product that a loop carries, whose order does not matter.
+    may_fail: it raises for some contents of its operands (singular matrices), and runs only where the program runs it.
     takes_complex: operands and results may be complex, and all rules of the entry hold for them: a partial is the
         complex derivative, a vjp the transpose without conjugation (docs/conventions.md). Other ops refuse them.
     conditions: positions of operands that are truth values, which are not converted to the dtype of the result.
@@ -97,6 +98,7 @@ class OpDef:
     linear: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     zero_derivative: bool = False
+    may_fail: bool = False
     takes_complex: bool = False
     singular: bool | Callable[..., bool] = False
     dtype_rule: DtypeRule | None = None

@@ -76,8 +76,8 @@ def uses(stmt: Stmt, count: list[int]) -> Iterator[Use]:
             for buffer in stmt.args:
                 if isinstance(buffer, Buffer):
                     yield Use(buffer, None, False, at)
-            if stmt.written is not None:
-                yield Use(stmt.written, None, True, at)
+            for buffer in stmt.written:
+                yield Use(buffer, None, True, at)
         case Bind():
             for source in (stmt.source, stmt.other):
                 if source is not None:

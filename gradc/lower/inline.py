@@ -124,8 +124,8 @@ def _lin_names(stmt: Stmt) -> Iterator[str]:
             lins = [stmt.size]
         case CallC():
             yield from (a for a in stmt.args if isinstance(a, str))
-            for buffer in stmt.args:
-                lins.extend(buffer.extents if isinstance(buffer, Buffer) else ())
+            for given in stmt.args:
+                lins.extend(given.extents if isinstance(given, Buffer) else (given,) if isinstance(given, Lin) else ())
         case Raise():
             lins = []
         case _:

@@ -25,6 +25,8 @@ from gradc.ir.loops import (
     Load,
     Put,
     Raise,
+    Routine,
+    Stmt,
     Text,
     Var,
     axis,
@@ -59,6 +61,8 @@ class NodeLowering(IndexLowering, ProductLowering, FourierLowering, TapeLowering
             self._cells(node, node.op.lower)
         elif isinstance(node.op.lower, Contraction):
             self._contraction(node, node.op.lower)
+        elif isinstance(node.op.lower, Routine):
+            self._routine(node, node.op.lower)
         else:
             raise UnsupportedError(f"op {node.op.name} cannot be compiled", node.loc, why="its entry has no loop form")
 
@@ -272,10 +276,44 @@ class NodeLowering(IndexLowering, ProductLowering, FourierLowering, TapeLowering
             args.append(ref.buffer)
         name = self.names.take(node.results[0].name if made is None else "c_result")
         call = f"call_c_{prototype.word}"
-        stmt = CallC(name, call, tuple(args), made.buffer if made is not None else None)
+        stmt = CallC(name, call, tuple(args), (made.buffer,) if made is not None else ())
         self.add(emit=lambda: [stmt], effects=effects, needs=needs, makes={name})
         if made is None:
             self.bind_scalar(node.result, Var(name, node.result.dtype))
+
+    def _routine(self, node: Node, routine: Routine) -> None:
+        """A call of a library function with stacks of matrices, which are contiguous."""
+        refs = [self.ref(v) for v in node.operands]
+        sizes = [refs[k].extents[axis] for k, axis in routine.axes]
+        if routine.least is not None:
+            k, axis_ = routine.least
+            size = node.results[k].shape[axis_]
+            if self.scopes.resolve(size) is None:
+                parts: dict[str, Expr] = {"a": Int(sizes[0]), "b": Int(sizes[1])}
+                self.scopes.learn(size, self.set_integer("k", Text("min({a}, {b})", parts, "int64", "int64")))
+        count = self.product_of(*refs[0].extents[: 1 - len(node.operands[0].shape[-2:]) - 1])
+        wanted = any(self.use_count.get(node.results[k]) for k in routine.lazy)
+        integers = [count, *sizes, *([Lin(int(wanted))] if routine.lazy else [])]
+        integers += [Lin(int(node.attrs[name])) for name in routine.options]
+        read = []
+        for value, ref in zip(node.operands, refs, strict=True):
+            plain = ref.whole and ref.buffer.layout == "C" and not ref.buffer.of
+            read.append(ref if plain else self.copied(value, ref))
+        made = []
+        for result in node.results:
+            buffer = self.new_buffer(result, result.dtype, self.extents_of(result, node))
+            self.escaping.add(buffer)
+            self.env[result] = whole(buffer)
+            made.append(buffer)
+        effects = [*self.whole_reads(*read), *(Touch(b, None, WRITE) for b in made)]
+        needs = names_in([*integers, *(e for b in made for e in b.extents)]).union(*(self.ref_names(r) for r in read))
+        name = self.names.take("status")
+        call = f"linalg_{routine.name}_{node.operands[0].dtype}"
+        stmts: list[Stmt] = [CallC(name, call, (*integers, *(r.buffer for r in read), *made), tuple(made))]
+        for number, message in enumerate(routine.fails, 1):
+            failed = Text(f"{{s}} == {number}", {"s": Var(name, "int64")}, "bool", "int64")
+            stmts.append(If(failed, [Raise("LinAlgError", message, node.loc)]))
+        self.add(emit=lambda: stmts, effects=effects, needs=needs, makes={name}, raises=bool(routine.fails))
 
     def _op_check(self, node: Node) -> None:
         cond = self.scalar(node.operands[0])

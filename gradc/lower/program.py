@@ -220,7 +220,7 @@ class _Lowering(NodeLowering):
     def control(self, node: Node) -> None:
         unit = Unit((len(self.units),), guarded=True, keep=has_effect(node) or bool(node.results))
         inner = [n for block in node.blocks for n in walk_nodes(block)]
-        unit.raises = any(n.op.kind == "check" or n.op.name == "while" for n in inner) or node.op.name == "while"
+        unit.raises = any(n.op.kind == "check" or n.op.name == "while" or n.op.may_fail for n in (node, *inner))
         for value in captured_values(node):
             held = self.env[value]
             if isinstance(held, Ref):

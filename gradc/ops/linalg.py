@@ -1,396 +1,195 @@
-"""Linear algebra on one matrix: solve, inv, det, slogdet, cholesky, triangular systems, powers, chains of products.
+"""Linear algebra that is made of factorizations: pseudo-inverses, least squares, condition numbers, powers, chains.
 
-Each op prints as NumPy's call and expands into loops (elimination with row exchanges, Cholesky's algorithm) for
-kernels. Derivatives: M. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
-differentiation" (2008).
+`pinv` has rules of its own: G. Golub, V. Pereyra, "The differentiation of pseudo-inverses and nonlinear least squares
+problems whose variables separate" (1973), which hold where the rank does not change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gradc.errors import ShapeError, UnsupportedError
-from gradc.ir.nodes import Block, Value, current_builder
+from gradc.ir.nodes import Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
-from gradc.ir.region import FULL, NEWAXIS, Arg, At
-from gradc.ir.types import WEAK_INT, Array, Scalar, Stack, is_complex, promote_dtypes
-from gradc.ops.elementary import log, sqrt
-from gradc.ops.elementwise import abs as abs_op
-from gradc.ops.elementwise import eq, gt, sign, where
-from gradc.ops.memory import copy, load, make_index, make_zeros, shape_values, size_value, store_at, transpose
-from gradc.ops.parts import complex_of, conj, imag
-from gradc.ops.products import dot, matmul
-from gradc.ops.rules import as_value, constant_of, convert, part_dtype
+from gradc.ir.region import FULL, Arg, At, Span
+from gradc.ir.types import Array
+from gradc.ops.elementary import absolute_square
+from gradc.ops.elementwise import eq, gt, maximum, where
+from gradc.ops.factor_calls import singular_values
+from gradc.ops.factors import cholesky_solve, from_triangle, svd
+from gradc.ops.matrices import Require, adjoint, conjugated, identity, matrices, on_diagonal, option, right_sides
+from gradc.ops.memory import make_index, size_value
+from gradc.ops.norms import matrix_norm
+from gradc.ops.products import column, dot, matmul, row, swap_last
+from gradc.ops.reduce import sum as sum_over
+from gradc.ops.rules import as_value, constant_of, convert
 from gradc.ops.scans import make_positions
+from gradc.ops.systems import inverse, solve, solve_triangular
 
-_CELL = (At(Arg(0)), At(Arg(1)))
-
-
-def loop(
-    start: Any, stop: Any, body: Callable[..., Any], carried: Sequence[Value] = (), backwards: bool = False
-) -> list[Value]:
-    """`for i in range(start, stop)`: `body(i, *carried)` gives the next carried scalars."""
-    builder = current_builder()
-    params = [Value(WEAK_INT, "i"), *(Value(c.ty) for c in carried)]
-    with builder.into(Block(params=params)) as block:
-        block.yields = list(body(*params) or ())
-    types = [c.ty for c in carried]
-    return builder.control("for", (start, stop, 1, *carried), (block,), types, reversed=backwards, exits=False)
+# ------------------------------------------------------------------------------------------- pseudo-inverse
 
 
-def cell(x: Value, i: Any, j: Any) -> Value:
-    """x[i, j]."""
-    builder = current_builder()
-    return load(x, builder.value(i), builder.value(j), region=_CELL)
+def _pinv_type(types: Sequence[Any], attrs: dict[str, Any], require: Require) -> list[Any]:
+    *lead, m, n = types[0].shape
+    return [Array(types[0].dtype, (*lead, n, m))]
 
 
-def put(x: Value, i: Any, j: Any, value: Any) -> None:
-    """x[i, j] = value."""
-    builder = current_builder()
-    store_at(x, value, builder.value(i), builder.value(j), region=_CELL)
+def _largest(s: Value) -> Value:
+    """The first of the singular values, with an axis of size 1; 0 where there are none."""
+    first = eq(make_positions(size_value(s, s.rank - 1)), 0)
+    return sum_over(where(first, s, 0.0), axes=(s.rank - 1,), keepdims=True)
 
 
-def _square(x: Value, what: str) -> None:
+def _expand_pinv(a: Value, cutoff: Value) -> Value:
+    u, s, vh = svd(a, full=False)
+    kept = gt(s, convert(cutoff, s.dtype) * _largest(s))
+    inverted = where(kept, 1.0 / where(kept, s, 1.0), 0.0)
+    return matmul(adjoint(vh) * row(inverted), adjoint(u))
+
+
+def _pinv_vjp(ct: Value, y: Value, a: Value, cutoff: Value) -> list[Value | None]:
+    # g_a = -P^H g P^H + (I - A P) g^H P P^H + P^H P g^H (I - P A)
+    g, turned = conjugated(ct), adjoint(y)
+    across = adjoint(g)
+    first = matmul(across - matmul(a, matmul(y, across)), matmul(y, turned))
+    second = matmul(matmul(turned, y), across - matmul(matmul(across, y), a))
+    return [conjugated(first + second - matmul(matmul(turned, g), turned)), None]
+
+
+def _pinv_jvp(tangents: Sequence[Value], y: Value, a: Value, cutoff: Value) -> Value:
+    moved, turned = tangents[0], adjoint(y)
+    across = adjoint(moved)
+    first = matmul(matmul(y, turned), across - matmul(matmul(across, a), y))
+    second = matmul(across - matmul(y, matmul(a, across)), matmul(turned, y))
+    return first + second - matmul(matmul(y, moved), y)
+
+
+pinv: OpDef = define(
+    OpDef(
+        "pinv", "product", ("a", "cutoff"), infer=_pinv_type, run=lambda a, cutoff: np.linalg.pinv(a, float(cutoff)),
+        emit="np.linalg.pinv({a}, {cutoff})", expand=_expand_pinv, vjp=_pinv_vjp, jvp=_pinv_jvp, cost=80000,
+        takes_complex=True, may_fail=True,
+        doc="The pseudo-inverse; singular values up to cutoff times the largest count as 0.",
+    )
+)
+
+
+def _longer(x: Value) -> Value:
+    return maximum(size_value(x, x.rank - 2), size_value(x, x.rank - 1))
+
+
+def _rounding(x: Value) -> Value:
+    """The relative size of singular values that are rounding errors: eps * max(rows, columns)."""
+    return _longer(x) * float(np.finfo(x.dtype).eps)
+
+
+_DEFAULT: Any = object()
+
+
+@call(np.linalg.pinv)
+def _pinv_call(a: Any, rcond: Any = None, hermitian: Any = False, *, rtol: Any = _DEFAULT) -> Value:
+    x = matrices(a, "np.linalg.pinv")
+    if rcond is None:
+        rcond = 1e-15 if rtol is _DEFAULT else _rounding(x) if rtol is None else rtol
+    return pinv(x, _one_number(rcond, "np.linalg.pinv"))
+
+
+def _one_number(x: Any, what: str) -> Value:
+    value = as_value(x)
+    if value.rank:
+        raise UnsupportedError(f"{what} with a cutoff for each matrix", hint="pass one number.")
+    return value
+
+
+@call("scipy.linalg.pinv")
+def _scipy_pinv_call(
+    a: Any, *, atol: Any = None, rtol: Any = None, return_rank: Any = False, check_finite: Any = True
+) -> Value:
+    x = matrices(a, "scipy.linalg.pinv")
+    if atol is not None or option(return_rank, "scipy.linalg.pinv"):
+        raise UnsupportedError("scipy.linalg.pinv with atol or return_rank", hint="give rtol.")
+    return pinv(x, _one_number(_rounding(x) if rtol is None else rtol, "scipy.linalg.pinv"))
+
+
+def _rank(s: Value, cutoff: Value) -> Value:
+    above = gt(s, convert(cutoff, s.dtype) * _largest(s))
+    return sum_over(convert(above, "int64"), axes=(s.rank - 1,), keepdims=False)
+
+
+@call(np.linalg.matrix_rank)
+def _matrix_rank_call(A: Any, tol: Any = None, hermitian: Any = False, *, rtol: Any = None) -> Value:
+    x = matrices(A, "np.linalg.matrix_rank")
+    s = singular_values(x)
+    if tol is not None:
+        return sum_over(convert(gt(s, as_value(tol)), "int64"), axes=(s.rank - 1,), keepdims=False)
+    return _rank(s, as_value(_rounding(x) if rtol is None else rtol))
+
+
+def least_squares(x: Value, b: Any, cutoff: Value) -> tuple[Value, Value, Value, Value]:
+    """The shortest x that minimizes |a @ x - b|, the sums of squares that are left, the rank, and singular values.
+
+    The sums are those of NumPy: none where the rank is not the number of columns, or there are no more rows than
+    columns.
+    """
     if x.rank != 2:
-        raise UnsupportedError(f"{what} of a stack of matrices", hint="loop over the stack")
-    current_builder().require_equal(x, 0, x, 1)
-
-
-def _matrix_dtype(*values: Value) -> str:
-    found = np.result_type(promote_dtypes(tuple(v.ty for v in values if not isinstance(v.ty, Stack))).dtype)
-    return found.name if found.kind in "fc" else "float64"
-
-
-def eliminate(u: Value, b: Value | None) -> Value:
-    """Turn u into an upper triangle by elimination with row exchanges, doing the same to b; 1 or -1, u's exchanges."""
-    builder = current_builder()
-    n = size_value(u, 0)
-    one = builder.const(np.dtype(u.dtype).type(1))
-
-    def column(k: Value, parity: Value) -> list[Value]:
-        def larger(i: Value, best: Value, at: Value) -> list[Value]:
-            size = abs_op(cell(u, i, k))
-            better = gt(size, best)
-            return [where(better, size, best), where(better, i, at)]
-
-        start = abs_op(cell(u, k, k))
-        _, pivot = loop(k + 1, n, larger, (start, convert(k + 0, "int64", weak=True)))
-
-        def exchange(of: Value) -> Callable[[Value], None]:
-            def at(j: Value) -> None:
-                here, there = cell(of, k, j), cell(of, pivot, j)
-                put(of, k, j, there)
-                put(of, pivot, j, here)
-
-            return at
-
-        loop(k, n, exchange(u))
-        if b is not None:
-            loop(0, size_value(b, 1), exchange(b))
-
-        def clear(i: Value) -> None:
-            factor = cell(u, i, k) / cell(u, k, k)
-            loop(k, n, lambda j: put(u, i, j, cell(u, i, j) - factor * cell(u, k, j)))
-            if b is not None:
-                loop(0, size_value(b, 1), lambda j: put(b, i, j, cell(b, i, j) - factor * cell(b, k, j)))
-
-        loop(k + 1, n, clear)
-        return [where(eq(pivot, k), parity, -parity)]
-
-    (parity,) = loop(0, n, column, (one,))
-    return parity
-
-
-def substitute_back(t: Value, b: Value, lower: bool) -> None:
-    """Overwrite b with the solution of t @ x = b for a triangle t."""
-    n, zero = size_value(t, 0), current_builder().const(np.dtype(b.dtype).type(0))
-
-    def row(i: Value) -> None:
-        def entry(j: Value) -> None:
-            start, stop = (0, i) if lower else (i + 1, n)
-            (total,) = loop(start, stop, lambda k, s: [s + cell(t, i, k) * cell(b, k, j)], (zero,))
-            put(b, i, j, (cell(b, i, j) - total) / cell(t, i, i))
-
-        loop(0, size_value(b, 1), entry)
-
-    loop(0, n, row, backwards=not lower)
-
-
-def turned(x: Value) -> Value:
-    """The transposed matrix: a view."""
-    return transpose(x, perm=(1, 0))
-
-
-# --------------------------------------------------------------------------------------------------- solve
-
-
-def _solve_type(types: Sequence[Any], attrs: dict[str, Any], require: Any) -> list[Any]:
-    require(0, 0, 0, 1)
-    require(0, 0, 1, 0)
-    return [Array(types[1].dtype, types[1].shape)]
-
-
-def _expand_solve(a: Value, b: Value) -> Value:
-    u, x = copy(a), copy(b)
-    eliminate(u, x)
-    substitute_back(u, x, lower=False)
-    return x
-
-
-def _solve_vjp(ct: Value, y: Value, a: Value, b: Value) -> list[Value]:
-    back = solve(turned(a), ct)
-    return [-matmul(back, turned(y)), back]
-
-
-def _solve_jvp(tangents: Sequence[Value | None], y: Value, a: Value, b: Value) -> Value:
-    a_t, b_t = tangents
-    moved = None if a_t is None else -matmul(a_t, y)
-    total = b_t if moved is None else moved if b_t is None else b_t + moved
-    return solve(a, total)
-
-
-solve: OpDef = define(
-    OpDef(
-        "solve", "product", ("a", "b"), infer=_solve_type, run=np.linalg.solve, emit="np.linalg.solve({a}, {b})",
-        expand=_expand_solve, vjp=_solve_vjp, jvp=_solve_jvp, cost=10000,
-        takes_complex=True,
-        doc="The x with a @ x = b, for a square matrix a and a matrix b; inf or nan in kernels where a is singular.",
-    )
-)
-
-
-def _run_solve_triangular(t: Any, b: Any, lower: bool) -> Any:
-    return np.linalg.solve(np.tril(t) if lower else np.triu(t), b)
-
-
-def _expand_solve_triangular(t: Value, b: Value, *, lower: bool) -> Value:
-    x = copy(b)
-    substitute_back(t, x, lower)
-    return x
-
-
-def _triangle(x: Value, lower: bool) -> Value:
-    return current_builder().emit("tril" if lower else "triu", (x,), k=0)
-
-
-def _solve_triangular_vjp(ct: Value, y: Value, t: Value, b: Value, *, lower: bool) -> list[Value]:
-    back = solve_triangular(turned(t), ct, lower=not lower)
-    return [_triangle(-matmul(back, turned(y)), lower), back]
-
-
-def _solve_triangular_jvp(tangents: Sequence[Value | None], y: Value, t: Value, b: Value, *, lower: bool) -> Value:
-    t_t, b_t = tangents
-    moved = None if t_t is None else -matmul(_triangle(t_t, lower), y)
-    total = b_t if moved is None else moved if b_t is None else b_t + moved
-    return solve_triangular(t, total, lower=lower)
-
-
-solve_triangular: OpDef = define(
-    OpDef(
-        "solve_triangular", "product", ("t", "b"), infer=_solve_type, run=_run_solve_triangular,
-        emit="scipy.linalg.solve_triangular({t}, {b}, lower={lower})", expand=_expand_solve_triangular,
-        vjp=_solve_triangular_vjp, jvp=_solve_triangular_jvp, cost=5000,
-        takes_complex=True,
-        doc="The x with t @ x = b, where only the {lower} (or upper) triangle of t is read.",
-    )
-)
-
-
-# --------------------------------------------------------------------------------------------- determinants
-
-
-def _scalar_of_matrix(types: Sequence[Any], attrs: dict[str, Any], require: Any) -> list[Any]:
-    require(0, 0, 0, 1)
-    return [Scalar(types[0].dtype)]
-
-
-def _real_of_matrix(types: Sequence[Any], attrs: dict[str, Any], require: Any) -> list[Any]:
-    require(0, 0, 0, 1)
-    return [Scalar(part_dtype(types[0].dtype))]
-
-
-def _expand_det(a: Value) -> Value:
-    u = copy(a)
-    parity = eliminate(u, None)
-    (total,) = loop(0, size_value(u, 0), lambda i, p: [p * cell(u, i, i)], (parity,))
-    return total
-
-
-def _expand_logabsdet(a: Value) -> Value:
-    u = copy(a)
-    eliminate(u, None)
-    start = current_builder().const(np.dtype(part_dtype(a.dtype)).type(0))
-    (total,) = loop(0, size_value(u, 0), lambda i, s: [s + log(abs_op(cell(u, i, i)))], (start,))
-    return total
-
-
-def inverse(a: Value) -> Value:
-    """The inverse matrix, as the solution for the identity."""
-    i = make_positions(size_value(a, 0))
-    identity = convert(eq(make_index(i, (FULL, NEWAXIS)), i), a.dtype)
-    return solve(a, identity)
-
-
-def _inner(a: Value, b: Value) -> Value:
-    return current_builder().emit("sum", (a * b,), axes=(0, 1), keepdims=False)
-
-
-det: OpDef = define(
-    OpDef(
-        "det", "product", ("a",), infer=_scalar_of_matrix, run=np.linalg.det, emit="np.linalg.det({a})",
-        expand=_expand_det, vjp=lambda ct, y, a: [(ct * y) * turned(inverse(a))],
-        jvp=lambda tangents, y, a: y * _inner(tangents[0], turned(inverse(a))), cost=10000,
-        takes_complex=True,
-        doc="Determinant. Its derivative y * inv(a).T is not defined in kernels where a is singular.",
-    )
-)
-logabsdet: OpDef = define(
-    OpDef(
-        "logabsdet", "product", ("a",), infer=_real_of_matrix, run=lambda a: np.linalg.slogdet(a)[1],
-        emit="np.linalg.slogdet({a})[1]", expand=_expand_logabsdet, vjp=lambda ct, y, a: [ct * turned(inverse(a))],
-        jvp=lambda tangents, y, a: _inner(tangents[0], turned(inverse(a))), cost=10000,
-        takes_complex=True,
-        doc="log |det a|, without overflow.",
-    )
-)
-
-
-def _expand_detsign(a: Value) -> Value:
-    u = copy(a)
-    parity = eliminate(u, None)
-    (total,) = loop(0, size_value(u, 0), lambda i, p: [p * sign(cell(u, i, i))], (parity,))
-    return total
-
-
-detsign: OpDef = define(
-    OpDef(
-        "detsign", "product", ("a",), infer=_scalar_of_matrix, run=lambda a: np.linalg.slogdet(a)[0],
-        emit="np.linalg.slogdet({a})[0]", expand=_expand_detsign, zero_derivative=True,
-        vjp=lambda ct, y, a: [None], cost=10000, doc="Sign of the determinant.",
-    )
-)
-
-
-def _expand_detphase(a: Value) -> Value:
-    u = copy(a)
-    parity = eliminate(u, None)
-
-    def times(i: Value, p: Value) -> list[Value]:
-        pivot = cell(u, i, i)
-        size = abs_op(pivot)
-        return [p * where(eq(size, 0), size, pivot / size)]
-
-    (total,) = loop(0, size_value(u, 0), times, (parity,))
-    return total
-
-
-def _detphase_vjp(ct: Value, y: Value, a: Value) -> list[Value]:
-    # d y = y * 1j * Im(trace(inv(a) @ da)), and cotangents pair as Re(ct * dy).
-    turn = complex_of(0.0, imag(ct * y))
-    return [turn * turned(inverse(a))]
-
-
-def _detphase_jvp(tangents: Sequence[Value], y: Value, a: Value) -> Value:
-    return y * complex_of(0.0, imag(_inner(tangents[0], turned(inverse(a)))))
-
-
-detphase: OpDef = define(
-    OpDef(
-        "detphase", "product", ("a",), infer=_scalar_of_matrix, run=lambda a: np.linalg.slogdet(a)[0],
-        emit="np.linalg.slogdet({a})[0]", expand=_expand_detphase, takes_complex=True, vjp=_detphase_vjp,
-        jvp=_detphase_jvp, cost=10000, doc="det a / |det a| of a complex matrix.",
-    )
-)
-
-
-# ------------------------------------------------------------------------------------------------ cholesky
-
-
-def _square_type(types: Sequence[Any], attrs: dict[str, Any], require: Any) -> list[Any]:
-    require(0, 0, 0, 1)
-    return [Array(types[0].dtype, types[0].shape)]
-
-
-def _expand_cholesky(a: Value) -> Value:
-    n = size_value(a, 0)
-    result = make_zeros(shape_values(a), a.dtype)
-    zero = current_builder().const(np.dtype(a.dtype).type(0))
-
-    def column(j: Value) -> None:
-        def product(i: Value) -> Value:
-            (total,) = loop(0, j, lambda k, s: [s + cell(result, i, k) * cell(result, j, k)], (zero,))
-            return total
-
-        pivot = sqrt(cell(a, j, j) - product(j))
-        put(result, j, j, pivot)
-        loop(j + 1, n, lambda i: put(result, i, j, (cell(a, i, j) - product(i)) / pivot))
-
-    loop(0, n, column)
-    return result
-
-
-def _half_lower(x: Value) -> Value:
-    """The lower triangle with half the diagonal."""
-    lower = _triangle(x, True)
-    i = make_positions(size_value(x, 0))
-    diagonal = eq(make_index(i, (FULL, NEWAXIS)), i)
-    return where(diagonal, 0.5 * lower, lower)
-
-
-def _cholesky_vjp(ct: Value, y: Value, a: Value) -> list[Value]:
-    # S = inv(L).T @ half_lower(L.T @ ct) @ inv(L) for a symmetric a; NumPy reads the lower triangle only.
-    middle = _half_lower(matmul(turned(y), ct))
-    left = solve_triangular(turned(y), middle, lower=False)
-    whole = turned(solve_triangular(turned(y), turned(left), lower=False))
-    both = whole + turned(whole)
-    return [_half_lower(both)]
-
-
-def _cholesky_jvp(tangents: Sequence[Value], y: Value, a: Value) -> Value:
-    lower = _half_lower(tangents[0])
-    moved = lower + turned(lower)
-    inside = solve_triangular(y, turned(solve_triangular(y, moved, lower=True)), lower=True)
-    return matmul(y, _half_lower(inside))
-
-
-cholesky: OpDef = define(
-    OpDef(
-        "cholesky", "product", ("a",), infer=_square_type, run=np.linalg.cholesky, emit="np.linalg.cholesky({a})",
-        expand=_expand_cholesky, vjp=_cholesky_vjp, jvp=_cholesky_jvp, cost=10000,
-        doc="The lower triangle L with L @ L.T = a; only the lower triangle of a is read, and has the derivative.",
-    )
-)
-
-
-# ------------------------------------------------------------------------------------------------- calls
-
-
-def _float_matrix(a: Any, what: str) -> Value:
-    x = as_value(a)
-    _square(x, what)
-    return convert(x, _matrix_dtype(x))
-
-
-def solved(a: Any, b: Any, by: Callable[[Value, Value], Value]) -> Value:
-    """`by(a, b)` for a vector or a matrix b."""
-    x, y = as_value(a), as_value(b)
-    _square(x, "a linear system")
+        raise ShapeError("least squares of a stack of matrices", hint="loop over the stack.")
+    y = as_value(b)
     if y.rank not in (1, 2):
-        raise UnsupportedError("a right side that is neither a vector nor a matrix")
+        raise ShapeError("the right side of least squares is neither a vector nor a matrix")
     current_builder().require_equal(x, 0, y, 0)
-    name = _matrix_dtype(x, y)
-    x, y = convert(x, name), convert(y, name)
-    if y.rank == 2:
-        return by(x, y)
-    return make_index(by(x, make_index(y, (FULL, NEWAXIS))), (FULL, At(0)))
+    found = right_sides(x, y, lambda t, v: matmul(pinv(t, cutoff), v))
+    y, x = convert(y, found.dtype), convert(x, found.dtype)
+    s = singular_values(x)
+    rank = _rank(s, cutoff)
+    squares = absolute_square(y - matmul(x, found))
+    left = sum_over(squares if y.rank == 2 else column(squares), axes=(0,), keepdims=False)
+    rows, columns = size_value(x, 0), size_value(x, 1)
+    whole = where(eq(rank, columns), where(gt(rows, columns), size_value(left, 0), 0), 0)
+    return found, make_index(left, (Span(None, Arg(0)),), convert(whole, "int64", weak=True)), rank, s
 
 
-@call(np.linalg.solve)
-def _solve_call(a: Any, b: Any) -> Value:
-    return solved(a, b, solve)
+@call(np.linalg.lstsq)
+def _lstsq_call(a: Any, b: Any, rcond: Any = None) -> tuple[Value, ...]:
+    x = matrices(a, "np.linalg.lstsq")
+    known = constant_of(rcond) if isinstance(rcond, Value) else rcond
+    cutoff = _rounding(x) if rcond is None else float(np.finfo(x.dtype).eps) if known == -1 else rcond
+    return least_squares(x, b, _one_number(cutoff, "np.linalg.lstsq"))
+
+
+@call("scipy.linalg.lstsq")
+def _scipy_lstsq_call(
+    a: Any, b: Any, cond: Any = None, overwrite_a: Any = False, overwrite_b: Any = False, check_finite: Any = True,
+    lapack_driver: Any = None,
+) -> tuple[Value, ...]:
+    x = matrices(a, "scipy.linalg.lstsq")
+    cutoff = float(np.finfo(x.dtype).eps) if cond is None else cond
+    found, left, rank, s = least_squares(x, b, _one_number(cutoff, "scipy.linalg.lstsq"))
+    return found, left, rank, s
+
+
+@call(np.linalg.cond)
+def _cond_call(x: Any, p: Any = None) -> Value:
+    order = option(p, "np.linalg.cond")
+    a = matrices(x, "np.linalg.cond", square=order not in (None, 2, -2))
+    if order in (None, 2, -2):
+        s = singular_values(a)
+        ends = (FULL,) * (s.rank - 1)
+        largest, least = make_index(s, (*ends, At(0))), make_index(s, (*ends, At(-1)))
+        if s.rank == 1:
+            builder = current_builder()
+            largest, least = (builder.emit("load", (s,), region=(At(k),)) for k in (0, -1))
+        return least / largest if order == -2 else largest / least
+    axes = (a.rank - 2, a.rank - 1)
+    return matrix_norm(a, order, axes, False) * matrix_norm(inverse(a), order, axes, False)
+
+
+# ------------------------------------------------------------------------------- systems with known structure
+
+_SYMMETRIC = {"sym": False, "symmetric": False, "her": True, "hermitian": True}
+_POSITIVE = ("pos", "positive definite")
 
 
 @call("scipy.linalg.solve")
@@ -398,71 +197,26 @@ def _scipy_solve_call(
     a: Any, b: Any, lower: Any = False, overwrite_a: Any = False, overwrite_b: Any = False, check_finite: Any = True,
     assume_a: Any = None, transposed: Any = False,
 ) -> Value:
-    if assume_a not in (None, "gen", "general"):
-        raise UnsupportedError(f"scipy.linalg.solve(assume_a={assume_a!r})", hint="leave out assume_a")
-    return solved(turned(as_value(a)) if transposed else a, b, solve)
+    x = matrices(a, "a linear system", square=True)
+    kind, below, turned = (option(v, "scipy.linalg.solve") for v in (assume_a, lower, transposed))
+    x = swap_last(x) if turned else x
+    below = bool(below) != bool(turned)
+    match kind:
+        case None | "gen" | "general" | "banded" | "tridiagonal":
+            return right_sides(x, b, solve)
+        case "diagonal":
+            return right_sides(x, b, lambda t, y: solve(where(on_diagonal(size_value(t, t.rank - 1)), t, 0), y))
+        case "upper triangular" | "lower triangular":
+            down = (kind == "lower triangular") != bool(turned)
+            return right_sides(x, b, lambda t, y: solve_triangular(t, y, lower=down, unit=False))
+        case _ if kind in _SYMMETRIC:
+            return right_sides(from_triangle(x, below, _SYMMETRIC[kind]), b, solve)
+        case _ if kind in _POSITIVE:
+            return right_sides(x, b, lambda t, y: cholesky_solve(t, y, below))
+    raise UnsupportedError(f"scipy.linalg.solve(assume_a={kind!r})", hint="leave out assume_a")
 
 
-@call("scipy.linalg.solve_triangular")
-def _solve_triangular_call(
-    a: Any, b: Any, trans: Any = 0, lower: Any = False, unit_diagonal: Any = False, overwrite_b: Any = False,
-    check_finite: Any = True,
-) -> Value:
-    x = as_value(a)
-    if unit_diagonal:
-        i = make_positions(size_value(x, 0))
-        x = where(eq(make_index(i, (FULL, NEWAXIS)), i), np.dtype(_matrix_dtype(x)).type(1), x)
-    turn = trans in (1, "T", 2, "C")
-    if trans in (2, "C") and is_complex(x.ty):
-        x = conj(x)
-    down = bool(lower) != turn
-    return solved(turned(x) if turn else x, b, lambda t, y: solve_triangular(t, y, lower=down))
-
-
-@call(np.linalg.inv, "scipy.linalg.inv")
-def _inv_call(a: Any) -> Value:
-    return inverse(_float_matrix(a, "the inverse"))
-
-
-@call(np.linalg.det, "scipy.linalg.det")
-def _det_call(a: Any) -> Value:
-    return det(_float_matrix(a, "the determinant"))
-
-
-@call(np.linalg.slogdet)
-def _slogdet_call(a: Any) -> tuple[Value, Value]:
-    x = _float_matrix(a, "the determinant")
-    return (detphase if is_complex(x.ty) else detsign)(x), logabsdet(x)
-
-
-@call(np.linalg.cholesky)
-def _cholesky_call(a: Any, /, *, upper: Any = False) -> Value:
-    x = _float_matrix(a, "the Cholesky factor")
-    return turned(cholesky(turned(x))) if upper else cholesky(x)
-
-
-@call("scipy.linalg.cholesky")
-def _scipy_cholesky_call(a: Any, lower: Any = False, overwrite_a: Any = False, check_finite: Any = True) -> Value:
-    return _cholesky_call(a, upper=not lower)
-
-
-@call("scipy.linalg.cho_factor")
-def _cho_factor_call(
-    a: Any, lower: Any = False, overwrite_a: Any = False, check_finite: Any = True
-) -> tuple[Value, bool]:
-    return _cholesky_call(a, upper=not lower), bool(lower)
-
-
-@call("scipy.linalg.cho_solve")
-def _cho_solve_call(c_and_lower: Any, b: Any, overwrite_b: Any = False, check_finite: Any = True) -> Value:
-    factor, lower = c_and_lower
-
-    def by(t: Value, y: Value) -> Value:
-        other = conj(turned(t)) if is_complex(t.ty) else turned(t)
-        first, second = (t, other) if lower else (other, t)
-        return solve_triangular(second, solve_triangular(first, y, lower=True), lower=False)
-
-    return solved(factor, b, by)
+# ------------------------------------------------------------------------------------------ powers, chains
 
 
 @call(np.linalg.multi_dot)
@@ -477,15 +231,14 @@ def _multi_dot_call(arrays: Any, *, out: None = None) -> Value:
 @call(np.linalg.matrix_power)
 def _matrix_power_call(a: Any, n: Any) -> Value:
     x = as_value(a)
-    _square(x, "a matrix power")
+    matrices(x, "a matrix power", square=True)
     count = constant_of(n) if isinstance(n, Value) else n
     if not isinstance(count, int):
         raise UnsupportedError("np.linalg.matrix_power takes a literal exponent")
     if count < 0:
-        x, count = inverse(convert(x, _matrix_dtype(x))), -count
+        x, count = inverse(matrices(x, "a matrix power")), -count
     if count == 0:
-        i = make_positions(size_value(x, 0))
-        return convert(eq(make_index(i, (FULL, NEWAXIS)), i), x.dtype)
+        return identity(x)
     result: Value | None = None
     while count:
         if count % 2:
@@ -502,5 +255,4 @@ def _matrix_transpose_call(x: Any, /) -> Value:
     value = as_value(x)
     if value.rank < 2:
         raise ShapeError("matrix transpose with fewer than two axes")
-    return transpose(value, perm=(*range(value.rank - 2), value.rank - 1, value.rank - 2))
-
+    return swap_last(value)

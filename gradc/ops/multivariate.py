@@ -16,11 +16,13 @@ from gradc.ops.distributions import double
 from gradc.ops.elementary import exp, log
 from gradc.ops.elementwise import abs as abs_op
 from gradc.ops.elementwise import ge, gt, le, where
-from gradc.ops.linalg import cholesky, solve_triangular, turned
+from gradc.ops.factors import cholesky
 from gradc.ops.memory import make_index, make_reshape, shape_values, size_value
+from gradc.ops.products import swap_last
 from gradc.ops.reduce import sum as sum_over
 from gradc.ops.rules import as_value, convert, floating, normal_axis
 from gradc.ops.special import digamma, gammaln, xlogy
+from gradc.ops.systems import solve_triangular
 
 _LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -77,7 +79,7 @@ class _Normal:
             return sum_over(off * off / self.cov, axes=(last,), keepdims=False)
         lead = shape_values(off)[:-1]
         table = make_reshape(off, (-1, self.dim)) if last != 1 else off
-        z = solve_triangular(self.factor, turned(table), lower=True)
+        z = solve_triangular(self.factor, swap_last(table), lower=True, unit=False)
         made = sum_over(z * z, axes=(0,), keepdims=False)
         return made if last == 1 else make_reshape(made, lead)
 

@@ -98,7 +98,7 @@ class _Mover:
             case "read":
                 return node.op.name == "load" and self._in_range(node)
             case "elementwise" | "reduce" | "product" | "fresh":
-                if node.op.name in _STAYING or any(v in self._written for v in node.results):
+                if node.op.may_fail or node.op.name in _STAYING or any(v in self._written for v in node.results):
                     return False
                 if any(isinstance(v.ty, Array) for v in (*node.operands, *node.results)) and not sizes_known:
                     return False

@@ -26,6 +26,7 @@ from gradc.config import config
 from gradc.errors import DTypeError, GradcError, InternalError, Loc, ShapeError, UnsupportedError
 from gradc.ir.custom import calls_in_place
 from gradc.ir.effects import written_params
+from gradc.ir.loops import Routine
 from gradc.ir.nodes import Func, Value, walk_nodes
 from gradc.ir.printer import print_func
 from gradc.ir.program import Program
@@ -176,11 +177,19 @@ def optimise(func: Func, stages: Stages, readable: bool = False, products: bool 
     return func
 
 
+def expanded(staged: Staged) -> Func:
+    """The program that is lowered. What expansions factorize is factorized once."""
+    func = staged.stages.run("expand", staged.func, expand)
+    if any(isinstance(node.op.lower, Routine) for node in walk_nodes(func.body)):
+        func = staged.stages.run("cse", func, cse)
+    return func
+
+
 def kernel_text(staged: Staged, pack: Any = None) -> tuple[str, str]:
     """The text that Numba gets, and the name of the function in it; PLACEHOLDER stands for the hash."""
     name = f"{staged.name}_{PLACEHOLDER}"
     stages = staged.stages
-    func = stages.run("expand", staged.func, expand)
+    func = expanded(staged)
     try:
         loops = stages.timed("lower", lambda: lower(func))
         return stages.emit("kernel", lambda: kernel_source(loops, name, pack)), name
@@ -221,7 +230,7 @@ def module_text(staged: Staged, signature: inspect.Signature, numba: bool) -> st
     if not numba:
         shown = transform(program, staged.request, readable=True)
         return source(shown.func, shown.name, signature, program.args, shown.result, program.captures, looks)
-    func = staged.stages.run("expand", staged.func, expand)
+    func = expanded(staged)
     return numba_module(
         lower(func), func, staged.name, signature, program.args, staged.result, program.captures, looks,
         written_params(func),

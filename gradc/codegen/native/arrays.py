@@ -562,6 +562,17 @@ class Arrays(Calls):
         wide = foreign.given_as(prototype.result)
         return wide, self.cast((prototype.result, made), wide)
 
+    def library_call(self, name: str, node: ast.Call) -> Value:
+        """A call of a function of `codegen/library.py`, by its symbol."""
+        operands = []
+        for given in node.args:
+            if isinstance(given, ast.Name) and given.id in self.arrays:
+                operands.append(f"ptr {self.get(f'{self.array(given)[0]}.data')[1]}")
+            else:
+                operands.append(f"i64 {self.integer(given)}")
+        callee = self.declare(f"gradc_{name}", "i64", ", ".join(o.partition(" ")[0] for o in operands))
+        return "int64", self.emit(f"call i64 {callee}({', '.join(operands)})")
+
     def product(self, node: ast.Call) -> None:
         """product(a, at, row, column, b, …, c, …, sizes, add): one call of the function for the dtype."""
         operands: list[str] = []

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from gradc import errors
 from gradc.codegen import intrinsics
 from gradc.codegen.native.arrays import ARGUMENTS, MEMORY_ERROR, SIZE_ERROR, Arrays, is_part
@@ -343,7 +345,7 @@ class Body(Arrays):
     def _raise(self, node: ast.Raise) -> None:
         match node.exc:
             case ast.Call(func=ast.Name(id=name), args=[ast.Constant(value=str() as message)]):
-                cls = getattr(errors, name, None) or getattr(builtins, name, None)
+                cls = next((getattr(m, name) for m in (errors, builtins, np.linalg) if hasattr(m, name)), None)
             case _:
                 cls, message = None, ""
         if not (isinstance(cls, type) and issubclass(cls, BaseException)):

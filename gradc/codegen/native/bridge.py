@@ -71,7 +71,9 @@ def native_module(text: str, name: str) -> str:
 
 def _head(text: str) -> str:
     """The imports of the module: among them what the machine code, also that from the disk cache, is linked with."""
-    return HEAD + (f"import {SCIPY}\n\n" if f"from {SCIPY} import" in text else "")
+    scipy = f"import {SCIPY}\n\n" if f"from {SCIPY} import" in text else ""
+    library = re.search(r"^from gradc\.codegen\.library import .*\n", text, re.MULTILINE)
+    return HEAD + scipy + (f"{library[0]}\n" if library else "")
 
 
 def _parameters(text: str, name: str) -> list[str]:

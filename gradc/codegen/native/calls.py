@@ -30,6 +30,7 @@ from gradc.codegen.native.kinds import (
 )
 from gradc.codegen.native.scalars import Scalars
 
+LIBRARY_PREFIX = "linalg_"
 LIBM = {
     "exp": 1, "exp2": 1, "expm1": 1, "log": 1, "log2": 1, "log10": 1, "log1p": 1, "cbrt": 1, "sin": 1, "cos": 1,
     "tan": 1, "asin": 1, "acos": 1, "atan": 1, "sinh": 1, "cosh": 1, "tanh": 1, "asinh": 1, "acosh": 1, "atanh": 1,
@@ -74,6 +75,8 @@ class Calls(Scalars):
             raise NotTranslated(f"call of the variable {name}")
         if name.startswith(foreign.PREFIX):
             return self.c_call(name, node)
+        if name.startswith(LIBRARY_PREFIX):
+            return self.library_call(name, node)
         if name in self.imported:
             return self._intrinsic_call(name, node)
         method = getattr(self, f"_builtin_{name}", None)
@@ -83,6 +86,9 @@ class Calls(Scalars):
         return value
 
     def c_call(self, name: str, node: ast.Call) -> Value:
+        raise NotImplementedError
+
+    def library_call(self, name: str, node: ast.Call) -> Value:
         raise NotImplementedError
 
     # ---------------------------------------------------------------------------- built-in functions

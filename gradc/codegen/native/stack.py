@@ -12,6 +12,8 @@ from collections.abc import Callable
 MOST = 1024
 """Bytes up to which such an array lies on the stack: taking memory from the heap and giving it back costs 20 ns."""
 
+_WHOLE = ("product", "fourier_", "call_c_", "linalg_")
+
 ARRAYS = 8
 """How many arrays of a function may."""
 
@@ -29,7 +31,7 @@ def staying_names(function: ast.FunctionDef, is_part: Callable[[ast.Subscript], 
                 inside = [node.value]
             case ast.Attribute(attr="shape"):
                 inside = [node.value]
-            case ast.Call(func=ast.Name(id=name), args=args) if name.startswith(("product", "fourier_", "call_c_")):
+            case ast.Call(func=ast.Name(id=name), args=args) if name.startswith(_WHOLE):
                 inside = args
         for one in inside:
             if isinstance(one, ast.Name):

@@ -1,0 +1,450 @@
+"""Linear algebra: values against NumPy and SciPy, derivatives against differences and JAX, both orders, on all routes.
+
+Vectors of eigenvalues and singular values are compared in functions that do not depend on signs and phases.
+"""
+
+from __future__ import annotations
+
+import functools
+import linecache
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+import gradc
+from gradc.ad.forward import jvp as forward
+from gradc.ad.reverse import reverse
+from gradc.frontends.from_python import bind_arguments, parse
+from gradc.ir import interp
+from gradc.ir.tree import flatten, unflatten
+from gradc.ir.verifier import verify
+from gradc.passes.expand import expand
+from tests.oracle import difference
+
+RNG = np.random.default_rng(5)
+
+
+def draw(*shape: int, dtype: Any = float) -> Any:
+    x = RNG.normal(size=shape)
+    return x + 1j * RNG.normal(size=shape) if dtype is complex else x
+
+
+def regular(*lead: int, n: int = 4, dtype: Any = float) -> Any:
+    """Well conditioned, with eigenvalues that are apart."""
+    return draw(*lead, n, n, dtype=dtype) + np.diag(np.arange(3.0, 3.0 + 2 * n, 2))
+
+
+A, B, V = regular(), draw(4, 2), draw(4)
+AS, BS = regular(2), draw(2, 4, 3)
+Z, ZB, ZS = regular(dtype=complex), draw(4, 2, dtype=complex), regular(2, n=3, dtype=complex)
+TALL, WIDE, TALLS = draw(5, 3), draw(3, 5), draw(2, 4, 3)
+ZTALL, ZWIDE = draw(4, 3, dtype=complex), draw(3, 4, dtype=complex)
+W4, W5 = draw(4, 4), draw(5, 5)
+
+
+def positive(a):
+    return a @ np.conj(np.swapaxes(a, -1, -2)) + 2.0 * np.eye(a.shape[-1])
+
+
+def eigh_function(a):
+    """A function of a Hermitian matrix."""
+    w, v = np.linalg.eigh(positive(a))
+    return (v * np.sqrt(w)[..., None, :]) @ np.conj(np.swapaxes(v, -1, -2))
+
+
+def squared_vectors(a):
+    w, v = np.linalg.eigh(positive(a))
+    return np.abs(v) ** 2 * w[..., None, :]
+
+
+def low_rank(a):
+    u, s, vh = np.linalg.svd(a, full_matrices=False)
+    return (u[..., :2] * s[..., None, :2] ** 2) @ vh[..., :2, :]
+
+
+def left_only(a):
+    u = np.linalg.svd(a, full_matrices=False)[0]
+    return np.abs(u) ** 3
+
+
+def right_only(a):
+    return np.abs(np.linalg.svd(a, full_matrices=False).Vh) ** 3
+
+
+def whole_square(a):
+    u, s, vh = np.linalg.svd(a)
+    return (u * s**3) @ vh
+
+
+def projected(a):
+    q, r = np.linalg.qr(a)
+    return q * 2.0 + np.sum(np.abs(r) ** 3), r
+
+
+def eig_product(a):
+    w, v = np.linalg.eig(a)
+    return (v * w**3) @ np.linalg.inv(v), np.abs(v) ** 2
+
+
+def lu_parts(a, b):
+    f, p = scipy.linalg.lu_factor(a)
+    return f, scipy.linalg.lu_solve((f, p), b), scipy.linalg.lu_solve((f, p), b, trans=1)
+
+
+CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "solve": (np.linalg.solve, (A, B)),
+    "solve_vector": (np.linalg.solve, (A, V)),
+    "solve_stack": (np.linalg.solve, (AS, BS)),
+    "solve_broadcast": (lambda a, b: np.linalg.solve(a, b), (A, BS)),
+    "solve_stack_one": (lambda a, b: np.linalg.solve(a, b), (AS, B)),
+    "solve_complex": (np.linalg.solve, (Z, ZB)),
+    "solve_mixed": (np.linalg.solve, (A, ZB)),
+    "inv": (np.linalg.inv, (A,)),
+    "inv_stack": (np.linalg.inv, (AS,)),
+    "inv_complex": (np.linalg.inv, (ZS,)),
+    "det": (np.linalg.det, (A,)),
+    "det_stack": (lambda a: np.linalg.det(a) / 100.0, (AS,)),
+    "det_complex": (lambda a: np.linalg.det(a) / 100.0, (ZS,)),
+    "slogdet": (lambda a: np.linalg.slogdet(a).logabsdet * np.linalg.slogdet(a)[0], (A,)),
+    "slogdet_stack": (lambda a: np.linalg.slogdet(a)[1], (AS,)),
+    "slogdet_complex": (lambda a: np.linalg.slogdet(a)[1] * np.linalg.slogdet(a).sign, (ZS,)),
+    "cholesky": (lambda a: np.linalg.cholesky(positive(a)), (A,)),
+    "cholesky_stack": (lambda a: np.linalg.cholesky(positive(a)), (AS,)),
+    "cholesky_complex": (lambda a: np.linalg.cholesky(positive(a)), (Z,)),
+    "cholesky_upper": (lambda a: np.linalg.cholesky(positive(a), upper=True), (ZS,)),
+    "eigvalsh": (lambda a: np.linalg.eigvalsh(positive(a)), (A,)),
+    "eigvalsh_upper": (lambda a: np.linalg.eigvalsh(a, UPLO="U"), (ZS,)),
+    "eigh": (squared_vectors, (A,)),
+    "eigh_stack": (eigh_function, (AS,)),
+    "eigh_complex": (eigh_function, (Z,)),
+    "eigh_complex_vectors": (squared_vectors, (ZS,)),
+    "eigvals": (lambda a: np.linalg.eigvals(a).real ** 2, (np.diag([1.0, 3.0, 7.0, 12.0]) + 0.3 * W4,)),
+    "eigvals_complex": (lambda a: np.sum(np.linalg.eigvals(a) ** 3) / 100, (ZS,)),
+    "eig": (eig_product, (A,)),
+    "eig_complex": (eig_product, (Z,)),
+    "svd_tall": (low_rank, (TALL,)),
+    "svd_wide": (low_rank, (WIDE,)),
+    "svd_stack": (low_rank, (TALLS,)),
+    "svd_complex": (low_rank, (ZTALL,)),
+    "svd_complex_wide": (low_rank, (ZWIDE,)),
+    "svd_left": (left_only, (TALL,)),
+    "svd_left_wide": (left_only, (WIDE,)),
+    "svd_right": (right_only, (TALL,)),
+    "svd_right_complex": (right_only, (ZTALL,)),
+    "svd_whole": (whole_square, (A,)),
+    "svd_whole_complex": (whole_square, (Z,)),
+    "svdvals": (np.linalg.svdvals, (TALL,)),
+    "svd_values": (lambda a: np.linalg.svd(a, compute_uv=False), (ZWIDE,)),
+    "svd_values_of_whole": (lambda a: np.linalg.svd(a)[1], (TALL,)),
+    "qr": (projected, (TALL,)),
+    "qr_square": (projected, (A,)),
+    "qr_wide": (projected, (WIDE,)),
+    "qr_stack": (lambda a: np.linalg.qr(a).R, (TALLS,)),
+    "qr_complex": (projected, (ZTALL,)),
+    "qr_complex_wide": (lambda a: np.linalg.qr(a)[0], (ZWIDE,)),
+    "qr_r": (lambda a: np.linalg.qr(a, "r"), (TALL,)),
+    "qr_complete": (lambda a: np.linalg.qr(a, mode="complete").R, (TALL,)),
+    "qr_complete_wide": (lambda a: np.linalg.qr(a, mode="complete").Q, (WIDE,)),
+    "pinv": (np.linalg.pinv, (TALL,)),
+    "pinv_wide": (np.linalg.pinv, (ZWIDE,)),
+    "pinv_stack": (np.linalg.pinv, (TALLS,)),
+    "lstsq": (lambda a, b: np.linalg.lstsq(a, b)[0], (TALL, draw(5, 2))),
+    "lstsq_vector": (lambda a, b: np.linalg.lstsq(a, b)[:2], (TALL, draw(5))),
+    "lstsq_wide": (lambda a, b: np.linalg.lstsq(a, b, rcond=None)[0], (ZWIDE, draw(3, dtype=complex))),
+    "lstsq_values": (lambda a, b: (np.linalg.lstsq(a, b)[1], np.linalg.lstsq(a, b)[3]), (TALL, draw(5, 2))),
+    "cond": (lambda a: np.linalg.cond(a) + np.linalg.cond(a, 1) + np.linalg.cond(a, -2), (A,)),
+    "cond_stack": (lambda a: np.linalg.cond(a), (TALLS,)),
+    "matrix_power": (lambda a: np.linalg.matrix_power(a, -2) + np.linalg.matrix_power(a, 0), (AS,)),
+    "scipy_solve": (lambda a, b: scipy.linalg.solve(a, b, assume_a="sym", lower=True), (A, B)),
+    "scipy_solve_her": (lambda a, b: scipy.linalg.solve(a, b, assume_a="her"), (Z + 8 * np.eye(4), ZB)),
+    "scipy_solve_pos": (lambda a, b: scipy.linalg.solve(positive(a), b, assume_a="pos"), (Z, ZB)),
+    "scipy_solve_transposed": (lambda a, b: scipy.linalg.solve(a, b, transposed=True), (A, V)),
+    "solve_triangular": (lambda a, b: scipy.linalg.solve_triangular(a, b), (A, V)),
+    "solve_triangular_lower": (lambda a, b: scipy.linalg.solve_triangular(a, b, lower=True, trans="C"), (Z, ZB)),
+    "solve_triangular_unit": (
+        lambda a, b: scipy.linalg.solve_triangular(a, b, trans=1, unit_diagonal=True), (A / 5, B)
+    ),
+    "cho_solve": (lambda a, b: scipy.linalg.cho_solve(scipy.linalg.cho_factor(positive(a)), b), (Z, ZB)),
+    "cho_solve_lower": (lambda a, b: scipy.linalg.cho_solve((np.linalg.cholesky(positive(a)), True), b), (A, V)),
+    "lu": (lu_parts, (A[::-1].copy(), B)),
+    "lu_complex": (lu_parts, (Z, ZB)),
+    "lu_matrices": (lambda a: scipy.linalg.lu(a)[1] @ scipy.linalg.lu(a, permute_l=True)[0], (A[::-1].copy(),)),
+    "scipy_qr": (lambda a: scipy.linalg.qr(a, mode="economic"), (TALL,)),
+    "scipy_eigh": (lambda a: scipy.linalg.eigh(positive(a), eigvals_only=True, subset_by_index=[1, 2]), (A,)),
+    "scipy_eigh_general": (lambda a, b: scipy.linalg.eigvalsh(positive(a), positive(b)), (A, W4)),
+    "scipy_svdvals": (scipy.linalg.svdvals, (TALL,)),
+    "scipy_pinv": (lambda a: scipy.linalg.pinv(a), (TALL,)),
+    "scipy_det": (lambda a: scipy.linalg.det(a) + scipy.linalg.inv(a)[0, 0], (A,)),
+}  # fmt: skip
+NAMES = sorted(CASES)
+
+
+def leaves_of(out: Any) -> list[Any]:
+    return [np.asarray(x) for x in flatten(out)[0]]
+
+
+def cotangents_of(out: Any) -> list[Any]:
+    rng = np.random.default_rng(1)
+
+    def cotangent(x: Any) -> Any:
+        made = rng.normal(size=x.shape) + 1j * rng.normal(size=x.shape)
+        return (made if np.iscomplexobj(x) else made.real).astype(x.dtype)[()]
+
+    return [cotangent(x) for x in leaves_of(out)]
+
+
+def directions_of(args: Any, seed: int = 3) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    return [
+        (rng.normal(size=x.shape) + (1j * rng.normal(size=x.shape) if np.iscomplexobj(x) else 0)).astype(x.dtype)
+        for x in args
+    ]
+
+
+@functools.cache
+def parsed(name: str) -> tuple[Any, list[Any]]:
+    function, args = CASES[name]
+    program = parse(wrapped(function, len(args)), bind_arguments(wrapped(function, len(args)), args, {}))
+    captured = [leaf for capture in program.captures for leaf in flatten(capture.fetch())[0]]
+    return program, captured
+
+
+@functools.cache
+def wrapped(function: Any, count: int) -> Any:
+    """A plain function of the arguments, also for functions of NumPy itself."""
+    if function.__module__ == __name__:
+        return function
+    space: dict[str, Any] = {"function": function}
+    listed = ", ".join("abc"[:count])
+    return readable(f"def f({listed}):\n    return function({listed})\n", space)
+
+
+def readable(text: str, space: dict[str, Any]) -> Any:
+    name = f"<case {len(linecache.cache)}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+    exec(compile(text, name, "exec"), space)
+    return space["f"]
+
+
+def along(leaves: list[Any], cts: list[Any]) -> float:
+    return sum(float(np.sum(np.real(np.asarray(c) * x))) for c, x in zip(cts, leaves, strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_and_expansions(name: str) -> None:
+    """The interpreter's values are NumPy's, and so are those of what kernels are made from."""
+    function, args = CASES[name]
+    program, captured = parsed(name)
+    expected = leaves_of(function(*args))
+    expanded = expand(program.func)
+    verify(expanded)
+    for func in (program.func, expanded):
+        values = interp.run(func, [*args, *captured])
+        for value, want in zip(values, expected, strict=True):
+            assert np.shape(value) == want.shape
+            np.testing.assert_allclose(value, want, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_modes_and_differences(name: str) -> None:
+    """<ct, jvp(t)> is the slope along t and <vjp(ct), t>; the derivative of <vjp(ct), .> along t is its slope."""
+    function, args = CASES[name]
+    program, captured = parsed(name)
+    cts, tangents = cotangents_of(function(*args)), directions_of(args)
+    moving = range(len(args))
+    ahead = forward(program.func, moving, keep_value=False)
+    verify(ahead)
+    moved = along(interp.run(ahead, [*args, *captured, *tangents]), cts)
+    slope, _ = difference(lambda s: along(leaves_of(function(*moved_by(args, tangents, s))), cts), 2e-3)
+    np.testing.assert_allclose(moved, slope, rtol=1e-6, atol=1e-7)
+    back = reverse(program.func, moving, keep_value=False, seeds="params")
+    verify(back)
+    pulled = interp.run(back, [*args, *captured, *cts])
+    np.testing.assert_allclose(along(pulled, tangents), moved, rtol=1e-9, atol=1e-10)
+    second = forward(back, moving, keep_value=False)
+    verify(second)
+    twice = along(interp.run(second, [*args, *captured, *cts, *tangents]), tangents)
+
+    def pulled_at(s: float) -> float:
+        return along(interp.run(back, [*moved_by(args, tangents, s), *captured, *cts]), tangents)
+
+    slope, _ = difference(pulled_at, 2e-3)
+    np.testing.assert_allclose(twice, slope, rtol=1e-5, atol=1e-6)
+
+
+TOGETHER = ["solve", "det", "cholesky_complex", "eigh_stack", "svd_wide", "qr_complex", "lstsq_vector", "lu", "eig"]
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in TOGETHER else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
+def test_kernels(name: str) -> None:
+    """Compiled values and cotangents are those of the interpreter, also for arrays that lie otherwise in memory."""
+    function, args = CASES[name]
+    plain = wrapped(function, len(args))
+    expected = function(*args)
+    cts = cotangents_of(expected)
+    program, captured = parsed(name)
+    back = reverse(program.func, range(len(args)), keep_value=False, seeds="params")
+    wanted = interp.run(back, [*args, *captured, *cts])
+    for given in (args, tuple(np.asfortranarray(x) for x in args), tuple(x[::-1][::-1] for x in args)):
+        out, pullback = gradc.vjp(plain, *given)
+        for value, want in zip(leaves_of(out), leaves_of(expected), strict=True):
+            np.testing.assert_allclose(value, want, rtol=1e-9, atol=1e-10)
+        for value, want in zip(pullback(unflatten(flatten(expected)[1], cts)), wanted, strict=True):
+            np.testing.assert_allclose(value, want, rtol=1e-8, atol=1e-9)
+        if name not in TOGETHER:
+            break
+
+
+def moved_by(args: Any, tangents: Any, s: float) -> list[Any]:
+    return [x + s * t for x, t in zip(args, tangents, strict=True)]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 30])
+def test_sizes(n: int) -> None:
+    """No, one and many elements: LAPACK takes over from loops at some size."""
+    draw_ = np.random.default_rng(n)
+    a, b = draw_.normal(size=(n, n)) + 2 * np.sqrt(n) * np.eye(n), draw_.normal(size=(n, 3))
+
+    def f(a, b):
+        x = np.linalg.solve(a, b) + np.linalg.solve(a.T, b)
+        factor = np.linalg.cholesky(a @ a.T + np.eye(len(a)))
+        w = np.linalg.eigvalsh(a @ a.T)
+        y = scipy.linalg.solve_triangular(factor, b, lower=True) + scipy.linalg.solve_triangular(factor.T, b)
+        q, r = np.linalg.qr(a)
+        s = np.linalg.svd(a, full_matrices=False)[1]
+        return x, y, np.log(w).sum(), np.linalg.det(a / 4), np.linalg.slogdet(a)[1], q @ r, np.log(s).sum()
+
+    for value, want in zip(leaves_of(gradc.jit(f)(a, b)), leaves_of(f(a, b)), strict=True):
+        assert value.shape == want.shape
+        np.testing.assert_allclose(value, want, rtol=1e-9, atol=1e-10)
+
+    def loss(a, b):
+        x, y, logs, det, logdet, product, more = f(a, b)
+        return np.sum(x**2) + np.sum(y**3) + logs + det + logdet + np.sum(product**2) + more
+
+    gradients = gradc.grad(loss, argnums=(0, 1))(a, b)
+    assert [g.shape for g in gradients] == [a.shape, b.shape]
+    directions = directions_of((a, b))
+    slope, _ = difference(lambda s: loss(*moved_by((a, b), directions, s)), 1e-3)
+    np.testing.assert_allclose(along(list(gradients), directions), slope, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+def test_single_precision(dtype: Any) -> None:
+    a = (Z if dtype is np.complex64 else A).astype(dtype)
+
+    def f(a):
+        w, v = np.linalg.eigh(a @ np.conj(a.T))
+        return np.linalg.inv(a), w, np.linalg.svd(a)[1], np.linalg.cholesky(a @ np.conj(a.T)), np.linalg.qr(a)[1]
+
+    for value, want in zip(gradc.jit(f)(a), f(a), strict=True):
+        assert value.dtype == want.dtype
+        np.testing.assert_allclose(value, want, rtol=1e-3, atol=1e-4)
+
+    def loss(a):
+        return np.sum(np.abs(np.linalg.inv(a)) ** 2) + np.sum(np.linalg.svd(a)[1] ** 2)
+
+    gradient = gradc.grad(loss)(a)
+    assert gradient.dtype == dtype
+    wide = gradc.grad(loss)(a.astype(np.result_type(dtype, np.float64)))
+    np.testing.assert_allclose(gradient, wide, rtol=1e-3, atol=1e-4)
+
+
+FAILING = [
+    (lambda a: np.linalg.inv(a), np.ones((3, 3))),
+    (lambda a: np.linalg.solve(a, np.ones(3)), np.zeros((3, 3))),
+    (lambda a: np.linalg.solve(a, np.ones(40)), np.ones((40, 40))),
+    (lambda a: np.linalg.cholesky(a), -np.eye(3)),
+    (lambda a: np.linalg.cholesky(a), np.diag(np.arange(40.0) - 1)),
+    (lambda a: scipy.linalg.solve_triangular(a, np.ones(3)), np.diag([1.0, 0.0, 2.0])),
+]
+
+
+@pytest.mark.parametrize("k", range(len(FAILING)))
+def test_what_numpy_raises(k: int) -> None:
+    function, a = FAILING[k]
+    with pytest.raises(np.linalg.LinAlgError):
+        function(a)
+    for derived in (gradc.jit(function), gradc.grad(lambda a: np.sum(function(a)))):
+        with pytest.raises(np.linalg.LinAlgError):
+            derived(a)
+
+
+def test_loops_that_do_not_run_raise_nothing() -> None:
+    """What may fail is not computed before the loop that it stands in."""
+
+    def f(a, n):
+        total = 0.0
+        for _ in range(n):
+            total += np.sum(np.linalg.inv(a))
+        return total
+
+    assert gradc.grad(f)(np.zeros((2, 2)), 0).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    with pytest.raises(np.linalg.LinAlgError):
+        gradc.grad(f)(np.zeros((2, 2)), 1)
+
+
+def test_matrices_that_do_not_fit() -> None:
+    for function, args in (
+        (np.linalg.inv, (np.ones((2, 3)),)),
+        (np.linalg.solve, (A, np.ones(3))),
+        (np.linalg.det, (np.ones(3),)),
+        (np.linalg.cholesky, (np.ones((2, 2, 3)),)),
+    ):
+        with pytest.raises(gradc.ShapeError):
+            gradc.jit(wrapped(function, len(args)))(*args)
+
+
+def test_one_factorization_for_all() -> None:
+    """A system, the transposed one of its derivative, and determinants share one LU."""
+
+    def f(a, b):
+        return np.sum(np.linalg.solve(a, b) ** 2) + np.linalg.slogdet(a)[1]
+
+    text = gradc.value_and_grad(f).lower(A, B).kernel_source
+    assert text.count("= linalg_lu_float64(") == 1
+
+
+def test_determinants_of_singular_matrices() -> None:
+    """The derivative of a determinant is the matrix of cofactors, whatever the rank."""
+    for a in (np.ones((3, 3)), np.diag([2.0, 3.0, 0.0]), np.diag([2.0, 0.0, 0.0]), np.zeros((1, 1))):
+        n = len(a)
+        minors = np.array(
+            [
+                [(-1) ** (i + j) * np.linalg.det(np.delete(np.delete(a, i, 0), j, 1)) for j in range(n)]
+                for i in range(n)
+            ]
+        )
+        np.testing.assert_allclose(gradc.grad(lambda a: np.linalg.det(a))(a), minors, atol=1e-12)
+
+
+def test_a_file_for_numba(tmp_path: Any) -> None:
+    def f(a, b, t):
+        w, v = np.linalg.eigh(a @ a.T)
+        u, s, vh = np.linalg.svd(t, full_matrices=False)
+        q, r = np.linalg.qr(t)
+        factor = np.linalg.cholesky(a @ a.T)
+        value = np.sum(np.linalg.solve(a, b) ** 2) + np.sum(v[:, 0] ** 4 * w) + np.sum(u[:, 0] ** 4 * s[0])
+        value += np.sum(r**2)
+        value += np.linalg.slogdet(a)[1] + np.linalg.det(a) + np.sum(np.abs(np.linalg.eigvals(a)))
+        return value + np.sum(scipy.linalg.solve_triangular(factor, b, lower=True) ** 2)
+
+    args = (A, V, TALL[:, :3])
+    derived = gradc.value_and_grad(f, argnums=(0, 1, 2))
+    value, gradients = derived(*args)
+    lowered = derived.lower(*args)
+    for k, numba in enumerate((False, True)):
+        path = tmp_path / f"saved_{k}.py"
+        lowered.source.save(path, numba=numba)
+        space: dict[str, Any] = {"__name__": f"saved_{k}", "__file__": str(path)}
+        text = path.read_text().replace("cache=True, ", "")
+        exec(compile(text, str(path), "exec"), space)
+        found, others = space["f_value_and_grad"](*args)
+        np.testing.assert_allclose(found, value, rtol=1e-10)
+        for g, other in zip(gradients, others, strict=True):
+            np.testing.assert_allclose(other, g, rtol=1e-8, atol=1e-9)
