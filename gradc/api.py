@@ -23,7 +23,7 @@ from gradc.runtime import in_numba as _in_numba  # noqa: F401  # tells Numba abo
 from gradc.runtime import pullback as _pullback
 from gradc.runtime.dispatch import Compiled, compiled
 from gradc.runtime.gradients import Gradient, ValueAndGradient
-from gradc.runtime.higher import HessianProduct, HessianProducts, expand_jvp
+from gradc.runtime.higher import HessianProduct, HessianProducts, check_jvp, expand_jvp
 from gradc.runtime.lambdify import expression_of
 from gradc.runtime.lambdify import to_sympy as _to_sympy
 from gradc.runtime.made_in_numba import derivatives_in_numba, function_of, refused_in_numba
@@ -195,6 +195,7 @@ def jvp(f: Callable[..., T], primals: Sequence[Any], tangents: Sequence[Any]) ->
         >>> gradc.jvp(lambda x, y: x * y, (np.array([1.0, 2.0]), 3.0), (np.array([1.0, 0.0]), 1.0))
         (array([3., 6.]), array([4., 2.]))
     """
+    check_jvp(primals, tangents)
     return _pullback.jvp(f, tuple(primals), tuple(tangents))
 
 

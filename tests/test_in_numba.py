@@ -422,6 +422,11 @@ def test_nested_structures_go_through_prange():
 
 
 @njit
+def cubed(x):
+    return x * x * x
+
+
+@njit
 def squares(w, x):
     return np.sum((x * w) ** 2)
 
@@ -497,6 +502,21 @@ def test_marked_loops_are_nopython_code():
 
     assert looped(2.0) == 18.0
     assert gradc.grad(looped)(2.0) == 9.0
+
+
+def test_errors_of_derivatives_made_in_nopython_code_tell_the_place():
+    for call in (
+        njit(lambda x: gradc.jvp(cubed, (x,), (np.ones(3),))),
+        njit(lambda x: gradc.grad(cubed, 3)(x)),
+        njit(lambda x: gradc.vjp(cubed, x)[0]),
+        njit(lambda x: gradc.jvp(cubed, x, 1.0)),
+    ):
+        with pytest.raises((ValueError, TypeError)) as caught:
+            call(2.0)
+        place = f"{__file__}:{call.py_func.__code__.co_firstlineno}"
+        assert caught.value.__notes__ == [f"where nopython code calls it: {place}"]
+    with pytest.raises(TypeError, match="takes a tuple of primals"):
+        gradc.jvp(cubed.py_func, 2.0, 1.0)
 
 
 # -------------------------------------------------------------------------------------- arguments that may be None

@@ -124,6 +124,7 @@ def expand_jvp(args: Sequence[Any], kwargs: dict[str, Any]) -> Expansion:
     leaves, tree = flatten((tuple(args), dict(kwargs)), ARGUMENT_LEAVES)
     slot_args, slot_kwargs = unflatten(tree, [Slot(k) for k in range(len(leaves))])
     function, primals, tangents = _take_jvp(*slot_args, **slot_kwargs)
+    check_jvp(primals, tangents)
     sources, structure = flatten(tuple(primals), (*LEAF_TYPES, Slot))
     seeds = list(_tangents_like(tuple(tangents), structure))
     moving = [k for k, seed in enumerate(seeds) if _moves(leaves[sources[k].k], seed)]
@@ -133,6 +134,13 @@ def expand_jvp(args: Sequence[Any], kwargs: dict[str, Any]) -> Expansion:
     program = staged.program
     func = with_call_parameters(staged.func, leaves, bound, [seeds[k].k for k in moving], moving)
     return Expansion(func, staged.result, program.captures, program.guards, program.outer)
+
+
+def check_jvp(primals: Any, tangents: Any) -> None:
+    """Raises: TypeError where they are not what `jvp` takes."""
+    for name, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, tuple | list):
+            raise TypeError(f"gradc.jvp takes a tuple of {name}, one for each argument: gradc.jvp(f, (x,), (t,))")
 
 
 def _take_jvp(f: Any, primals: Any, tangents: Any) -> tuple[Any, Any, Any]:

@@ -18,10 +18,11 @@ Numba does not keep callers on disk, with `cache=True` either: it could not tell
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,7 @@ from numba.core.typeinfer import CallConstraint
 from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
 from numba.np import arrayobj
 
+import gradc.errors
 from gradc.errors import DTypeError, GradcError, UnsupportedError
 from gradc.frontends.bindings import NeedStatic
 from gradc.ir.custom import RuledFunction
@@ -49,6 +51,7 @@ from gradc.runtime.pullback import Pullback
 from gradc.runtime.sparse import SparseDerivative
 
 _POINTER = ir.IntType(8).as_pointer()
+_PACKAGE = os.path.dirname(gradc.errors.__file__)
 _UNSETTLED: weakref.WeakSet[CallConstraint] = weakref.WeakSet()
 _WEAK = {"bool": WEAK_BOOL, "int64": WEAK_INT, "float64": WEAK_FLOAT, "complex128": WEAK_COMPLEX}
 
@@ -71,12 +74,11 @@ class CompiledType(types.Callable, types.Opaque):  # type: ignore[misc]
         try:
             call = self.calls.find(tuple(args), tuple(given.items()))
         except (GradcError, TypeError) as error:
-            inferred = _inferred_call()
+            inferred = next(_inferred_calls(), None)
             if inferred is not None and inferred not in _UNSETTLED and types.none in (*args, *given.values()):
                 _UNSETTLED.add(inferred)  # a variable that is None so far; Numba asks again when it knows more
                 raise TypingError(str(error)) from error
-            if inferred is not None and not hasattr(error, "__notes__"):
-                error.add_note(f"where nopython code calls it: {inferred.loc.filename}:{inferred.loc.line}")
+            note_place(error)
             raise
         ordered = tuple(types.unliteral(ty) for ty in (*args, *given.values()))
         signature = types.Dispatcher(call.function).get_call_type(context, ordered, {})
@@ -89,15 +91,23 @@ class CompiledType(types.Callable, types.Opaque):  # type: ignore[misc]
         return types.Dispatcher(signature.pysig.function).get_impl_key(signature)
 
 
-def _inferred_call() -> Any:
-    """Numba's constraint for the call whose type it is inferring; its interface for types does not tell."""
+def _inferred_calls() -> Iterator[Any]:
+    """Numba's constraints for the calls whose types it is inferring, from the inside out; its interface for types does
+    not tell.
+    """
     frame = inspect.currentframe()
     while frame is not None:
         constraint = frame.f_locals.get("self")
         if isinstance(constraint, CallConstraint):
-            return constraint
+            yield constraint
         frame = frame.f_back
-    return None
+
+
+def note_place(error: Exception) -> None:
+    """Add to an error where the user's nopython code calls what could not be compiled."""
+    for constraint in _inferred_calls():
+        if not constraint.loc.filename.startswith(_PACKAGE) and not hasattr(error, "__notes__"):
+            error.add_note(f"where nopython code calls it: {constraint.loc.filename}:{constraint.loc.line}")
 
 
 class CallSignature(inspect.Signature):

@@ -15,8 +15,8 @@ from typing import Any
 from numba import types
 from numba.extending import overload
 
-from gradc.errors import UnsupportedError
-from gradc.runtime.in_numba import CompiledType
+from gradc.errors import GradcError, UnsupportedError
+from gradc.runtime.in_numba import CompiledType, note_place
 
 _OUTSIDE = "make it outside, g = gradc.{0}(f), and call g in nopython code."
 
@@ -39,8 +39,12 @@ def derivatives_in_numba(make: Callable[..., Any]) -> None:
     ]
 
     def build(f: Any, *options: Any) -> Any:
-        values = [_literal(ty, name, make.__name__) for ty, name in zip(options, names[1:], strict=True)]
-        return _made(make, function_of(f, make.__name__), tuple(values))
+        try:
+            values = [_literal(ty, name, make.__name__) for ty, name in zip(options, names[1:], strict=True)]
+            return _made(make, function_of(f, make.__name__), tuple(values))
+        except (GradcError, ValueError) as error:
+            note_place(error)
+            raise
 
     space: dict[str, Any] = {"build": build}
     exec("\n".join(lines), space)
@@ -89,6 +93,8 @@ def refused_in_numba(function: Callable[..., Any], why: str, hint: str) -> None:
     """Let nopython code that calls `function` fail with a reason."""
 
     def of_types(*args: Any) -> Any:
-        raise UnsupportedError(f"gradc.{function.__name__} cannot be called in nopython code", why=why, hint=hint)
+        error = UnsupportedError(f"gradc.{function.__name__} cannot be called in nopython code", why=why, hint=hint)
+        note_place(error)
+        raise error
 
     overload(function)(of_types)
