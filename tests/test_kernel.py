@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from numba import njit, types
 from numba.np.numpy_support import from_dtype
 
+import gradc
 from gradc import errors
 from gradc.ad.reverse import reverse
 from gradc.codegen import intrinsics
@@ -701,3 +702,22 @@ def test_layouts_of_arguments(layout: str) -> None:
     x = np.random.default_rng(0).normal(size=(24, 26))
     x = {"C": x[:12, :13].copy(), "F": np.asfortranarray(x[:12, :13]), "A": x[::2, ::2]}[layout]
     agree(func, [x])
+
+
+def test_a_slice_that_ends_behind_the_array_ends_with_it():
+    """Its bounds are literals and the array's size is not: the kernel read on after the last element."""
+
+    def f(x):
+        y = x.copy()
+        y[2:9] = 1.5
+        y[:3] += x[1:100][:3]
+        return y, x[1:100] * 2.0, x[:40].copy(), np.sum(x[3:50] ** 2)
+
+    compiled = gradc.vjp(f, np.arange(5.0))
+    for got, want in zip(compiled[0], f(np.arange(5.0)), strict=True):
+        np.testing.assert_array_equal(got, want)
+    (gradient,) = compiled[1]((np.ones(5), np.ones(4), np.ones(5), 1.0))
+    np.testing.assert_array_equal(gradient, [2.0, 5.0, 4.0, 10.0, 11.0])
+    jitted = gradc.jit(lambda x: x[2:4] * 2.0)
+    for n in (5, 3, 2, 0):
+        np.testing.assert_array_equal(jitted(np.arange(float(n))), np.arange(float(n))[2:4] * 2.0)

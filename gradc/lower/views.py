@@ -109,7 +109,7 @@ class ViewLowering(Base):
         if stride == 1:
             begin = Lin() if start is None else self._clamped(start, size)
             if known is None:
-                end = size if stop is None else self._clamped(stop, size)
+                end = size if stop is None else self._clamped(stop, size, ends=True)
                 known = self._length(begin, end)
                 if wanted is not None:
                     self.scopes.learn(wanted, known)
@@ -142,14 +142,19 @@ class ViewLowering(Base):
                 self.scopes.learn(wanted, length)
         return bounds[0], stride, length
 
-    def _clamped(self, bound: Lin, size: Lin) -> Lin:
-        """A bound of a slice with step 1, counted from the front and inside [0, size] as far as it matters."""
+    def _clamped(self, bound: Lin, size: Lin, ends: bool = False) -> Lin:
+        """A bound of a slice with step 1, counted from the front and inside [0, size] as far as it matters.
+
+        ends: it is where the slice stops.
+        """
         if bound.same(size):
             return size
         if bound.is_const and bound.const >= 0:
             if size.is_const:
                 return Lin(min(bound.const, size.const))
-            return bound  # past the end the slice is empty whatever its start, because the length is clamped
+            if not ends or not bound.const:
+                return bound  # past the end the slice is empty whatever its start, because the length is clamped
+            return self.set_integer("stop", Text("min({k}, {n})", {"k": Int(bound), "n": Int(size)}, "int64", "int64"))
         if bound.is_const and size.is_const:
             return Lin(max(bound.const + size.const, 0))
         if bound.is_const:
