@@ -47,6 +47,7 @@ def test_signatures_and_documentation_are_those_of_the_function():
     assert gradient.__doc__ == power.__doc__ and gradient.__name__ == "power" and gradient.__wrapped__ is power
     assert gradient.__module__ == __name__
     assert repr(gradc.value_and_grad(power, argnums="x")) == "<gradc.value_and_grad(power, argnums='x')>"
+    assert inspect.getfullargspec(gradient).args == ["x", "n"]
     assert str(inspect.signature(gradc.hvp(lambda x, y: x * y))) == "(x, y, v)"
     assert str(inspect.signature(gradc.lambdify("a, b", "a * b"))) == "(a, b)"
     assert functools.wraps(gradient)(lambda: None).__name__ == "power"

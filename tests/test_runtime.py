@@ -544,6 +544,16 @@ class Model:
         return x * x
 
 
+class Heir(Model):
+    pass
+
+
+class Compiling(Model):
+    @gradc.jit
+    def __call__(self, x):
+        return self.loss(x, 4.0)
+
+
 def powers(a, x, n=2, *, scale=1.0):
     return (a * x**n).sum() * scale
 
@@ -555,6 +565,9 @@ def test_partial_objects_bound_methods_and_callable_objects_are_differentiated()
     made = gradc.grad(model.loss)
     np.testing.assert_array_equal(made(x), [1.0, 2.0])
     np.testing.assert_array_equal(gradc.grad(model)(x), [3.0, 6.0])
+    np.testing.assert_array_equal(gradc.grad(Heir())(x), [3.0, 6.0])
+    np.testing.assert_array_equal(gradc.grad(Compiling())(x), [4.0, 8.0])
+    assert Compiling()(x) == gradc.jit(lambda x: model(x))(x) * 4.0 / 3.0
     assert gradc.grad(model.loss, "y")(x) == 11.0
     assert (made.__name__, made.__doc__, str(inspect.signature(made))) == ("loss", "Of one example.", "(x, y=1.0)")
     model.w[0] = 5.0

@@ -327,8 +327,8 @@ class Calls(Expressions):
         module = (getattr(callee, "__module__", None) or type(callee).__module__ or "").split(".")[0]
         if isinstance(callee, np.ufunc) or module in ("numpy", "scipy"):
             self._refuse_library(callee)
-        method = vars(type(callee)).get("__call__")
-        if isinstance(method, types.FunctionType):
+        method = inspect.getattr_static(type(callee), "__call__", None)
+        if isinstance(method, types.FunctionType) or hasattr(method, "__gradc_expand__"):
             return self.call(method, [callee, *args], keywords)
         name = getattr(callee, "__name__", None)
         if name is not None and not any(contains_value(a) for a in (*args, *keywords.values())) and _is_pure(callee):

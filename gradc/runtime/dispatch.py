@@ -158,6 +158,7 @@ class Compiled(Generic[P, R_co]):
         self._by_source: dict[int, BySource] = {}
         functools.update_wrapper(self, function, updated=())
         self._qualname = getattr(function, "__qualname__", type(function).__name__)
+        self.__signature__ = self._signature  # for who asks without looking at what is wrapped
         self._bind = fastcall.binder(self._signature, self._qualname)
         type(self).__call__ = fastcall.general_call(self._signature, Compiled._call, self._qualname)  # type: ignore[assignment]
         check_argnums(transform.argnums, self._signature, self._qualname)

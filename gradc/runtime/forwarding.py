@@ -31,7 +31,8 @@ def is_forwarded(function: Any) -> bool:
     """Whether `function` is a callable that only a function of its own can stand for."""
     if isinstance(function, functools.partial | types.MethodType):
         return True
-    written = isinstance(inspect.getattr_static(type(function), "__call__", None), types.FunctionType)
+    call = inspect.getattr_static(type(function), "__call__", None)
+    written = isinstance(call, types.FunctionType) or hasattr(call, "__gradc_expand__")
     if is_c_function(function):
         return True
     ours = hasattr(function, "__gradc_program__") or hasattr(function, "__gradc_expand__")
