@@ -24,6 +24,7 @@ _POINTER = _CHAR.as_pointer()
 ROUTINES: dict[str, tuple[str, str]] = {
     # Operands: c a character (its code), i an integer, a an array, n nothing (a null pointer), s a number of the dtype.
     "trsm": ("sdcz", "cccciisaiai"),
+    "gemm": ("sdcz", "cciiisaiaisai"),
     "getrf": ("sdcz", "iiaiaa"),
     "potrf": ("sdcz", "ciaia"),
     "geqrf": ("sdcz", "iiaiaaia"),
@@ -45,7 +46,7 @@ def _register() -> None:
     get_name.restype, get_name.argtypes = ctypes.c_char_p, (ctypes.py_object,)
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
     for name, (kinds, _) in ROUTINES.items():
-        module = cython_blas if name == "trsm" else cython_lapack
+        module = cython_blas if name in ("trsm", "gemm") else cython_lapack
         for kind in kinds:
             capsule = module.__pyx_capi__[kind + name]
             llvm.add_symbol(f"gradc_fortran_{kind}{name}", get_pointer(capsule, get_name(capsule)))
@@ -92,7 +93,7 @@ def _function(name: str, codes: str) -> Any:
     return intrinsic(space[name])
 
 
-trsm, getrf, potrf, geqrf, orgqr, ungqr, syevd, heevd, gesdd, geev, gees, trsyl = (
+trsm, gemm, getrf, potrf, geqrf, orgqr, ungqr, syevd, heevd, gesdd, geev, gees, trsyl = (
     _function(name, codes) for name, (_, codes) in ROUTINES.items()
 )
 complex_gesdd, complex_geev, complex_gees = (_function(name, codes) for name, codes in COMPLEX_OPERANDS.items())

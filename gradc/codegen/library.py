@@ -17,7 +17,7 @@ from numba import cfunc, types
 from numba.extending import intrinsic
 from numba.np import arrayobj, numpy_support
 
-from gradc.codegen import routines
+from gradc.codegen import routines, schur_routines
 from gradc.ir.loops import LIBRARY
 
 PREFIX = "linalg_"
@@ -45,7 +45,8 @@ def _function(name: str) -> Any:
     routine, _, dtype = name.removeprefix(PREFIX).rpartition("_")
     integers, arrays = LIBRARY[routine]
     complex_ = np.dtype(dtype).kind == "c"
-    body = getattr(routines, routine, None) or getattr(routines, f"{routine}_{'complex' if complex_ else 'real'}")
+    bodies = {**vars(routines), **vars(schur_routines)}
+    body = bodies.get(routine) or bodies[f"{routine}_{'complex' if complex_ else 'real'}"]
     pointers = [types.CPointer(_dtype(letter, dtype)) for letter in arrays]
     compiled = cfunc(types.int64(*[types.int64] * integers, *pointers), cache=True, error_model="numpy")(body)
     _kept.append(compiled)

@@ -8,14 +8,16 @@ import numpy as np
 
 from gradc.errors import UnsupportedError
 from gradc.ir.nodes import Value
-from gradc.ir.opdef import call
+from gradc.ir.opdef import TABLE, call
+from gradc.ir.region import FULL, NEWAXIS
 from gradc.ir.types import Array, is_inexact
 from gradc.ops.elementary import absolute_square, root
 from gradc.ops.elementwise import abs as abs_op
 from gradc.ops.elementwise import eq, ne, where
-from gradc.ops.memory import make_reshape
+from gradc.ops.memory import make_broadcast, make_index, make_reshape
 from gradc.ops.reduce import max, min, sum
 from gradc.ops.rules import as_value, constant_of, convert, normal_axes, part_dtype
+from gradc.ops.shape import permute
 
 
 def vector_norm(x: Value, order: Any, axes: tuple[int, ...], keepdims: bool) -> Value:
@@ -44,15 +46,16 @@ def vector_norm(x: Value, order: Any, axes: tuple[int, ...], keepdims: bool) -> 
 
 
 def matrix_norm(x: Value, order: Any, axes: tuple[int, int], keepdims: bool) -> Value:
-    """Frobenius, and the largest or smallest sum over rows or columns.
-
-    Raises: UnsupportedError for norms of singular values.
-    """
+    """Frobenius, the largest or smallest sum over rows or columns or singular value, and the sum of these ("nuc")."""
     known = constant_of(order) if isinstance(order, Value) else order
     if known in (None, "fro"):
         return root(sum(absolute_square(x), axes=tuple(sorted(axes)), keepdims=keepdims))
+    if known in ("nuc", 2, -2):
+        return _of_singular_values(x, known, axes, keepdims)
     if known not in (1, -1, np.inf, -np.inf):
-        raise UnsupportedError(f"the matrix norm of order {known!r}", hint="fro, 1, -1, np.inf or -np.inf")
+        raise UnsupportedError(
+            f"the matrix norm of order {known!r}", hint='"fro", "nuc", 1, -1, 2, -2, np.inf or -np.inf'
+        )
     first, second = axes if abs(known) == 1 else axes[::-1]
     totals = sum(abs_op(x), axes=(first,), keepdims=True)
     pick = max if known > 0 else min
@@ -60,7 +63,27 @@ def matrix_norm(x: Value, order: Any, axes: tuple[int, int], keepdims: bool) -> 
     return found if keepdims else sum(found, axes=tuple(sorted(axes)), keepdims=False)
 
 
-@call(np.linalg.norm, "scipy.linalg.norm")
+def _of_singular_values(x: Value, order: Any, axes: tuple[int, int], keepdims: bool) -> Value:
+    rest = [k for k in range(x.rank) if k not in axes]
+    s = TABLE["svd"](permute(x, (*rest, *axes)), full=False)[1]
+    pick = sum if order == "nuc" else max if order == 2 else min
+    found = pick(s, axes=(s.rank - 1,), keepdims=False)
+    if not keepdims:
+        return found
+    held = found if isinstance(found.ty, Array) else make_broadcast(found, (1,))
+    if not rest:
+        return make_reshape(held, (1,) * x.rank)
+    return make_index(held, tuple(NEWAXIS if k in axes else FULL for k in range(x.rank)))
+
+
+@call("scipy.linalg.norm")
+def _scipy_norm_call(
+    a: Any, ord: Any = None, axis: Any = None, keepdims: Any = False, check_finite: Any = True
+) -> Value:
+    return _norm_call(a, ord, axis, keepdims)
+
+
+@call(np.linalg.norm)
 def _norm_call(x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Value:
     value = as_value(x)
     value = value if is_inexact(value.ty) else convert(value, "float64")
