@@ -70,6 +70,13 @@ def of_complex(x):
     )
 
 
+def whole_spectrum_of_real(x):
+    return weighted(
+        np.fft.fft(x), np.fft.ifft(x, axis=0, norm="ortho"), np.fft.fft2(x), np.fft.ifftn(x, (5, 3), (1, 0)),
+        np.fft.ifft(x, 1), np.fft.fft(x, 2 * x.shape[1] - 1, norm="forward"),
+    )
+
+
 def to_real(x):
     return weighted(
         np.fft.irfft(x, 5), np.fft.irfft(x, 6, axis=0), np.fft.irfft(x, 9, norm="ortho"), np.fft.irfft(x, 1),
@@ -118,9 +125,9 @@ def sines(x):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("program", [of_complex, to_real, of_real], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("program", [of_complex, to_real, of_real, whole_spectrum_of_real], ids=lambda f: f.__name__)
 def test_transforms_of_doubles(program: Any, shape: tuple[int, ...]) -> None:
-    assert_linear_gradient(program, draw(shape, "float64" if program is of_real else "complex128"))
+    assert_linear_gradient(program, draw(shape, "complex128" if program in (of_complex, to_real) else "float64"))
 
 
 @pytest.mark.parametrize("kind", ["dct", "dst"])
@@ -141,7 +148,8 @@ def test_cosine_and_sine_transforms_are_scipys_and_their_rules_the_transposed_ma
 @pytest.mark.slow  # three seconds for each kernel
 @pytest.mark.parametrize("dtype", ["float32", "complex64", "float64", "complex128"])
 @pytest.mark.parametrize(
-    "program", [of_complex, to_real, of_real, by_scipy, by_scipy_of_real, cosines, sines], ids=lambda f: f.__name__
+    "program", [of_complex, to_real, of_real, whole_spectrum_of_real, by_scipy, by_scipy_of_real, cosines, sines],
+    ids=lambda f: f.__name__,
 )
 def test_transforms_of_other_dtypes(program: Any, dtype: str) -> None:
     if dtype.startswith("complex") and program in (of_real, by_scipy_of_real):

@@ -21,7 +21,7 @@ from typing import Any
 from gradc.errors import ShapeError, UnsupportedError
 from gradc.ir.nodes import Node, Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
-from gradc.ir.region import FULL, NEWAXIS, Arg, Span
+from gradc.ir.region import FULL, NEWAXIS
 from gradc.ir.types import Array, is_complex
 from gradc.ops.elementary import cos, sin
 from gradc.ops.elementwise import eq, where
@@ -33,6 +33,7 @@ from gradc.ops.fourier import (
     make_irfft,
     make_rfft,
     norm_of,
+    part_along,
     points,
     resize,
     size_of,
@@ -47,15 +48,6 @@ _PARTNER = {1: 1, 2: 3, 3: 2, 4: 4}
 
 
 # -------------------------------------------------------------------------------------------- along an axis
-
-
-def _part(x: Value, axis: int, start: Any = None, stop: Any = None, step: Any = None) -> Value:
-    """x[..., start:stop:step, ...] along an axis: a view."""
-    operands = [v for v in (start, stop) if isinstance(v, Value)]
-    bounds = [Arg(operands.index(v)) if isinstance(v, Value) else v for v in (start, stop)]
-    region: list[Any] = [FULL] * x.rank
-    region[axis] = Span(bounds[0], bounds[1], step)
-    return make_index(x, tuple(region), *operands)
 
 
 def _along(values: Value, axis: int, rank: int) -> Value:
@@ -93,7 +85,7 @@ def _signs(x: Value, axis: int) -> Value:
 
 
 def _flip(x: Value, axis: int) -> Value:
-    return _part(x, axis, step=-1)
+    return part_along(x, axis, step=-1)
 
 
 # ----------------------------------------------------------------------------------- cosines without factors
@@ -103,8 +95,8 @@ def _cosine_1(x: Value, axis: int) -> Value:
     """x[0] + (-1)**k x[-1] + 2 sum x[j] cos(pi j k / (n - 1)): the spectrum of x continued evenly."""
     n = size_of(x, axis)
     longer = _new_like(x, axis, 2 * (n - 1))  # type: ignore[operator]
-    store(_part(longer, axis, 0, n), x)
-    store(_part(longer, axis, n), _flip(_part(x, axis, 1, n - 1), axis))  # type: ignore[operator]
+    store(part_along(longer, axis, 0, n), x)
+    store(part_along(longer, axis, n), _flip(part_along(x, axis, 1, n - 1), axis))  # type: ignore[operator]
     made: Value = real(make_rfft(longer, (axis,)))
     return made
 
@@ -115,9 +107,9 @@ def _sine_1(x: Value, axis: int) -> Value:
     shape = shape_values(x)
     shape[axis] = 2 * (n + 1)  # type: ignore[operator]
     longer = make_zeros(shape, x.dtype)
-    store(_part(longer, axis, 1, n + 1), x)  # type: ignore[operator]
-    store(_part(longer, axis, n + 2), -_flip(x, axis))  # type: ignore[operator]
-    made: Value = -imag(_part(make_rfft(longer, (axis,)), axis, 1, n + 1))  # type: ignore[operator]
+    store(part_along(longer, axis, 1, n + 1), x)  # type: ignore[operator]
+    store(part_along(longer, axis, n + 2), -_flip(x, axis))  # type: ignore[operator]
+    made: Value = -imag(part_along(make_rfft(longer, (axis,)), axis, 1, n + 1))  # type: ignore[operator]
     return made
 
 
@@ -127,14 +119,14 @@ def _cosine_2(x: Value, axis: int) -> Value:
     m = half_value(n)
     shuffled = _new_like(x, axis, n)
     evens = (n + 1) // 2
-    store(_part(shuffled, axis, 0, evens), _part(x, axis, step=2))
-    store(_part(shuffled, axis, evens), _flip(_part(x, axis, 1, step=2), axis))
+    store(part_along(shuffled, axis, 0, evens), part_along(x, axis, step=2))
+    store(part_along(shuffled, axis, evens), _flip(part_along(x, axis, 1, step=2), axis))
     angles = _numbers(m, x) * (_number(-math.pi / 2, x) / _number(n, x))
     turned = make_rfft(shuffled, (axis,)) * _along(_turns(angles), axis, x.rank)
     made = _new_like(x, axis, n)
     two = _number(2, x)
-    store(_part(made, axis, 0, m), two * real(turned))
-    store(_part(made, axis, m), -two * _flip(imag(_part(turned, axis, 1, n - m + 1)), axis))  # type: ignore[operator]
+    store(part_along(made, axis, 0, m), two * real(turned))
+    store(part_along(made, axis, m), -two * _flip(imag(part_along(turned, axis, 1, n - m + 1)), axis))  # type: ignore[operator]
     return made
 
 
@@ -143,15 +135,15 @@ def _cosine_3(x: Value, axis: int) -> Value:
     n = size_of(x, axis)
     m = half_value(n)
     mirrored = _new_like(x, axis, m)
-    store(_part(mirrored, axis, 0, 1), _number(0, x))
-    store(_part(mirrored, axis, 1), _flip(_part(x, axis, n - m + 1), axis))  # type: ignore[operator]
+    store(part_along(mirrored, axis, 0, 1), _number(0, x))
+    store(part_along(mirrored, axis, 1), _flip(part_along(x, axis, n - m + 1), axis))  # type: ignore[operator]
     angles = _numbers(m, x) * (_number(math.pi / 2, x) / _number(n, x))
-    spectrum = complex_of(_part(x, axis, 0, m), -mirrored) * _along(_turns(angles), axis, x.rank)
+    spectrum = complex_of(part_along(x, axis, 0, m), -mirrored) * _along(_turns(angles), axis, x.rank)
     shuffled = make_irfft(spectrum, (axis,), (n,), "forward")
     made = _new_like(x, axis, n)
     evens = (n + 1) // 2
-    store(_part(made, axis, step=2), _part(shuffled, axis, 0, evens))
-    store(_part(made, axis, 1, step=2), _flip(_part(shuffled, axis, evens), axis))
+    store(part_along(made, axis, step=2), part_along(shuffled, axis, 0, evens))
+    store(part_along(made, axis, 1, step=2), _flip(part_along(shuffled, axis, evens), axis))
     return made
 
 
@@ -160,7 +152,7 @@ def _cosine_4(x: Value, axis: int) -> Value:
     n = size_of(x, axis)
     step = _number(-math.pi / 4, x) / _number(n, x)
     turned = x * _along(_turns(_numbers(n, x) * (2 * step)), axis, x.rank)
-    spectrum = _part(make_fft(turned, (axis,), (2 * n,)), axis, 0, n)
+    spectrum = part_along(make_fft(turned, (axis,), (2 * n,)), axis, 0, n)
     angles = _along(_turns((2 * _numbers(n, x) + 1) * step), axis, x.rank)
     made: Value = _number(2, x) * real(angles * spectrum)
     return made

@@ -22,7 +22,7 @@ import numpy as np
 from gradc.errors import DTypeError, ShapeError, UnsupportedError
 from gradc.ir.nodes import Node, Value, current_builder
 from gradc.ir.opdef import OpDef, call, define
-from gradc.ir.region import FULL, NEWAXIS, Arg
+from gradc.ir.region import FULL, NEWAXIS, Arg, Span
 from gradc.ir.types import Array, Dim, Size, add_sizes, is_complex, multiply_sizes, size_variable
 from gradc.ops.arrange import slice_along
 from gradc.ops.creation import sizes_of
@@ -248,8 +248,36 @@ def _expand_fft(
     x: Value, *k: Value, axes: tuple[int, ...], sizes: Sizes, inverse: bool, norm: str, type: Array
 ) -> Value:
     x = _resized_to(x, axes, [None if s is None else _given(s, k) for s in sizes])
-    made: Value = dft(convert(x, type.dtype), axes=axes, inverse=inverse, norm=norm)
+    made: Value
+    if is_complex(x.ty):
+        made = dft(x, axes=axes, inverse=inverse, norm=norm)
+        return made
+    made = _spectrum_of_real(x, axes[-1], inverse, norm, type.dtype)
+    return made if len(axes) == 1 else dft(made, axes=axes[:-1], inverse=inverse, norm=norm)
+
+
+def _spectrum_of_real(x: Value, axis: int, inverse: bool, norm: str, dtype: str) -> Value:
+    """The transform of real numbers along an axis: half of it is computed, the rest are conjugates."""
+    n = size_of(x, axis)
+    m = half_value(n)
+    size = add_sizes(half_size(current_builder().canonical_size(x.shape[axis])), 1)
+    # The inverse transform is the conjugate of the transform.
+    factor = OPPOSITE[norm] if inverse else norm
+    half = dft_of_real(x, axis=axis, norm=factor, type=_of_shape(x, axis, size, dtype))
+    made = make_zeros(shape_values(x), dtype, filled=False)
+    rest = part_along(part_along(half, axis, 1, n - m + 1), axis, step=-1)  # type: ignore[operator]
+    store(part_along(made, axis, 0, m), conj(half) if inverse else half)
+    store(part_along(made, axis, m), rest if inverse else conj(rest))
     return made
+
+
+def part_along(x: Value, axis: int, start: Any = None, stop: Any = None, step: int | None = None) -> Value:
+    """x[..., start:stop:step, ...] along an axis: a view."""
+    operands = [v for v in (start, stop) if isinstance(v, Value)]
+    bounds = [Arg(operands.index(v)) if isinstance(v, Value) else v for v in (start, stop)]
+    region: list[Any] = [FULL] * x.rank
+    region[axis] = Span(bounds[0], bounds[1], step)
+    return make_index(x, tuple(region), *operands)
 
 
 def _fft_vjp(
