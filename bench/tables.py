@@ -66,6 +66,12 @@ TABLES: dict[str, tuple[str, tuple[Case, ...]]] = {
             "cavity_flow channel_flow hdiff nbody spmv arc_distance black_scholes"
         ),
     ),
+    "spectral": (
+        "Programs around Fourier transforms, value and gradient",
+        (*(Case("spectrum", n) for n in ("1024", "65536")), Case("fft_convolution", "S"),
+         *(Case("poisson", n) for n in ("128", "512")),
+         *(Case(n, size) for n in ("schroedinger", "burgers") for size in ("S", "M"))),
+    ),
     "growth": (
         "Growth with size, one workload of each class",
         (*growing("k2mm", (100, 110, 120, 130), (200, 220, 240, 260), (400, 440, 480, 520)),

@@ -1,6 +1,6 @@
 """The array programs, networks and objectives that gradc is measured on, as plain NumPy functions."""
 
-from tests.workloads import adbench, irregular, loops, networks, products, small, stencils
+from tests.workloads import adbench, irregular, loops, networks, products, small, spectral, stencils
 from tests.workloads.entry import WORKLOADS, Workload, cast
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "networks",
     "products",
     "small",
+    "spectral",
     "stencils",
 ]

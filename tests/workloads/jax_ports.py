@@ -552,3 +552,52 @@ def hand(theta, parents, relatives, inverses, vertices, weights, matched, points
     turned = jnp.cross(axis, posed.T).T * jnp.sin(angle)
     moved = posed * jnp.cos(angle) + turned + axis[:, None] * (axis @ posed) * (1.0 - jnp.cos(angle))
     return (points - (moved + theta[3:6, None]).T[matched]).reshape(-1)
+
+
+# ------------------------------------------------------------------------------------------ spectral
+
+
+@close("spectrum")
+def spectrum(x, target):
+    return jnp.sum((jnp.abs(jnp.fft.rfft(x)) - target) ** 2)
+
+
+@close("fft_convolution")
+def fft_convolution(x, h, R):
+    n = len(x) + len(h) - 1
+    return jnp.sum(R * jnp.fft.irfft(jnp.fft.rfft(x, n) * jnp.fft.rfft(h, n), n))
+
+
+@close("poisson")
+def poisson(f, c, R):
+    n = f.shape[0]
+    k = 2 * np.pi * jnp.fft.fftfreq(n, 1 / n)
+    u = jnp.fft.irfft2(jnp.fft.rfft2(f) / (c + k[:, None] ** 2 + k[: n // 2 + 1] ** 2), f.shape)
+    return jnp.sum(R * u**2)
+
+
+@close("schroedinger")
+def schroedinger(steps, V, re, im, dt, R):
+    n = len(V)
+    kinetic = jnp.exp(-0.5j * dt * (2 * np.pi * jnp.fft.fftfreq(n, 10 / n)) ** 2)
+
+    def step(psi, _):
+        psi = psi * jnp.exp(-1j * dt * (V + jnp.abs(psi) ** 2))
+        return jnp.fft.ifft(kinetic * jnp.fft.fft(psi)), None
+
+    psi, _ = lax.scan(step, re + 1j * im, None, length=steps)
+    return jnp.sum(R * jnp.abs(psi) ** 2)
+
+
+@close("burgers")
+def burgers(steps, u, nu, dt, R):
+    n = len(u)
+    k = jnp.fft.rfftfreq(n, 1 / n)
+
+    def step(u, _):
+        spectrum = jnp.fft.rfft(u)
+        slope = jnp.fft.irfft(1j * k * spectrum, n)
+        return jnp.fft.irfft((spectrum - dt * jnp.fft.rfft(u * slope)) / (1 + dt * nu * k**2), n), None
+
+    u, _ = lax.scan(step, u, None, length=steps)
+    return jnp.sum(R * u)
