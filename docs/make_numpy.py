@@ -58,7 +58,8 @@ def parameters(call: Call) -> str:
     shown = []
     for parameter in inspect.signature(call.build).parameters.values():
         star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
-        plain = parameter.default is parameter.empty or parameter.default is None
+        # A bare object() says that nothing was given; its text is an address.
+        plain = parameter.default in (parameter.empty, None) or type(parameter.default) is object
         shown.append(f"{star}{parameter.name}" if plain else f"{star}{parameter.name}={parameter.default!r}")
     return ", ".join(shown)
 
