@@ -22,9 +22,8 @@ from gradc.errors import ShapeError, UnsupportedError
 from gradc.ir.nodes import Block, Value, current_builder
 from gradc.ir.opdef import CALLS, OpDef, call, define
 from gradc.ir.region import Arg, At, Span
-from gradc.ir.types import Array, add_sizes, is_complex, promote_dtypes, subtract_sizes
+from gradc.ir.types import WEAK_INT, Array, add_sizes, is_complex, promote_dtypes, subtract_sizes
 from gradc.ops.elementwise import ge, gt, le, lt, maximum, minimum, mod, where
-from gradc.ops.linalg import loop
 from gradc.ops.memory import (
     accumulate,
     element_count,
@@ -71,6 +70,16 @@ def _window(x: Value, starts: Sequence[Value], sizes: Sequence[Any], like: Value
     made = make_index(x, tuple(Span(Arg(2 * k), Arg(2 * k + 1)) for k in range(x.rank)), *bounds)
     made.ty = Array(x.dtype, like.shape, "A")
     return made
+
+
+def loop(start: Any, stop: Any, body: Callable[..., Any], carried: Sequence[Value] = ()) -> list[Value]:
+    """`for i in range(start, stop)`: `body(i, *carried)` gives the next carried scalars."""
+    builder = current_builder()
+    params = [Value(WEAK_INT, "i"), *(Value(c.ty) for c in carried)]
+    with builder.into(Block(params=params)) as block:
+        block.yields = list(body(*params) or ())
+    types = [c.ty for c in carried]
+    return builder.control("for", (start, stop, 1, *carried), (block,), types, reversed=False, exits=False)
 
 
 def _each(sizes: Sequence[Any], body: Callable[[list[Value]], None]) -> None:
@@ -346,7 +355,7 @@ def _correlate2d_call(in1: Any, in2: Any, mode: Any = "full", boundary: Any = "f
 
 @call("scipy.signal.lfilter")
 def _lfilter_call(b: Any, a: Any, x: Any, axis: Any = -1, zi: Any = None) -> Value:
-    """The filter of a difference equation, from rest: a[0] y[t] = b[0] x[t] + b[1] x[t - 1] + ... - a[1] y[t - 1] - ..."""
+    """The filter of a difference equation, from rest."""
     if zi is not None:
         raise UnsupportedError("lfilter with initial conditions", hint="filter from rest.")
     above, below, signal = as_value(b), as_value(a), as_value(x)
