@@ -172,6 +172,30 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "lu": (lu_parts, (A[::-1].copy(), B)),
     "lu_complex": (lu_parts, (Z, ZB)),
     "lu_matrices": (lambda a: scipy.linalg.lu(a)[1] @ scipy.linalg.lu(a, permute_l=True)[0], (A[::-1].copy(),)),
+    "solve_banded": (
+        lambda a, b: scipy.linalg.solve_banded((1, 2), a, b), (draw(4, 6) + 3 * np.eye(4)[2][:, None], draw(6, 2))
+    ),
+    "solve_banded_complex": (
+        lambda a, b: scipy.linalg.solve_banded((1, 1), a, b),
+        (draw(3, 5, dtype=complex) + 3 * np.eye(3)[1][:, None], draw(5)),
+    ),
+    "solveh_banded": (
+        lambda a, b, c: scipy.linalg.solveh_banded(np.stack([a, b**2 + 4.0]), c), (draw(5), draw(5), draw(5))
+    ),
+    "solveh_banded_lower": (
+        lambda a, b, c: scipy.linalg.solveh_banded(np.stack([np.abs(b) ** 2 + 5.0, a]), c, lower=True),
+        (draw(5, dtype=complex), draw(5), draw(5, 2)),
+    ),
+    "block_diag": (lambda a, b: scipy.linalg.block_diag(a, b, a[0], b[:, :1]), (A, TALL)),
+    "toeplitz": (lambda a, b: (scipy.linalg.toeplitz(a), scipy.linalg.toeplitz(a, b)), (V, draw(3))),
+    "toeplitz_complex": (lambda a: scipy.linalg.toeplitz(a), (ZTALL[:, 0].copy(),)),
+    "circulant": (
+        lambda a, b: (scipy.linalg.circulant(a), scipy.linalg.hankel(a, b), scipy.linalg.hankel(b)), (V, draw(3))
+    ),
+    "polyfit": (lambda a, b: np.polyfit(a, b, 2), (np.linspace(0.0, 2.0, 6), draw(6))),
+    "polyfit_weights": (
+        lambda a, b, c: np.polyfit(a, b, 1, w=c**2 + 1.0), (np.linspace(0.0, 2.0, 6), draw(6, 2), draw(6))
+    ),
     "norm_nuc": (lambda a: np.linalg.norm(a, "nuc") * np.linalg.norm(a, 2) + np.linalg.norm(a, -2), (TALL,)),
     "norm_stack": (lambda a: np.linalg.norm(a, 2, axis=(0, 2), keepdims=True), (draw(3, 2, 4),)),
     "norm_complex": (lambda a: np.linalg.matrix_norm(a, ord="nuc", keepdims=True), (ZWIDE,)),

@@ -26,6 +26,7 @@ ROUTINES: dict[str, tuple[str, str]] = {
     "trsm": ("sdcz", "cccciisaiai"),
     "gemm": ("sdcz", "cciiisaiaisai"),
     "getrf": ("sdcz", "iiaiaa"),
+    "gbsv": ("sdcz", "iiiiaiaaia"),
     "potrf": ("sdcz", "ciaia"),
     "geqrf": ("sdcz", "iiaiaaia"),
     "orgqr": ("sd", "iiiaiaaia"),
@@ -93,7 +94,7 @@ def _function(name: str, codes: str) -> Any:
     return intrinsic(space[name])
 
 
-trsm, gemm, getrf, potrf, geqrf, orgqr, ungqr, syevd, heevd, gesdd, geev, gees, trsyl = (
+trsm, gemm, getrf, gbsv, potrf, geqrf, orgqr, ungqr, syevd, heevd, gesdd, geev, gees, trsyl = (
     _function(name, codes) for name, (_, codes) in ROUTINES.items()
 )
 complex_gesdd, complex_geev, complex_gees = (_function(name, codes) for name, codes in COMPLEX_OPERANDS.items())

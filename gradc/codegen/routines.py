@@ -15,6 +15,7 @@ from numba import carray, njit
 from gradc.codegen.fortran import (
     complex_geev,
     complex_gesdd,
+    gbsv,
     geev,
     geqrf,
     gesdd,
@@ -174,6 +175,25 @@ def solve_triangular(count: int, n: int, columns: int, lower: int, unit: int, t_
                 if t[c, i, i] == 0:
                     return 1
         triangle(t[c], x[c], lower == 1, False, unit == 1)
+    return 0
+
+
+def banded(count: int, n: int, columns: int, lower: int, upper: int, a_: Data, b_: Data, x_: Data) -> int:
+    """x = scipy.linalg.solve_banded((lower, upper), a, b); 1 where a matrix is singular."""
+    a = carray(a_, (count, lower + upper + 1, n))
+    b, x = carray(b_, (count, n, columns)), carray(x_, (count, n, columns))
+    high = 2 * lower + upper + 1
+    work, right = np.zeros((n, high), a.dtype), np.empty((columns, n), a.dtype)
+    pivots, info = np.empty(n, np.int32), np.zeros(1, np.int32)
+    for c in range(count if n else 0):
+        for j in range(n):
+            for i in range(lower + upper + 1):
+                work[j, lower + i] = a[c, i, j]
+        turn(b[c], right)
+        gbsv(n, lower, upper, columns, work, high, pivots, right, n, info)
+        if info[0]:
+            return 1
+        turn(right, x[c])
     return 0
 
 

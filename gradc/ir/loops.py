@@ -64,6 +64,7 @@ LIBRARY: dict[str, tuple[int, str]] = {
     "lu": (2, "xxi"), "lu_solve": (4, "xixx"), "exchange": (4, "xix"), "solve_triangular": (5, "xxx"),
     "cofactors": (2, "xx"), "cholesky": (2, "xx"), "eigh": (3, "xrx"), "eig": (3, "xzz"), "svd": (5, "xxrx"),
     "qr": (4, "xxx"), "sylvester": (3, "xxxx"), "sqrtm": (2, "xx"),
+    "banded": (5, "xxx"),
 }  # fmt: skip
 """Routines: how many integers they take, and the dtypes of the arrays after these: x, that of the matrices, r, of its
 real part, z, the complex one, i, 32-bit integers. Operands are read and results are written, in this order."""
