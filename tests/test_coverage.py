@@ -16,7 +16,7 @@ from tests import routes
 from tests.forms import POOL, Form, Row, define, rows
 from tests.oracle import contract, copy_args, difference, is_float_leaf, leaves, make_weights, pair, tree_map
 
-TABLES = ("elementwise", "two", "reductions", "shapes", "indexing", "products", "complex_numbers")
+TABLES = ("elementwise", "two", "reductions", "shapes", "indexing", "products", "complex_numbers", "systematic")
 ROWS = [(t, r) for t in TABLES for r in rows(importlib.import_module(f"tests.forms.{t}").TABLE)]
 
 
@@ -60,6 +60,8 @@ def direction(args: Sequence[Any], argnums: Sequence[int]) -> tuple[Any, ...]:
 def assert_same(actual: Any, expected: Any, rtol: float, what: str) -> None:
     """Equal structures of numbers of the same dtypes and shapes, close where `rtol` is finite."""
     got, want = list(leaves(actual)), list(leaves(expected))
+    if isinstance(expected, list | tuple) and np.isfinite(rtol):
+        assert type(actual) is type(expected), f"{what}: a {type(actual).__name__}, not a {type(expected).__name__}"
     assert len(got) == len(want), f"{what}: {len(got)} results, not {len(want)}"
     for a, b in zip(got, want, strict=True):
         if b is None and a is None:
@@ -91,7 +93,7 @@ def check(f: Form, args: tuple[Any, ...], narrow: bool) -> None:
     if "value" in f.tags or not argnums or all(w is None for w in leaves(weights)):
         return
     _, gradients = routes.vjp_by_interpreter(f.function, copy_args(args), argnums, weights)
-    assert_same(gradients, [args[k] for k in argnums], np.inf, "gradient")
+    assert_same(gradients, tuple(args[k] for k in argnums), np.inf, "gradient")
     along = direction(args, argnums)
     wide = single(()) + routes.double_arguments(args)
 
@@ -170,7 +172,8 @@ def kernel_forms(chosen: Sequence[Row]) -> list[Form]:
             f.function(*f.arguments())
         except Exception:
             continue
-        forms.append(f)
+        if f.names:
+            forms.append(f)
     return forms
 
 
@@ -237,3 +240,61 @@ def test_what_is_refused_says_what_to_write(text: str, word: str) -> None:
     with pytest.raises(gradc.GradcError) as caught:
         routes.primal_by_interpreter(f.function, f.arguments())
     assert word in str(caught.value), str(caught.value)
+
+
+# --------------------------------------------------------------------------------- kinks, and higher order
+
+# Where derivatives are a matter of convention (docs/conventions.md): the gradient of the sum of the result.
+KINKS = (
+    ("np.maximum.accumulate(x)", [1.0, 1.0, 0.5], [2.0, 1.0, 0.0]),
+    ("np.minimum.accumulate(x)", [2.0, 1.0, 1.0], [1.0, 1.5, 0.5]),
+    ("np.maximum.accumulate(x)", [0.0, np.nan, 1.0], [1.0, 0.0, 0.0]),
+    ("np.fmax.accumulate(x)", [0.0, np.nan, 1.0], [2.0, 0.0, 1.0]),
+    ("np.maximum.reduce(x)", [1.0, 3.0, 3.0], [0.0, 0.5, 0.5]), ("np.nanmax(x)", [3.0, np.nan, 3.0], [0.5, 0.0, 0.5]),
+    ("np.fmax.reduce(x)", [3.0, np.nan, 3.0], [0.5, 0.0, 0.5]), ("np.hypot.reduce(x)", [0.0, 0.0], [0.0, 0.0]),
+    ("np.ptp(x)", [1.0, 1.0], [0.0, 0.0]), ("np.sinc(x)", [0.0, 1.0], [0.0, -1.0]), ("np.i0(x)", [0.0], [0.0]),
+    ("np.clip(x, 0.0, 1.0)", [0.0, 1.0, 2.0], [1.0, 1.0, 0.0]), ("np.abs(x)", [0.0, -1.0], [0.0, -1.0]),
+    ("np.maximum(x, 0.0)", [0.0, 1.0], [0.0, 1.0]), ("np.maximum(x, x[::-1])", [1.0, 1.0], [1.0, 1.0]),
+    ("math.dist(x, x)", [1.0, 2.0], [0.0, 0.0]), ("np.multiply.reduce(x)", [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]),
+    ("np.logaddexp.reduce(x)", [-np.inf, 1.0], [0.0, 1.0]), ("np.nanmedian(x)", [np.nan, 2.0], [0.0, 1.0]),
+    ("np.piecewise(x, [x < 0, x >= 0], [lambda s: -s, np.sqrt])", [-1.0, 4.0], [-1.0, 0.25]),
+    ("np.unique(x)", [2.0, 1.0, 2.0], [1.0, 1.0, 0.0]), ("np.sort(x)[-1:]", [2.0, 1.0, 2.0], [0.0, 0.0, 1.0]),
+    ("np.where(x > 0, np.sqrt(x), 0.0)", [0.0, 4.0], [0.0, 0.25]), ("np.power(x, 2)", [0.0], [0.0]),
+    ("np.nan_to_num(x)", [np.nan, 1.0], [0.0, 1.0]), ("np.var(x)", [1.0, 1.0], [0.0, 0.0]), ("np.std(x)", [1.0], [0.0]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "x", "wanted"), KINKS)
+def test_kinks(text: str, x: list[float], wanted: list[float]) -> None:
+    f = next(Row(text, ()).some())
+    args = (np.array(x),)
+    weights = make_weights(f.function(*args))
+    _, (gradient,) = routes.vjp_by_interpreter(
+        f.function, args, (0,), tree_map(lambda w: np.ones_like(w) if np.shape(w) else 1.0, weights)
+    )
+    np.testing.assert_allclose(gradient, wanted, atol=1e-14)
+
+
+def smooth(x):
+    total = np.sum(np.maximum.accumulate(x) ** 3) + np.sum(np.unique(x) ** 2 * x[:1]) + np.nanmedian(x) ** 3
+    total += np.sum(np.logaddexp.reduce(x) * x) + np.sum(np.hypot.accumulate(x) ** 2)
+    total += np.quantile(x, 0.3, method="hazen") ** 2 + np.sum(np.insert(x, [1, 3], x[:2]) ** 3)
+    total += np.sum(np.piecewise(x, [x < 0, x >= 0], [np.exp, lambda s: s**3]) ** 2)
+    total += np.sum(np.lib.stride_tricks.sliding_window_view(x, 2).prod(axis=1) ** 2) + np.polyval(x, x[0])
+    return total + np.sum(np.apply_along_axis(lambda r: r / np.sum(r * r), 0, x) ** 2)
+
+
+@pytest.mark.slow
+def test_second_derivatives() -> None:
+    gradc.check_grads(smooth, (np.array([0.7, -0.4, 1.3, 0.2, -1.1]),), order=2)
+
+
+def test_sources_run_under_numpy() -> None:
+    """The readable text of what front ends write themselves: the user sees the line of the call."""
+    x = np.array([0.7, -0.4, 1.3, 0.2, -1.1])
+    value, (gradient,) = routes.gradient_by_source(smooth, (x,), (0,))
+    expected, (wanted,) = routes.vjp_by_interpreter(smooth, (x,), (0,), 1.0)
+    np.testing.assert_allclose(value, smooth(x), rtol=1e-13)
+    np.testing.assert_allclose(gradient, wanted, rtol=1e-11)
+    text = gradc.value_and_grad(smooth).lower(x).source
+    assert "written.py" not in text and "test_coverage.py" in text

@@ -452,7 +452,9 @@ def _round(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Bindi
         return m.fold(round, b) if digits is None else m.fold(round, b, digits)
     if digits is None and isinstance(b.ty, Scalar):
         return b if is_integer(b.ty) else m.emit("cast", m.emit("rint", b), dtype="int64", weak=True)
-    return m.call_table(np.round, b, digits or 0)
+    made = m.call_table(np.round, b, digits or 0)
+    own = m.scalar_type(b)
+    return m.emit("cast", made, dtype=own.dtype, weak=True) if own is not None and own.weak else made
 
 
 @_handles(abs)

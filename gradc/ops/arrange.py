@@ -351,6 +351,12 @@ def _asarray_chkfinite_call(a: Any, dtype: Any = None, order: Any = None) -> Val
     return x
 
 
-@call(np.copy, method="copy")
+@call(np.copy)
 def _copy_call(a: Any, order: str = "K", subok: bool = False) -> Value:
-    return a if isinstance(a, Value) and isinstance(a.ty, Scalar) else make_array(a)
+    return make_array(a)
+
+
+@call(method="copy")
+def _copy_method(x: Any, order: str = "C") -> Value:
+    value = as_value(x)
+    return value if isinstance(value.ty, Scalar) else make_array(value)

@@ -26,6 +26,7 @@ from gradc.ops.rules import (
     integral,
     numpy_call,
     python_float,
+    strong,
 )
 
 # ------------------------------------------------------------------------------------------------ powers
@@ -383,7 +384,7 @@ def _degrees(x: Value, /) -> Value:
 @call(np.sinc)
 def _sinc(x: Any, /) -> Value:
     # At 0 the argument is replaced before the division, and the series gives what derivatives need there.
-    t = as_value(x) * math.pi
+    t = strong(x) * math.pi
     near = lt(abs(t), 1e-3)
     safe = where(near, 1.0, t)
     series = 1 - t * t / 6.0 * (1 - t * t / 20.0 * (1 - t * t / 42.0))

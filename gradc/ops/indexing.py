@@ -703,7 +703,7 @@ def _ix_call(*args: Any) -> tuple[Value, ...]:
 
 
 @call(np.meshgrid)
-def _meshgrid_call(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> list[Value]:
+def _meshgrid_call(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Value, ...]:
     values = [as_value(v) for v in xi]
     values = [v if v.rank else make_array([v]) for v in values]
     order = list(range(len(values)))
@@ -715,15 +715,15 @@ def _meshgrid_call(*xi: Any, copy: bool = True, sparse: bool = False, indexing: 
         region[order[k]] = FULL
         lines.append(make_index(v, tuple(region)))
     if sparse:
-        return lines
+        return tuple(lines)
     sizes: list[Any] = [None] * len(values)
     for k, v in enumerate(values):
         sizes[order[k]] = shape_values(v)[0]
-    return [make_broadcast(line, sizes) for line in lines]
+    return tuple(make_broadcast(line, sizes) for line in lines)
 
 
 @call(np.indices)
 def _indices_call(dimensions: Any, dtype: Any = int, sparse: bool = False) -> Any:
     lines = [make_positions(n, np.dtype(dtype).name) for n in dimensions]
     grids = _meshgrid_call(*lines, sparse=sparse, indexing="ij")
-    return tuple(grids) if sparse else stack(grids, 0)
+    return grids if sparse else stack(grids, 0)

@@ -94,7 +94,7 @@ def _grids(key: Any, sparse: bool) -> Any:
     if not isinstance(key, tuple):
         return _range_of(key)
     made = _meshgrid_call(*(_range_of(s) for s in key), sparse=sparse, indexing="ij")
-    return tuple(made) if sparse else stack(made, 0)
+    return made if sparse else stack(made, 0)
 
 
 @call(np.mgrid)

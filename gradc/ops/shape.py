@@ -33,7 +33,7 @@ from gradc.ops.memory import (
     transpose,
 )
 from gradc.ops.reduce import sum as sum_over
-from gradc.ops.rules import as_value, constant_of, convert, dtype_name, normal_axes, normal_axis, write_out
+from gradc.ops.rules import as_value, constant_of, convert, dtype_name, normal_axes, normal_axis, strong, write_out
 from gradc.ops.scans import make_positions
 
 # ---------------------------------------------------------------------------------------- attributes
@@ -273,7 +273,7 @@ def _expand_dims_call(a: Any, axis: Any) -> Value:
 
 @call(np.squeeze, method="squeeze")
 def _squeeze_call(a: Any, axis: Any = None) -> Value:
-    x = as_value(a)
+    x = strong(a)
     builder = current_builder()
     ones = [k for k, s in enumerate(x.shape) if builder.canonical_size(s) == 1]
     dropped = ones if axis is None else normal_axes(axis, x.rank)

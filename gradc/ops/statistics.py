@@ -18,7 +18,7 @@ from gradc.ops.products import matmul
 from gradc.ops.reduce import all as all_over
 from gradc.ops.reduce import any as any_over
 from gradc.ops.reduce import count_over, max, mean, min, reduce_call, sum
-from gradc.ops.rules import as_value, convert, dtype_name, normal_axes, normal_axis, part_dtype, write_out
+from gradc.ops.rules import as_value, convert, dtype_name, normal_axes, normal_axis, part_dtype, strong, write_out
 from gradc.ops.shape import diagonal, permute
 
 
@@ -26,7 +26,7 @@ def variance(
     a: Any, axis: Any, dtype: Any, ddof: Any, keepdims: Any, where_mask: Any = True, mean_given: Any = None
 ) -> Value:
     """Mean squared distance from the mean, over n - ddof; of the elements where a mask holds."""
-    x = as_value(a)
+    x = strong(a)
     if dtype is not None:
         x = convert(x, dtype_name(dtype))
     if not is_inexact(x.ty):

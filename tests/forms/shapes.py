@@ -24,7 +24,7 @@ A.T.reshape(2, 6)
 np.ravel({{A|T|FO|ST|a|d|x|[[a, b]]|A.T|E}})
 np.ravel(A, order="{{F|C}}")
 np.ravel(A, "F")
-np.ravel(A, order="{{A|K}}")
+np.ravel(A, order="{{A|K}}")  !interpreted
 {{A|T|FO|x|d}}.{{ravel|flatten}}()
 A.{{ravel|flatten}}({{"F"|order="F"|order="C"}})
 A.T.flatten()
