@@ -269,9 +269,11 @@ class Facts:
             if not (is_signed(param) and is_signed(after)):
                 continue
             change = subtract_sizes(self.polynomial(after), self.polynomial(param))
+            total = subtract_sizes(self.polynomial(param), self.polynomial(start_value))
             if isinstance(change, int):
-                total = subtract_sizes(self.polynomial(param), self.polynomial(start_value))
                 self.learn(total if change >= 0 else negate_size(total))
+            elif self.proves(change):
+                self.learn(total)
 
     def _use_disjunctions(self) -> None:
         """Of conditions of which one holds, the one that is left where the other cannot hold."""
@@ -447,11 +449,14 @@ def _always_raises(block: Block) -> bool:
 
 def nonnegative_positions(func: Func) -> set[tuple[Node, Value]]:
     """Pairs (node with a region, index operand) where the position is known not to be negative."""
+    tapes = _natural_tapes(func)
     facts = Facts(func)
     found: set[tuple[Node, Value]] = set()
 
     def walk(block: Block) -> None:
         for node in block.nodes:
+            if node.op.name == "load" and node.operands[0] in tapes:
+                facts.learn(facts.polynomial(node.result))
             if "region" in node.attrs:
                 for value in node.operands[1:]:
                     if is_signed(value) and facts.is_nonnegative(value):
@@ -461,6 +466,33 @@ def nonnegative_positions(func: Func) -> set[tuple[Node, Value]]:
 
     walk(func.body)
     return found
+
+
+def _natural_tapes(func: Func) -> set[Value]:
+    """Tapes of integers onto which only numbers are put that are known not to be negative.
+
+    What is read of a tape has been put there, which is not so of a user's `np.empty`.
+    """
+    tapes: dict[Value, bool] = {
+        n.result: True
+        for b in walk_blocks(func.body)
+        for n in b.nodes
+        if n.op.name == "empty" and n.result.dtype == "int64" and n.result.name.endswith("_tape")
+    }
+    if not tapes:
+        return set()
+    facts = Facts(func)
+
+    def walk(block: Block) -> None:
+        for node in block.nodes:
+            if node.op.kind in ("write", "view") and node.operands[0] in tapes:
+                single = node.op.name == "store_at" and facts.is_nonnegative(node.operands[1])
+                tapes[node.operands[0]] = tapes[node.operands[0]] and single
+            walk_inner(node, facts, walk)
+            facts.note_node(node)
+
+    walk(func.body)
+    return {tape for tape, natural in tapes.items() if natural}
 
 
 def walk_inner(node: Node, facts: Facts, walk: Callable[[Block], None]) -> None:

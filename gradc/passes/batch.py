@@ -293,6 +293,15 @@ class LoopAxis:
             results[result] = total
         return results
 
+    def is_free(self) -> bool:
+        """Whether the order of iterations does not matter."""
+        try:
+            self._check_accesses()
+            self._sums()
+        except Refused:
+            return False
+        return True
+
     def _operands(self, node: Node) -> list[Value]:
         return [self.inner.get(v, v) for v in node.operands]
 

@@ -37,8 +37,10 @@ from gradc.lower.program import lower
 from gradc.passes.batch import batch
 from gradc.passes.cse import cse
 from gradc.passes.dce import dce
+from gradc.passes.direction import direction
 from gradc.passes.expand import expand
 from gradc.passes.hoist import hoist
+from gradc.passes.induction import induction
 from gradc.passes.panels import panels
 from gradc.passes.privatize import privatize
 from gradc.passes.ranges import ranges
@@ -53,12 +55,14 @@ PASSES: tuple[tuple[str, Callable[[Func], Func]], ...] = (
     ("stability", stability),
     ("simplify", simplify),
     ("cse", cse),
+    ("induction", induction),
     ("ranges", ranges),
     ("hoist", hoist),
     ("dce", dce),
     ("privatize", privatize),
     ("batch", batch),
     ("panels", panels),
+    ("direction", direction),
 )
 # Sparse patterns follow single elements, and lanes share what stands in loops: neither is helped by products.
 ELEMENTWISE = frozenset(("words", "compressed_fwd", "compressed_rev", "jacobian", "jacfwd", "jacrev", "hessian"))
