@@ -454,3 +454,28 @@ def test_memory_of_a_long_loop_falls() -> None:
     assert peak("diffuse_plainly") > 150
     assert peak("diffuse") < 25
     assert peak("diffuse_in_much") < 12
+
+
+def heated(u0, p, steps, budget):
+    u = u0.copy()
+    for _ in gradc.checkpoint(range(steps), budget=budget):
+        for i in range(1, len(u) - 1):
+            u[i] += p * np.cos(u[i]) * u[i - 1]
+    return np.sum(u)
+
+
+def heated_plainly(u0, p, steps, budget):
+    u = u0.copy()
+    for _ in range(steps):
+        for i in range(1, len(u) - 1):
+            u[i] += p * np.cos(u[i]) * u[i - 1]
+    return np.sum(u)
+
+
+def test_a_length_that_is_asked_for_inside_the_loop_is_known_before_it() -> None:
+    u = np.linspace(0.1, 1.0, 9)
+    plain = gradc.grad(heated_plainly, (0, 1))
+    assert plain.lower(u, 0.1, 30, 1).stats["residuals"]["growing tapes"] == 0
+    for budget in (1, 700, "1MB"):
+        for got, wanted in zip(gradc.grad(heated, (0, 1))(u, 0.1, 30, budget), plain(u, 0.1, 30, 1), strict=True):
+            assert np.allclose(got, wanted, rtol=1e-13)

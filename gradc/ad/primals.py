@@ -14,7 +14,16 @@ from gradc.ad.activity import carried_inits, carried_params, carried_results
 from gradc.ad.plan import Plan, induction_of
 from gradc.ad.slices import Slice
 from gradc.ad.structure import Structure
-from gradc.ad.tapes import BLOCK, Sizes, Tape, axes_of, iteration_number, trip_count, values_before
+from gradc.ad.tapes import (
+    BLOCK,
+    Sizes,
+    Tape,
+    axes_of,
+    iteration_number,
+    trip_count,
+    values_before,
+    written_size,
+)
 from gradc.errors import InternalError
 from gradc.ir.builder import Builder
 from gradc.ir.effects import own_reads, roots
@@ -402,18 +411,22 @@ class Primals:
             ]
         )
 
-        def reachable(value: Value) -> bool:
-            if value.node is not None and value.node.op.name == "const":
-                return True
+        def in_scope(value: Value) -> bool:
             return not structure.is_inside(value, outermost) and (
                 value in sweep.values or structure.def_block[value] is not sweep.block
             )
 
+        def reachable(value: Value) -> bool:
+            size = written_size(value)
+            return in_scope(value) or size is not None and known.knows(size)
+
         def here(value: Value) -> Value:
-            node = value.node
-            if node is not None and node.op.name == "const":  # the constant itself may stand further inside
-                return self.builder.const(node.attrs["value"])
-            return self._forward_value(value, sweep)
+            if in_scope(value):
+                return self._forward_value(value, sweep)
+            size = written_size(value)  # it stands further inside: `for i in range(len(u))` in a loop
+            assert size is not None
+            made = known.value(size, self.builder)
+            return self.builder.const(made) if isinstance(made, int) else made
 
         axes = axes_of(loops, structure)
         dense = bool(loops) and all(n.op.name == "for" and not n.attrs.get("exits") for n in loops)

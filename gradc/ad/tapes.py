@@ -22,6 +22,7 @@ from gradc.ir.types import (
     Atom,
     Scalar,
     Size,
+    add_sizes,
     clamp_size,
     multiply_sizes,
     product_of_sizes,
@@ -143,6 +144,24 @@ def _one_variable(size: Size) -> str | None:
     if coefficient != 1 or len(atoms) != 1 or atoms[0].inner is not None:
         return None
     return atoms[0].name
+
+
+def written_size(value: Value) -> Size | None:
+    """An integer as a polynomial of size variables, where it is written as one: `len(u) - 1`."""
+    if value.size is not None:
+        return value.size
+    node = value.node
+    if node is None:
+        return None
+    if node.op.name == "const":
+        return int(node.attrs["value"])
+    if node.op.name == "dim":
+        return node.operands[0].shape[node.attrs["axis"]]  # type: ignore[no-any-return]
+    combine = {"add": add_sizes, "sub": subtract_sizes, "mul": multiply_sizes}.get(node.op.name)
+    if combine is None:
+        return None
+    first, second = (written_size(v) for v in node.operands)
+    return combine(first, second) if first is not None and second is not None else None
 
 
 def trip_count(start: Value, stop: Value, step: Value, builder: Builder) -> Value:
