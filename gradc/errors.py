@@ -91,6 +91,10 @@ class NonDifferentiableError(GradcError, ValueError):
     """What is differentiated passes through an operation that has no derivative. A `ValueError`."""
 
 
+class ReverseOnlyError(NonDifferentiableError):
+    """Forward mode meets a rule of the user that says how cotangents go back only. A `NonDifferentiableError`."""
+
+
 class NonFiniteError(GradcError, FloatingPointError):
     """NaN or an infinity appeared, and `GRADC_DEBUG=nan` asks to stop there. A `FloatingPointError`."""
 

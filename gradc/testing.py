@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradc.api import Argnums, Function
-from gradc.errors import DTypeError, GradientMismatch, ShapeError
+from gradc.errors import DTypeError, GradientMismatch, ReverseOnlyError, ShapeError
 from gradc.ir.tree import Branch, Tree, flatten, unflatten
 from gradc.runtime.dispatch import Compiled, compiled, plain_function, signature_of
 from gradc.runtime.leaves import check_differentiable, plain_leaf
@@ -78,7 +78,8 @@ def check_grads(
         f: a function as `gradc.jit` takes it; it may return numbers, arrays and structures of them.
         args: its arguments.
         order: 1 for derivatives, 2 for those of the derivatives as well, and so on.
-        modes: "fwd" (`jvp`), "rev" (`vjp`).
+        modes: "fwd" (`jvp`), "rev" (`vjp`). Where both are asked for and `f` calls functions with a `custom_vjp` rule,
+            which forward mode cannot use, only "rev" is checked.
         atol: absolute tolerance; by default by the dtype.
         rtol: relative tolerance, likewise.
         eps: the step of the differences, as in `numerical_grad`.
@@ -181,9 +182,15 @@ def _check(
     along = [point.difference(direction, step) for direction in directions]
     for mode in modes:
         slope = _MODES[mode](f, unflatten(tree, point.leaves), wrt, cotangents)
+        try:
+            given_entries = [float(slope(direction)) for direction in basis]
+        except ReverseOnlyError:
+            if set(modes) == {mode}:
+                raise
+            continue
         table = [
-            _Entry(names[k], index, unit, float(slope(direction)), quotient, tolerance)
-            for (k, index, unit), direction, quotient in zip(rows, basis, numerical, strict=True)
+            _Entry(names[k], index, unit, given, quotient, tolerance)
+            for (k, index, unit), given, quotient in zip(rows, given_entries, numerical, strict=True)
         ]
         # NaN first, then the largest disagreement.
         worst = max(table, key=lambda entry: float("inf") if np.isnan(entry.excess) else entry.excess, default=None)

@@ -731,3 +731,39 @@ def test_refusals_say_why() -> None:
         gradc.grad(lambda x: f(x, 2.0).sum())(X)
     with pytest.raises(TypeError, match="not a function"):
         sine.defvjp(sine_fwd, None)
+
+
+RATE = 2.0
+
+
+def test_rules_that_call_each_other() -> None:
+    """The derivative of sine by cosine's rule and the other way round; what they read of the module is shared."""
+    sine_, cosine = gradc.custom_jvp(lambda x: np.sin(x)), gradc.custom_vjp(lambda x: np.cos(x))
+    exponential = gradc.custom_vjp(lambda x: np.exp(x))
+    sine_.defjvp(lambda p, t: (sine_(p[0]), RATE / 2 * t[0] * (cosine(p[0]) + 0 * exponential(p[0]))))
+    cosine.defvjp(lambda x: (cosine(x), x), lambda x, ct: (-ct * sine_(x) * RATE / 2,))
+    exponential.defvjp(lambda x: (exponential(x), x), lambda x, ct: (ct * exponential(x) * (1 + 0 * cosine(x)),))
+    slope = gradc.grad(lambda x: sine_(x * x))
+    close(slope(0.7), 1.4 * math.cos(0.49))
+    close(gradc.grad(slope)(0.7), 2 * math.cos(0.49) - 1.96 * math.sin(0.49))
+    close(gradc.grad(gradc.grad(sine_))(0.7), -math.sin(0.7))
+    twice = gradc.jacrev(gradc.grad(lambda x: (cosine(x) * exponential(x)).sum()))
+    close(twice(X), np.diag(-2 * np.sin(X) * np.exp(X)))
+
+
+def test_functions_that_call_each_other_without_an_end_are_refused() -> None:
+    first, second = gradc.custom_jvp(lambda x: second(x)), gradc.custom_jvp(lambda x: first(x))
+    for f in (first, second):
+        f.defjvp(lambda p, t: (p[0], t[0]))
+    with pytest.raises(gradc.UnsupportedError, match="calls itself"):
+        gradc.grad(first)(0.5)
+
+
+def test_check_grads_leaves_forward_mode_out_where_a_rule_has_none() -> None:
+    honest = gradc.custom_vjp(lambda x: np.sin(x))
+    honest.defvjp(lambda x: (honest(x), x), lambda x, ct: (ct * np.cos(x),))
+    gradc.check_grads(lambda x: honest(x) * x, (X,), order=2)
+    with pytest.raises(gradc.GradientMismatch, match="mode 'rev'"):
+        gradc.check_grads(sine, (0.5,))
+    with pytest.raises(gradc.NonDifferentiableError, match="forward mode cannot use it"):
+        gradc.check_grads(honest, (0.5,), modes="fwd")

@@ -32,7 +32,7 @@ from gradc.ad.apply import cast_like, refuse_fixed, times
 from gradc.ad.cotangents import new_like
 from gradc.ad.custom import outer_error
 from gradc.ad.reverse import guarded_nodes
-from gradc.errors import NonDifferentiableError
+from gradc.errors import NonDifferentiableError, ReverseOnlyError
 from gradc.ir.builder import Builder
 from gradc.ir.custom import Rule, calls_in_place, is_custom, put_in_place
 from gradc.ir.effects import view_operands, written_params
@@ -208,7 +208,7 @@ class Forward:
     def _call(self, node: Node, rule: Rule) -> None:
         """A call of a function with a rule of the user: its tangent rule in place of it."""
         if rule.tangent is None:
-            raise NonDifferentiableError(
+            raise ReverseOnlyError(
                 f"`{rule.name}` has a {rule.kind} rule, and forward mode cannot use it",
                 node.loc,
                 "it says how cotangents go back, not how tangents go on.",

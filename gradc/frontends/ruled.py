@@ -9,7 +9,8 @@ Each is interpreted in a block that nothing holds; what it uses of the function 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from gradc.frontends.local_functions import outer_values
 from gradc.ir.custom import Rule, RuledFunction
 from gradc.ir.effects import written_params
 from gradc.ir.foreign import signature_of
-from gradc.ir.nodes import Block, Func, Value, clone_block
+from gradc.ir.nodes import Block, Func, Value, clone_block, walk_blocks
 from gradc.ir.tree import Branch, Static, Tree, children, flatten, is_structure, unflatten
 from gradc.ir.types import Array, Scalar, Type, format_shape, is_inexact, size_variables
 from gradc.ops import TABLE
@@ -51,12 +52,33 @@ class Detached:
         return func
 
 
+@dataclass(eq=False, slots=True)
+class Making:
+    """A rule whose parts are being interpreted.
+
+    result: the structure of what a call gives, once that is known. parts: what is interpreted. first: the outermost of
+    the rules under way that a part calls, as a position; those two wait for each other's outer values. pending: rules
+    that wait for those of this one.
+    """
+
+    key: Any
+    rule: Rule
+    first: int
+    result: Tree | None = None
+    parts: dict[str, Detached] = field(default_factory=dict)
+    pending: list[Making] = field(default_factory=list)
+
+    def params(self) -> set[Value]:
+        """The parameters of all parts."""
+        return {p for part in self.parts.values() for p in part.block.params}
+
+
 class RuledCalls:
     """Makes rules and calls of them for one interpretation."""
 
     def __init__(self, machine: Any) -> None:
         self.machine = machine
-        self.under_way: list[tuple[Any, Rule, Tree | None]] = []
+        self.under_way: list[Making] = []
 
     def call(self, callee: RuledFunction, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
         """callee(*args, **keywords)."""
@@ -80,17 +102,28 @@ class RuledCalls:
         leaves, tree = flatten(tuple(bound.args), _LEAVES)
         values = [machine.value(leaf) for leaf in leaves]
         key = (id(callee), tree, tuple(_of_any_layout(v.ty) for v in values))
-        for k, (other, rule, result) in enumerate(self.under_way):
-            if other != key:
-                continue
-            if result is None or k != len(self.under_way) - 1:
-                machine.refuse(f"`{name}` calls itself", "how often is known at run time only.", "write it as a loop.")
-            assert result is not None
-            made = self._node(rule, values)
-            rule.waiting += [v.node for v in made[:1] if v.node is not None]
-            return unflatten(result, made)
-        rule, shape, outer = self._rule(callee, name, key, tree, values)
-        return unflatten(shape, self._node(rule, [*values, *outer]))
+        for k, making in enumerate(self.under_way):
+            if making.key == key:
+                if making.result is None:
+                    why = "how often is known at run time only."
+                    machine.refuse(f"`{name}` calls itself", why, "write it as a loop.")
+                self.under_way[-1].first = min(self.under_way[-1].first, k)
+                return self._waiting(making, values)
+            for other in making.pending:
+                if other.key == key:
+                    self.under_way[-1].first = min(self.under_way[-1].first, k)
+                    return self._waiting(other, values)
+        making, outer = self._rule(callee, name, key, tree, values)
+        if outer is None:
+            return self._waiting(making, values)
+        return unflatten(making.result, self._node(making.rule, [*values, *outer]))
+
+    def _waiting(self, making: Making, values: Sequence[Value]) -> Binding:
+        """A call of a function whose rule is not complete: it gets its outer values later."""
+        assert making.result is not None
+        made = self._node(making.rule, values)
+        making.rule.waiting += [v.node for v in made[:1] if v.node is not None]
+        return unflatten(making.result, made)
 
     def _node(self, rule: Rule, operands: Sequence[Value]) -> list[Value]:
         made = self.machine.builder.add(TABLE["custom"], operands, {"rule": rule})
@@ -100,36 +133,60 @@ class RuledCalls:
 
     def _rule(
         self, callee: RuledFunction, name: str, key: Any, tree: Tree, values: list[Value]
-    ) -> tuple[Rule, Tree, list[Value]]:
+    ) -> tuple[Making, list[Value] | None]:
+        """The rule of a call, and the values around it that it uses; None where it waits for another rule's."""
         types, names = [v.ty for v in values], [v.name or "x" for v in values]
         rule = Rule(name, callee.kind, len(values), ())
-        self.under_way.append((key, rule, None))
+        position = len(self.under_way)
+        making = Making(key, rule, position)
+        self.under_way.append(making)
         try:
-            primal = Detached(name, types, names)
+            primal = making.parts["primal"] = Detached(name, types, names)
             result = self._fill(primal, callee.function, unflatten(tree, primal.block.params))
             outs = primal.block.yields
             if not outs:
                 self.machine.refuse(f"`{name}`, which has a derivative rule, returns no number")
             rule.types = tuple(v.ty for v in outs)
             self._require_known_sizes(name, rule.types, types)
-            self.under_way[-1] = (key, rule, result)
-            parts = {"primal": primal}
+            making.result = result
             if callee.kind == "custom_vjp":
-                parts |= self._vjp(callee, rule, tree, result, types, names)
+                making.parts |= self._vjp(callee, rule, tree, result, types, names)
             elif callee.kind == "custom_jvp":
-                parts["tangent"] = self._jvp(callee, rule, tree, result, types, names)
+                making.parts["tangent"] = self._jvp(callee, rule, tree, result, types, names)
         finally:
             self.under_way.pop()
-        own = {p for part in parts.values() for p in part.block.params}
-        used = [v for part in parts.values() for v in outer_values(part.block)]
-        outer = list(dict.fromkeys(v for v in used if v not in own))
-        for node in rule.waiting:
-            node.operands += outer
-        rule.waiting.clear()
+        if making.first < position:  # it calls a function whose rule calls it
+            around = self.under_way[-1]
+            around.first = min(around.first, making.first)
+            around.pending += [making, *making.pending]
+            return making, None
+        return making, self._complete([making, *making.pending])
+
+    def _complete(self, made: list[Making]) -> list[Value]:
+        """Complete rules that call each other: all get the values around the call that one of them uses."""
+        own = {p for making in made for p in making.params()}
+        inside = {v for making in made for part in making.parts.values() for v in _values_in(part.block)} - own
+        outer: list[Value] = []
+        for making in made:
+            for part in making.parts.values():
+                for v in outer_values(part.block):
+                    if v in inside or (v in own and v not in making.params()):
+                        self.machine.refuse(
+                            f"`{making.rule.name}` uses `{v.name or 'a value'}` of a rule that calls it",
+                            "a function with a derivative rule is the same wherever it is called.",
+                            "make it an argument.",
+                        )
+                    if v not in own and v not in outer:
+                        outer.append(v)
+        for making in made:
+            for node in making.rule.waiting:
+                node.operands += outer
+            making.rule.waiting.clear()
         loc = self.machine.builder.loc
-        for label, part in parts.items():
-            setattr(rule, label, part.as_func(outer, len(values), loc))
-        return rule, result, outer
+        for making in made:
+            for label, part in making.parts.items():
+                setattr(making.rule, label, part.as_func(outer, making.rule.arguments, loc))
+        return outer
 
     def _fill(self, part: Detached, function: Callable[..., Any], args: Sequence[Binding]) -> Tree:
         """Interpret a call of `function` in the block of `part`; its results become new arrays. Their tree."""
@@ -322,6 +379,14 @@ class RuledCalls:
                 self._misfit(where, rule, f"tangents of another structure than those of `{rule.name}`")
             for inner, part in zip(children(given)[1], items, strict=True):
                 self._tangents(inner, part, rule, where, found)
+
+
+def _values_in(block: Block) -> Iterator[Value]:
+    """What is defined in a block or below."""
+    for inner in walk_blocks(block):
+        yield from inner.params
+        for node in inner.nodes:
+            yield from node.results
 
 
 def _name(function: Any) -> str:
