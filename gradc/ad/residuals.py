@@ -18,7 +18,9 @@ Griewank, Walther, Evaluating Derivatives (2008), ch. 12.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from operator import itemgetter
 
 from gradc.ad.activity import Activity, carried_inits, carried_params, carried_yields
 from gradc.ad.apply import read_by_rule
@@ -40,6 +42,11 @@ from gradc.ir.effects import own_reads, roots
 from gradc.ir.nodes import Block, Func, Node, Value, walk_nodes
 from gradc.ir.types import Array, Scalar, Stack
 
+MANY_ESCAPES = 32
+"""Scalars of an `if` that leave it one by one; where there are more of them, and few at once, it is run again."""
+
+_place, _number = itemgetter(0), itemgetter(1)
+
 
 class Planner:
     """Makes the plan of a function for an activity."""
@@ -53,6 +60,7 @@ class Planner:
         self.regions = Regions(func, structure)
         self._decided: dict[Value, int] = {}
         self._not_joint: set[Node] = set()
+        self._by_place: list[tuple[int, int, Value]] = []  # needed values: where, a running number
 
     def make(self) -> Plan:
         """The plan: what rules and control flow need, joint regions, saved writes, and a provision for every scalar."""
@@ -62,7 +70,7 @@ class Planner:
                 return self.plan
             # Something needed later depends on what a joint node carries: plan again without running that node again.
             self._not_joint.add(spoilt)
-            self.plan, self._decided = Plan(), {}
+            self.plan, self._decided, self._by_place = Plan(), {}, []
 
     def _attempt(self) -> Node | None:
         for node in walk_nodes(self.func.body):
@@ -437,11 +445,16 @@ class Planner:
                 self._choose_joint(inner, region)
 
     def _needed_inside(self, node: Node) -> list[tuple[Value, list[Node]]]:
-        return [
-            (v, uses)
-            for v, uses in self.plan.needed.items()
-            if v in self.structure.def_block and self.structure.is_inside(v, node)
-        ]
+        needed, structure = self.plan.needed, self.structure
+        if len(self._by_place) != len(needed):  # values are added, and none is taken out
+            known = (v for v in needed if v in structure.def_block)
+            places = sorted((structure.place(v), k, v) for k, v in enumerate(known))
+            self._by_place = [*places, *[(len(structure.order), -1, v) for v in needed if v not in structure.def_block]]
+        start, end = structure.span(node)
+        first = bisect_left(self._by_place, start, key=_place)
+        last = bisect_right(self._by_place, end, key=_place)
+        inside = sorted(self._by_place[first:last], key=_number)
+        return [(v, needed[v]) for _, _, v in inside]
 
     def _would_tape(self, node: Node) -> bool:
         if node.op.name == "while" or node.attrs.get("exits"):
@@ -457,7 +470,21 @@ class Planner:
         for root in self.plan.restored:
             if root in self.structure.def_block and self.structure.is_inside(root, node):
                 return True
-        return False
+        return node.op.name == "if" and self._escapes_on_few_paths(node)
+
+    def _escapes_on_few_paths(self, node: Node) -> bool:
+        """Whether many scalars would escape from an `if`, most of them from branches that are not taken.
+
+        Each is a result of every `if` around it: of n branches that are found by bisection, n log(n) results.
+        """
+        count: dict[Block, int] = {}
+        total = 0
+        for value, _ in self._needed_inside(node):
+            if isinstance(value.ty, Scalar) and (value.node is None or value.node.op.name != "const"):
+                home = self.structure.def_block[value]
+                count[home] = count.get(home, 0) + 1
+                total += 1
+        return total > MANY_ESCAPES and total >= 4 * max(_longest_path(block, count) for block in node.blocks)
 
     def _loop_between(self, value: Value, node: Node) -> bool:
         owners = self.structure.owners(self.structure.def_block[value])
@@ -565,3 +592,14 @@ class Planner:
             inside = self.structure.node_inside
             seeds += [root for root, uses in self.plan.restored.items() if any(inside(use, node) for use in uses)]
         return seeds
+
+
+def _longest_path(block: Block, count: dict[Block, int]) -> int:
+    """The most values of a block and of what it runs inside that one run of it can have."""
+    total = count.get(block, 0)
+    for node in block.nodes:
+        if node.op.name == "if":
+            total += max(_longest_path(inner, count) for inner in node.blocks)
+        else:
+            total += sum(_longest_path(inner, count) for inner in node.blocks)
+    return total

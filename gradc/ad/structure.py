@@ -15,6 +15,7 @@ class Structure:
         self.owner_of: dict[Block, Node | None] = {func.body: None}
         self.def_block: dict[Value, Block] = {}
         self.order: dict[Node, int] = {}
+        self._ends: dict[Node, int] = {}  # of control nodes: the order of the last node inside
         self.writes_to: dict[Value, list[Node]] = {}
         self._scan(func.body)
 
@@ -33,6 +34,7 @@ class Structure:
             for inner in node.blocks:
                 self.owner_of[inner] = node
                 self._scan(inner)
+            self._ends[node] = len(self.order) - 1
 
     def owners(self, block: Block) -> list[Node]:
         """Control nodes around a block, the outermost first."""
@@ -53,11 +55,24 @@ class Structure:
 
     def is_inside(self, value: Value, node: Node) -> bool:
         """Whether the value is defined in a block of `node`."""
-        return node in self.owners(self.def_block[value])
+        return self._block_inside(self.def_block[value], node)
 
     def node_inside(self, inner: Node, outer: Node) -> bool:
         """Whether `inner` stands in a block of `outer`."""
-        return outer in self.owners_of(inner)
+        return self._block_inside(self.block_of[inner], outer)
+
+    def place(self, value: Value) -> int:
+        """The order of the control node that a value is defined inside of; -1 where there is none."""
+        owner = self.owner_of[self.def_block[value]]
+        return -1 if owner is None else self.order[owner]
+
+    def span(self, node: Node) -> tuple[int, int]:
+        """The order of a node, and that of the last one inside it."""
+        return self.order[node], self._ends[node]
+
+    def _block_inside(self, block: Block, node: Node) -> bool:
+        owner = self.owner_of[block]
+        return owner is not None and self.order[node] <= self.order[owner] <= self._ends[node]
 
     def encloses(self, outer: Block, inner: Block) -> bool:
         """Whether `inner` is `outer` or lies inside it."""
