@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import itertools
 import math
 import pickle
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import sympy as sp
 from scipy import special
+from sympy.codegen.numpy_nodes import logaddexp
+from sympy.matrices.expressions.dotproduct import DotProduct
 
 import gradc
 from bench.symbolic import derivatives_by_sympy, pendulum
@@ -19,6 +22,7 @@ from gradc.ad.reverse import reverse
 from gradc.codegen.to_sympy import _FUNCTIONS
 from gradc.ir.builder import Builder, new_func
 from gradc.ir.interp import run
+from gradc.ir.nodes import walk_nodes
 from gradc.ir.opdef import TABLE
 from gradc.ir.tree import flatten, unflatten
 from gradc.ir.types import WEAK_FLOAT
@@ -269,11 +273,17 @@ def test_other_things_that_sympy_makes() -> None:
     inside = sp.Piecewise((1, sp.Contains(x, sp.Interval(0, 1), evaluate=False)), (0, True))
     assert evaluate(x, inside, 0.5) == 1.0 and evaluate(x, inside, 2.0) == 0.0
     assert evaluate(x, sp.Poly(x**2 + 1, x), 3.0) == 10.0
+    v = sp.MatrixSymbol("v", 2, 1)
+    assert evaluate(v, DotProduct(v, v) * 2, m[:, :1]) == 20.0
+    assert np.array_equal(evaluate((x, y), np.array([[x, 1], [x * y, y]]), 2.0, 3.0), [[2, 1], [6, 3]])
+    assert np.array_equal(evaluate(x, sp.MutableDenseNDimArray([[x, 0], [1, x]]), 2.0), [[2, 0], [1, 2]])
+    assert math.isclose(evaluate((x, y), logaddexp(x, y), 1.0, 2.0), np.logaddexp(1.0, 2.0))
 
 
 def test_names_that_python_does_not_have() -> None:
     t = sp.Symbol("t")
     angle = sp.Function("theta")(t)
+    assert evaluate([sp.Symbol("m₁"), sp.Symbol("x²")], sp.Symbol("m₁") - sp.Symbol("x²"), 3.0, 1.0) == 2.0
     symbols = [sp.Symbol("lambda"), sp.Symbol("x'"), sp.Dummy("x"), sp.Dummy("x"), angle, angle.diff(t), sp.Symbol("λ")]
     made = gradc.lambdify(symbols, sum((k + 1) * s for k, s in enumerate(symbols)))
     assert list(made._signature.parameters) == ["lambda_", "x_prime", "x", "x_", "theta", "theta_d", "λ"]
@@ -291,6 +301,95 @@ def test_a_branch_that_is_not_taken_is_not_computed() -> None:
     program = expression_of(x, sp.Piecewise((sp.log(x), x > 0), (x, True))).__gradc_program__((1.0,))
     kinds = [node.op.name for node in program.func.body.nodes]
     assert "if" in kinds and "log" not in kinds
+
+
+# What stands in several branches, what is nested deeply, and what has many: as SymPy and as Python has them. The Python
+# function takes the real parts of its arguments for conditions, so that it can be differentiated by a complex step.
+
+
+def shared_choices(levels: int) -> Any:
+    """Each level stands in all branches of the next one: written out, 3**levels of the innermost."""
+    e = x
+    for k in range(levels):
+        e = sp.Piecewise((sp.sin(e) + k, y < k), (sp.cos(e) * x, z < k), (e * y, True), evaluate=False)
+    return e
+
+
+def take_shared(a: complex, b: complex, c: complex) -> complex:
+    e = a
+    for k in range(13):
+        e = cmath.sin(e) + k if b.real < k else cmath.cos(e) * a if c.real < k else e * b
+    return e
+
+
+def deep_choices(levels: int) -> Any:
+    """Only the last branch of each level goes on."""
+    e = x * y
+    for k in range(levels, 0, -1):
+        e = sp.Piecewise((sp.log(x - k) * y + k, x > k), (sp.cos(y * k) * e + sp.sqrt(k - x), True), evaluate=False)
+    return e
+
+
+def take_deep(a: complex, b: complex, c: complex) -> complex:
+    e = a * b
+    for k in range(20, 0, -1):
+        e = cmath.log(a - k) * b + k if a.real > k else cmath.cos(b * k) * e + cmath.sqrt(k - a)
+    return e
+
+
+def wide_choices(pairs: int) -> Any:
+    return sp.Piecewise(*((sp.sin(x + k) * y + sp.sqrt(k - x), x < k) for k in range(pairs)), (x * y, z > 0))
+
+
+def take_wide(a: complex, b: complex, c: complex) -> complex:
+    for k in range(45):
+        if a.real < k:
+            return cmath.sin(a + k) * b + cmath.sqrt(k - a)
+    return a * b if c.real > 0 else complex(math.nan)
+
+
+@pytest.mark.parametrize(
+    ("expression", "function", "points"),
+    [
+        (shared_choices(13), take_shared, [(0.4, 3.5, 7.5), (0.4, 20.0, -1.0), (0.4, -1.0, 20.0)]),
+        (deep_choices(20), take_deep, [(10.5, 0.3, 0.0), (-1.0, 0.3, 0.0), (50.0, 0.3, 0.0)]),
+        (wide_choices(45), take_wide, [(-3.0, 0.4, 0.0), (11.5, 0.4, 0.0), (43.5, 0.4, 0.0), (60.0, 0.4, 1.0)]),
+    ],
+    ids=["shared", "deep", "wide"],
+)
+def test_code_of_branches_is_as_long_as_the_expression(expression: Any, function: Any, points: Any) -> None:
+    """A branch that is not taken is not computed either, where that would give NaN."""
+    program = expression_of((x, y, z), expression).__gradc_program__((0.1, 0.2, 0.3))
+    verify(program.func)
+    assert len(list(walk_nodes(program.func.body))) < 1200
+    derivative = reverse(program.func, [0, 1, 2])
+    verify(derivative)
+    assert len(list(walk_nodes(derivative.body))) < 6000
+    for point in points:
+        steps = [[v + 1e-30j * (k == axis) for k, v in enumerate(point)] for axis in range(3)]
+        wanted = [function(*map(complex, point)).real, *(function(*map(complex, s)).imag / 1e-30 for s in steps)]
+        assert np.allclose(run(derivative, list(point)), wanted, rtol=1e-11, atol=1e-12)
+    none = run(derivative, [60.0, 0.4, -1.0])
+    assert math.isnan(none[0]) == (function is take_wide) and (function is not take_wide or none[1] == 0.0)
+
+
+def test_branches_in_conditions_and_of_truth_values() -> None:
+    inner = sp.Piecewise((sp.sqrt(x), x > 0), (-x, True))
+    e = sp.Piecewise((y, y > 3), (inner * 2, inner > 1), (sp.sin(inner), sp.ITE(y > 0, x > -5, x > 5)))
+    for a, b, wanted in ((4.0, 5.0, 5.0), (4.0, 1.0, 4.0), (-0.5, 1.0, math.sin(0.5)), (-0.5, -1.0, math.nan)):
+        assert np.allclose(evaluate((x, y), e, a, b), wanted, equal_nan=True)
+    assert np.allclose(evaluate((x, y), e, np.array([4.0, -0.5]), 1.0), [4.0, math.sin(0.5)])
+
+
+def test_sums_against_their_direction_follow_sympy() -> None:
+    for e in (
+        sp.Sum(x * i, (i, 4, 1)),
+        sp.Product(x + i, (i, 5, 3)),
+        sp.Sum(x * i * j, (j, i, 2), (i, 0, 5)),
+        sp.Product(sp.Sum(x + j * i, (j, 3, i)), (i, 1, 5)),
+        sp.Sum(j * x, (j, 0, i - 2), (i, 0, 3)),
+    ):
+        assert math.isclose(evaluate(x, e, 1.3), e.doit().subs(x, 1.3), rel_tol=1e-13)
 
 
 def test_common_subexpressions_are_computed_once() -> None:
@@ -342,6 +441,8 @@ def test_deep_expressions_do_not_recurse() -> None:
         (x, sp.expint(x, x), "order must be", "expint"),
         (x, 1 + sp.LambertW(x, 2), "not real", "LambertW"),
         (x, sp.Function("f")(x) + 1, "not known", "f(x)"),
+        (x, x * sp.Heaviside(x).diff(x), "derivative of a jump", "DiracDelta"),
+        (x, sp.zoo, "division by zero", "zoo"),
         (x, sp.Sum(i, (i, 0, y)), "when the expression is compiled", "Sum"),
         ("x", "x^2 + 1", "write ** for powers", "^2"),
         ("x", "x + (1", "not an expression", "("),

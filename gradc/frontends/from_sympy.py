@@ -19,6 +19,7 @@ from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 from gradc.errors import Loc, ShapeError, UnsupportedError
 from gradc.frontends import sympy_special
 from gradc.frontends.sympy_arguments import Number, Pattern, Vector, Whole, identifier, symbol_name
+from gradc.frontends.sympy_branches import Branches
 from gradc.ir.builder import Builder, new_func
 from gradc.ir.nodes import Block, Value
 from gradc.ir.opdef import TABLE
@@ -88,6 +89,9 @@ class Expression:
         self.place = place
         self.scopes: list[dict[Any, Any]] = [{}]
         self.indices: dict[Any, Value] = {}
+        self.ranges: dict[Any, tuple[int, int]] = {}
+        self.elementwise = False  # symbols of numbers stand for arrays
+        self.branches = Branches(self)
         self.in_bounds: set[tuple[Any, int, int]] = set()
 
     def refuse(self, e: Any, what: str, why: str = "", hint: str = "") -> NoReturn:
@@ -113,6 +117,7 @@ class Expression:
                 if isinstance(given.ty, Array) and not given.shape:
                     given = memory.load(given, region=())
                 self.scopes[0][symbol] = self.as_float(given)
+                self.elementwise = self.elementwise or bool(given.rank)
             case Vector(items):
                 self._bind_vector(items, given, label)
             case Whole(symbol, shape):
@@ -168,7 +173,7 @@ class Expression:
         """What is left of what `sympy.cse` gives, (replacements, expressions), when its symbols have their values."""
         match expression:
             case tuple((list(pairs), list(rest))) if pairs and all(
-                isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], sympy.Symbol) and self._known(p[0]) is None
+                isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], sympy.Symbol) and self.known(p[0]) is None
                 for p in pairs
             ):
                 for symbol, part in pairs:
@@ -186,7 +191,7 @@ class Expression:
             return type(expression)._make(self.structure(item) for item in expression)
         if isinstance(expression, tuple | sympy.Tuple):
             return tuple(self.structure(item) for item in expression)
-        if isinstance(expression, sympy.MatrixBase | sympy.NDimArray):
+        if isinstance(expression, sympy.MatrixBase | sympy.NDimArray | np.ndarray):
             return self._matrix(expression)
         return self.value(sympy.sympify(expression, strict=True))
 
@@ -197,6 +202,7 @@ class Expression:
             entries = [matrix[i, j] for i in range(shape[0]) for j in range(shape[1])]
         else:
             entries = list(sympy.flatten(matrix.tolist())) if shape else [matrix[()]]
+            entries = [sympy.sympify(e, strict=True) for e in entries]
         values = [self.as_result(self.value(e)) for e in entries]
         if any(v.rank for v in values):
             self.refuse(
@@ -213,32 +219,37 @@ class Expression:
 
     # ----------------------------------------------------------------------------------------- expressions
 
-    def _known(self, e: Any) -> Any:
+    def known(self, e: Any) -> Any:
+        """The value that an expression has in this scope, or None."""
         for scope in reversed(self.scopes):
             found = scope.get(e)
             if found is not None:
                 return found
         return None
 
+    def is_known(self, e: Any) -> bool:
+        """Whether an expression has its value in this scope."""
+        return self.known(e) is not None
+
     def value(self, expression: Any) -> Value:
         """The value of an expression. Depth is no limit: what is left to do is kept on a stack of its own."""
         waiting: list[tuple[Any, Sequence[Any], Make] | Any] = [(expression, None, None)]
         while waiting:
             e, parts, make = waiting[-1]
-            if self._known(e) is not None:
+            if self.known(e) is not None:
                 waiting.pop()
                 continue
             if parts is None:
                 parts, make = self._parts(e)
                 waiting[-1] = (e, parts, make)
-            missing = [p for p in parts if self._known(p) is None]
+            missing = [p for p in parts if self.known(p) is None]
             if missing:
                 waiting += [(p, None, None) for p in reversed(missing)]
                 continue
             waiting.pop()
             with self.builder.at(self.place):
-                self.scopes[-1][e] = make(*(self._known(p) for p in parts))
-        return self._known(expression)
+                self.scopes[-1][e] = make(*(self.known(p) for p in parts))
+        return self.known(expression)
 
     def _parts(self, e: Any) -> tuple[Sequence[Any], Make]:
         """The subexpressions that are needed whatever happens, and what to do with their values."""
@@ -276,6 +287,16 @@ class Expression:
             self.refuse(
                 e, f"an unevaluated {type(e).__name__} has no value", "gradc compiles what can be computed directly.",
                 f"call .doit() on the expression first{also}.",
+            )
+        if isinstance(e, sympy.DiracDelta):
+            self.refuse(
+                e, "DiracDelta has no value", "it is the derivative of a jump, which NumPy's numbers do not have.",
+                "gradc takes it as zero in derivatives: differentiate by gradc, or expr.replace(DiracDelta, …).",
+            )
+        if e is sympy.zoo:
+            self.refuse(
+                e, "the expression has a division by zero, zoo", "its sign is not known, so it is no float.",
+                "find the constant part of the expression that divides by zero.",
             )
         if isinstance(e, AppliedUndef):
             self.refuse(
@@ -398,62 +419,36 @@ class Expression:
 
     # --------------------------------------------------------------------------------- branches and loops
 
-    def _piecewise(self, e: Any) -> tuple[Sequence[Any], Make]:
-        return (e.args[0].cond,), lambda cond: self._choice(cond, e.args)
-
-    def _choice(self, cond: Value, pairs: Sequence[Any]) -> Value:
-        """The first expression whose condition holds; NaN where none does."""
-        rest = pairs[1:]
-        first = pairs[0]
-        if first.cond == sympy.true:
-            return self.as_float(self.value(first.expr))
-
-        def then() -> Value:
-            return self.as_float(self.value(first.expr))
-
-        def otherwise() -> Value:
-            if not rest:
-                return self.builder.const(float("nan"))
-            return self._choice(self.value(rest[0].cond), rest)
-
-        return self._either(cond, then, otherwise)
-
-    def _either(self, cond: Value, then: Callable[[], Value], otherwise: Callable[[], Value]) -> Value:
-        if isinstance(cond.ty, Scalar):
-            made = [self._in_block(then), self._in_block(otherwise)]
-            types = [value.ty for _, value in made]
-            if all(isinstance(ty, Scalar) for ty in types):
-                ty = _common([t for t in types if isinstance(t, Scalar)])
-                for block, value in made:
-                    with self.builder.into(block):
-                        block.yields = [convert(value, ty.dtype, ty.weak)]
-                return self.builder.control("if", (cond,), [block for block, _ in made], [ty])[0]
-        # Some symbols stand for arrays: both sides are computed, and the side not taken has no derivative.
-        return TABLE["where"](cond, then(), otherwise())
-
-    def _in_block(self, run: Callable[[], Value]) -> tuple[Block, Value]:
-        self.scopes.append({})
-        try:
-            with self.builder.into(Block()) as block:
-                return block, run()
-        finally:
-            self.scopes.pop()
-
-    def _ite(self, e: Any) -> tuple[Sequence[Any], Make]:
-        cond, a, b = e.args
-        return (cond,), lambda c: self._either(c, lambda: self.value(a), lambda: self.value(b))
+    def _lazy(self, e: Any) -> tuple[Sequence[Any], Make]:
+        """A Piecewise or ITE."""
+        return self.branches.parts(e), lambda *_: self.branches.make(e)
 
     def _repeated(self, e: Any) -> tuple[Sequence[Any], Make]:
         """A sum or product: a loop over its innermost index around the loops of the others."""
         return (), lambda: self._loop(e, e.function, list(e.limits))
 
     def _loop(self, e: Any, term: Any, limits: list[Any]) -> Value:
-        index, low, high = limits[-1] if len(limits[-1]) == 3 else self.refuse(
+        _, low, high = limits[-1] if len(limits[-1]) == 3 else self.refuse(
             e, f"{type(e).__name__} without limits has no value", hint="give it concrete limits: (i, 0, n)."
         )
+        first, beyond = self._interval(low, e), self._interval(high + 1, e)
+        if beyond[0] >= first[1]:
+            return self._run_over(e, term, limits, low, high)
+        # SymPy's sums and products have Karr's convention: from 4 to 1 they are the inverse of those from 2 to 3.
+        back = self._run_over(e, term, limits, high + 1, low - 1)
+        inverse = -back if isinstance(e, sympy.Sum) else 1.0 / back
+        if beyond[1] < first[0]:
+            return inverse
+        along = self._run_over(e, term, limits, low, high)
+        return along + inverse if isinstance(e, sympy.Sum) else along * inverse
+
+    def _run_over(self, e: Any, term: Any, limits: list[Any], low: Any, high: Any) -> Value:
+        """The loop over the last of the limits, where it starts at `low` and ends with `high`."""
+        index = limits[-1][0]
         is_sum = isinstance(e, sympy.Sum)
         start, stop = self.index(low, e), self.index(high + 1, e)
         fresh = sympy.Dummy(str(index), integer=True)
+        self.ranges[fresh] = self._interval(low, e)[0], self._interval(high, e)[1]
         inner = [limit.xreplace({index: fresh}) for limit in limits[:-1]]
         term = term.xreplace({index: fresh})
         counter = Value(WEAK_INT, identifier(str(index)))
@@ -475,6 +470,21 @@ class Expression:
         operands = (start, stop, 1, init)
         (made,) = self.builder.control("for", operands, [body], [part.ty], reversed=False, exits=False)
         return made
+
+    def _interval(self, e: Any, whole: Any) -> tuple[int, int]:
+        """Bounds of an integer expression of loop indices."""
+        if e.is_Integer:
+            return int(e), int(e)
+        if e in self.ranges:
+            return self.ranges[e]
+        if not (e.is_Add or e.is_Mul):
+            self.index(e, whole)  # refuses
+        low, high = self._interval(e.args[0], whole)
+        for part in e.args[1:]:
+            a, b = self._interval(part, whole)
+            ends = (low + a, high + b) if e.is_Add else (low * a, low * b, high * a, high * b)
+            low, high = min(ends), max(ends)
+        return low, high
 
     def index(self, e: Any, whole: Any) -> Value | int:
         """An integer expression of loop indices, as positions and limits are."""
@@ -519,7 +529,7 @@ class Expression:
                     operands.append(position)
             return memory.load(x, *operands, region=tuple(region))
 
-        if self._known(base) is None:
+        if self.known(base) is None:
             self._refuse_class(base)
         return (base,), make
 
@@ -597,12 +607,6 @@ def _key(key: Any) -> Any:
     return key
 
 
-def _common(types: Sequence[Scalar]) -> Scalar:
-    """The type of a scalar that is one of several; Python numbers only where all are."""
-    dtype = promote_dtypes(tuple(types)).dtype
-    return Scalar(dtype, all(t.weak for t in types))
-
-
 # SymPy is not asked to evaluate what it makes here: it would look through all of a large expression, many times where
 # parts of it are shared.
 
@@ -645,6 +649,7 @@ _FORMULAS: Mapping[str, Callable[..., Any]] = {
     "frac": lambda x: x - TABLE["floor"](x),
     "log10": TABLE["log10"],
     "fma": lambda x, y, z: x * y + z,
+    "logaddexp": TABLE["logaddexp"],
     "Sqrt": TABLE["sqrt"],
     "Cbrt": TABLE["cbrt"],
 }  # fmt: skip
@@ -656,6 +661,7 @@ _REWRITES: Mapping[str, Callable[..., Any]] = {
     "Equivalent": lambda *xs: sympy.And(*(sympy.Not(sympy.Xor(a, b)) for a, b in itertools.pairwise(xs))),
     "Contains": lambda x, among: among.as_relational(x),
     "Poly": lambda *xs: xs[0],
+    "DotProduct": lambda a, b: sum(x * y for x, y in zip(a.as_explicit(), b.as_explicit(), strict=True)),
     "HadamardPower": lambda x, n: sympy.HadamardProduct(*[x] * int(n)),
     "MatPow": lambda x, n: sympy.MatMul(*[x] * int(n)) if n > 0 else sympy.Inverse(x),
     **sympy_special.REWRITES,
@@ -688,8 +694,8 @@ _RULES: dict[str, Callable[[Expression, Any], tuple[Sequence[Any], Make]]] = {
     "arg": Expression._part,
     "NaN": Expression._not_a_number,
     "UnevaluatedExpr": Expression._unwrapped,
-    "Piecewise": Expression._piecewise,
-    "ITE": Expression._ite,
+    "Piecewise": Expression._lazy,
+    "ITE": Expression._lazy,
     "Sum": Expression._repeated,
     "Product": Expression._repeated,
     "Symbol": Expression._symbol,

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import sympy
 from sympy.core.function import AppliedUndef
 
@@ -88,8 +90,8 @@ def with_symbol(arg: Any, expression: Any) -> Any:
 
 
 def _expressions(x: Any) -> Iterator[Any]:
-    if isinstance(x, dict | tuple | list):
-        for item in x.values() if isinstance(x, dict) else x:
+    if isinstance(x, dict | tuple | list | np.ndarray):
+        for item in x.values() if isinstance(x, dict) else x.ravel() if isinstance(x, np.ndarray) else x:
             yield from _expressions(item)
     elif hasattr(x, "free_symbols"):
         yield x
@@ -148,6 +150,7 @@ def _flat(arg: Any) -> Iterator[Any]:
 
 def identifier(text: str) -> str:
     """A Python name like `text`: `lambda_` for lambda, `x_prime` for x', `x_1` for x_{1}."""
+    text = unicodedata.normalize("NFKC", text)  # as Python does with names: a subscript is a digit
     name = re.sub(r"\W+", "_", text.replace("'", "_prime").replace("′", "_prime")).strip("_") or "arg"
     if not name.isidentifier():
         name = f"x{name}"

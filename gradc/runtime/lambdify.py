@@ -143,6 +143,8 @@ def expression_of(args: Any, expression: Any, name: str = "expression") -> Built
 
 def _is_sympy(x: Any) -> bool:
     sympy = sys.modules.get("sympy")
+    if isinstance(x, np.ndarray):
+        return sympy is not None and all(_is_sympy(item) or _is_plain(item) for item in x.ravel())
     return sympy is not None and isinstance(x, sympy.Basic | sympy.MatrixBase | sympy.NDimArray)
 
 
