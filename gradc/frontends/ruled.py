@@ -116,6 +116,7 @@ class RuledCalls:
         making, outer = self._rule(callee, name, key, tree, values)
         if outer is None:
             return self._waiting(making, values)
+        assert making.result is not None
         return unflatten(making.result, self._node(making.rule, [*values, *outer]))
 
     def _waiting(self, making: Making, values: Sequence[Value]) -> Binding:
