@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from gradc.frontends import array_calls, builtin_calls
 from gradc.ir.opdef import Call, OpDef
 from gradc.ops import ATTRIBUTES, CALLS, METHODS, TABLE
 
 MODULES = {
     "numpy": "np",
     "numpy.linalg": "np.linalg",
+    "numpy.lib.stride_tricks": "np.lib.stride_tricks",
+    "numpy.polynomial.polynomial": "np.polynomial.polynomial",
     "math": "math",
     "cmath": "cmath",
     "builtins": "",
@@ -101,6 +106,29 @@ def distributions() -> str:
     return text
 
 
+def functions_of_functions() -> str:
+    """What the front end interprets itself."""
+    found = []
+    for target in array_calls.TABLE:
+        name = getattr(target, "__name__", "")
+        module = getattr(target, "__module__", None) or ""
+        if not isinstance(getattr(target, "__self__", None), np.ufunc):
+            found.append(f"`{module.replace('numpy', 'np', 1)}.{name}`")
+    text = "\n## Functions that take functions, or dtypes\n\n"
+    return text + ", ".join(sorted(found)) + "\n"
+
+
+def methods_of_ufuncs() -> str:
+    """Which ufuncs have which methods."""
+    text = "\n## Methods of ufuncs\n\n| method | of |\n|---|---|\n"
+    for method in ("outer", "reduce", "accumulate", "reduceat", "at"):
+        table = array_calls.TABLE if method == "at" else CALLS
+        names = {t.__self__.__name__ for t in table if isinstance(getattr(t, "__self__", None), np.ufunc)
+                 and t.__name__ == method}
+        text += f"| `{method}` | {', '.join(f'`np.{n}`' for n in sorted(names))} |\n"
+    return text
+
+
 def table() -> str:
     """The document."""
     for module in MODULES:
@@ -121,7 +149,9 @@ def table() -> str:
             full = f"{shown}.{name}" if shown else name
             text += f"| `{full}` | `{parameters(call)}` | {sentence(call)} | {derivative(call)} |\n"
     text += distributions()
-    for title, entries in (("Methods of arrays", METHODS), ("Attributes of arrays", ATTRIBUTES)):
+    text += functions_of_functions() + methods_of_ufuncs()
+    methods, attributes = {*METHODS, *builtin_calls.METHODS}, {*ATTRIBUTES, "flat"}
+    for title, entries in (("Methods of arrays", methods), ("Attributes of arrays", attributes)):
         text += f"\n## {title}\n\n" + ", ".join(f"`.{name}`" for name in sorted(entries)) + "\n"
     return text
 

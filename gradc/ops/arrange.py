@@ -338,7 +338,7 @@ def _asfortranarray_call(a: Any, dtype: Any = None) -> Value:
     x = at_least_1d(as_value(a))
     x = x if dtype is None else convert(x, dtype_name(dtype))
     perm = tuple(reversed(range(x.rank)))
-    return x if x.rank < 2 else transpose(copy(transpose(x, perm=perm)), perm=perm)
+    return x if x.rank < 2 or x.ty.layout == "F" else transpose(copy(transpose(x, perm=perm)), perm=perm)
 
 
 @call(np.asarray_chkfinite)

@@ -186,6 +186,56 @@ A.flat[3] = a; A
 A.flat[3] * A.flat[-1]
 A.flat[2:5]
 sum(s for s in A.flat)
+# ---- writes through views, by functions
+y = A.T; y.flat[1] = a; A
+y = A[:, ::2]; y.flat[[0, 3]] = [a, b]; A
+FO.flat[5] = a; FO
+FO.flat[1:3] = b; FO
+A.flat[A > 0] if False else A.flat[[0, -1]]
+np.put({{A.T|A[1]|A[:, ::2]|FO|A[::-1]}}, [0, 2], [a, b]); A + FO
+np.{{place|putmask}}({{A.T, A.T > 0|A[1], A[1] > 0|A[:, ::2], A[:, ::2] > 0|FO, FO > 0}}, [a, b]); A + FO
+np.copyto({{A.T|A[:, ::-1].T|FO.T}}, B.T); A + FO
+np.copyto(A[1], w, where=M[1]); A
+np.multiply.at({{A.T|A[:3, :3].T}}, ([0, 0, 2], [1, 1, 2]), 2.0); A
+np.add.at({{A[1]|FO[1]|A[:, ::-1][0]}}, i % 4, w); A + FO
+np.maximum.at(A[1], j, w); A
+np.subtract.at(A, (slice(None), 1), v); A
+np.fill_diagonal(FO, a); FO
+np.fill_diagonal(S[:3, 1:], [a, b, c]); S
+np.put_along_axis({{A.T|FO.T}}, np.array([[0, 1, 2, 1]]).T, a, axis=1); A + FO
+y = x.view(); y[0] = a; x
+y = np.asfortranarray(FO); y[0, 0] = a; FO  !value
+y = np.ascontiguousarray(A); y[0, 0] = a; A
+y = np.asarray(A); y[0, 0] = a; A
+y = np.atleast_2d(x); y[0, 1] = a; x
+y = np.squeeze(ROW); y[1] = a; ROW
+y = np.expand_dims(x, 0); y[0, 2] = a; x
+y = np.moveaxis(T, 0, -1); y[0, 0, 1] = a; T
+y = np.swapaxes(A, 0, 1); y[1] = a; A
+y = np.flip(x); y[0] = a; x
+y = np.rot90(A); y[0] = a; A
+y = np.split(x, [2])[1]; y[0] = a; x
+y = np.hsplit(A, 2)[0]; y += 1; A
+y = np.trim_zeros(x); y[0] = a; x
+y = np.roll(x, 1); y[0] = a; x + y
+y = np.take(x, [0, 1]); y[0] = a; x + y.sum()
+y = np.append(x, a); y[0] = b; x * y[:5]
+y = np.nan_to_num(x); y[0] = a; x + y
+y = np.delete(x, -1); y[0] = a; x[1:] + y
+y = np.positive(x); y[0] = a; x + y
+y = np.real(x); y[0] = a; x
+y = x[m]; y[0] = a; x + y.sum()
+y = A[[0, 1]]; y[0, 0] = a; A[:2] + y
+y = A[1:][[0]]; y[0, 0] = a; A[:1] + y
+y = np.stack([x, p])[0]; y[0] = a; x + y
+y = np.reshape(A, (4, 3)); y[0, 0] = a; A
+y = np.broadcast_to(x, (2, 5)) * 1; y[0, 0] = a; x + y
+y = np.diag(S).copy(); y[0] = a; y + S[0]
+y = np.where(True, x, p); y[0] = a; x + y
+y = np.clip(x, -9, 9); y[0] = a; x + y
+y = x; y[0] = a; x
+y = x[:]; y[0] = a; x
+y = +x; y[0] = a; x + y
 # ---- sorting
 np.sort({{x|A|T|o|[a, b, c]|e|FO|nv[[0, 2, 3]]}})
 np.sort(A, {{0|axis=1|-1|axis=None|kind="stable"|axis=0, kind="mergesort"}})
