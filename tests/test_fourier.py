@@ -315,6 +315,14 @@ def test_source_is_what_one_would_write() -> None:
     assert "raise" not in text
 
 
+def test_fast_lengths_are_scipys() -> None:
+    of_complex = gradc.jit(lambda n: scipy.fft.next_fast_len(n))
+    of_real = gradc.jit(lambda n: scipy.fft.next_fast_len(n, True))
+    for n in (*range(1, 300), 1699, 65537, 1_000_003):
+        assert of_complex(n) == scipy.fft.next_fast_len(n)
+        assert of_real(n) == scipy.fft.next_fast_len(n, True)
+
+
 def test_layout_of_numpys_ufuncs_is_checked() -> None:
     with pytest.raises(ImportError, match="sin is not laid out as gradc expects"):
         loop_addresses(np.sin)

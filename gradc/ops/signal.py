@@ -37,7 +37,7 @@ from gradc.ops.memory import (
 )
 from gradc.ops.parts import conj
 from gradc.ops.reduce import sum as sum_over
-from gradc.ops.rules import as_value, constant_of, convert, floating, normal_axis
+from gradc.ops.rules import as_value, constant_of, convert, normal_axis
 from gradc.ops.scans import make_positions
 
 # ------------------------------------------------------------------------------------------------ two ops
@@ -260,27 +260,10 @@ def _convolved(a: Value, v: Value, mode: Any, name: str) -> Value:
     raise UnsupportedError(f"{name} in mode {mode!r}", hint='the modes are "full", "same" and "valid".')
 
 
-def _refuse_axes(axes: Any, rank: int, name: str) -> None:
-    if axes is None:
-        return
-    given = axes if isinstance(axes, tuple | list) else (axes,)
-    if sorted(normal_axis(k, rank) for k in given) != list(range(rank)):
-        raise UnsupportedError(f"{name} along some of the axes", hint="loop over the other axes.")
-
-
 @call("scipy.signal.convolve")
 def _convolve_call(in1: Any, in2: Any, mode: Any = "full", method: Any = "auto") -> Value:
     """Computed as a sum of products, whatever `method` is."""
     return _convolved(*_pair(in1, in2, "convolve"), mode, "convolve")
-
-
-@call("scipy.signal.fftconvolve", "scipy.signal.oaconvolve")
-def _fftconvolve_call(in1: Any, in2: Any, mode: Any = "full", axes: Any = None) -> Value:
-    """Computed as a sum of products, in floating point."""
-    a, v = _pair(in1, in2, "fftconvolve")
-    _refuse_axes(axes, a.rank, "fftconvolve")
-    a, v = (convert(x, floating([x], {}).dtype) for x in (a, v))
-    return _convolved(a, v, mode, "fftconvolve")
 
 
 def _reversed(v: Value) -> Value:

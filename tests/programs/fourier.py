@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.fft
+import scipy.signal
 
 from tests.programs.complex_numbers import wave
 from tests.programs.entry import arr, backward, fortran, program, signed, strided
@@ -104,3 +105,21 @@ def smoothed_by_cosines(x, a):
     kept = scipy.fft.dctn(x, norm="ortho") * np.exp(-a * np.arange(x.shape[1]))
     edge = scipy.fft.dst(x[0], 1) * scipy.fft.idst(kept[0])
     return np.sum(scipy.fft.idctn(kept, norm="ortho") ** 3) + np.sum(edge) ** 2
+
+
+@program((signed(9), signed(4, seed=1)), (signed(3), signed(8, seed=1)), (signed(1), signed(5, seed=1)))
+def convolved_by_scipy(a, b):
+    whole = scipy.signal.fftconvolve(a, b)
+    return whole, scipy.signal.fftconvolve(a, b * 1j, "same"), scipy.signal.fftconvolve(a, b, mode="valid")
+
+
+@program((signed(5, 6), signed(2, 3, seed=1)), (signed(4, 4), signed(4, 1, seed=1)))
+def images_convolved(a, b):
+    blurred = scipy.signal.fftconvolve(a, b, "valid") ** 2
+    n = scipy.fft.next_fast_len(a.shape[0] + 6)
+    return np.sum(blurred) + np.sum(np.abs(np.fft.fft(a, n, axis=0)) ** 4) / n
+
+
+@program((signed(5, 3), signed(3, 5, seed=1)), raises=ValueError)
+def images_of_which_neither_is_larger(a, b):
+    return np.sum(scipy.signal.fftconvolve(a, b, "valid"))
