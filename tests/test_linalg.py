@@ -22,6 +22,7 @@ from gradc.ir import interp
 from gradc.ir.tree import flatten, unflatten
 from gradc.ir.verifier import verify
 from gradc.passes.expand import expand
+from tests import routes
 from tests.oracle import difference
 
 RNG = np.random.default_rng(5)
@@ -487,3 +488,252 @@ def test_a_file_for_numba(tmp_path: Any) -> None:
         np.testing.assert_allclose(found, value, rtol=1e-10)
         for g, other in zip(gradients, others, strict=True):
             np.testing.assert_allclose(other, g, rtol=1e-8, atol=1e-9)
+
+
+# ------------------------------------------------------------------------------------------------ programs
+
+
+def gp_likelihood(log_scale, log_noise, x, y):
+    """Log likelihood of a Gaussian process."""
+    scaled = x / np.exp(log_scale)
+    away = scaled[:, None, :] - scaled[None, :, :]
+    k = np.exp(-0.5 * np.sum(away**2, axis=-1)) + np.exp(2.0 * log_noise) * np.eye(len(y))
+    factor = scipy.linalg.cho_factor(k, lower=True)
+    alpha = scipy.linalg.cho_solve(factor, y)
+    return -0.5 * y @ alpha - np.sum(np.log(np.diag(factor[0]))) - 0.5 * len(y) * np.log(2 * np.pi)
+
+
+def kalman(a, c, q, r, observed):
+    """Log likelihood of a linear system by a Kalman filter."""
+    mean, cov, total = np.zeros(len(a)), np.eye(len(a)), 0.0
+    for t in range(len(observed)):
+        mean, cov = a @ mean, a @ cov @ a.T + q @ q.T
+        away = observed[t] - c @ mean
+        s = c @ cov @ c.T + r @ r.T
+        gain = np.linalg.solve(s, c @ cov).T
+        total -= 0.5 * (away @ np.linalg.solve(s, away) + np.linalg.slogdet(s)[1])
+        mean, cov = mean + gain @ away, cov - gain @ c @ cov
+    return total
+
+
+def pca_loss(x):
+    """What two principal components leave."""
+    centred = x - np.mean(x, axis=0)
+    w, v = np.linalg.eigh(centred.T @ centred / len(x))
+    top = v[:, -2:]
+    return np.sum((centred - centred @ top @ top.T) ** 2) + np.log(w[-1])
+
+
+def ridge_three_ways(x, y, penalty):
+    u, s, vh = np.linalg.svd(x, full_matrices=False)
+    first = vh.T @ (s / (s**2 + penalty) * (u.T @ y))
+    wide = np.concatenate((x, np.sqrt(penalty) * np.eye(x.shape[1])))
+    tall = np.concatenate((y, np.zeros(x.shape[1])))
+    second = np.linalg.lstsq(wide, tall, rcond=None)[0]
+    q, r = np.linalg.qr(wide)
+    third = scipy.linalg.solve_triangular(r, q.T @ tall)
+    return np.sum(first**2) + np.sum(second**3) + np.sum(third**4)
+
+
+def exponential_ode(a, x0, wanted):
+    """A linear differential equation at a few times."""
+    total = 0.0
+    for k in range(3):
+        total += np.sum((scipy.linalg.expm(0.3 * (k + 1) * a) @ x0 - wanted[k]) ** 2)
+    return total
+
+
+def control(a, b, gain):
+    """The cost of a controller by Lyapunov's equation."""
+    closed = a - b @ gain - 6.0 * np.eye(len(a))
+    cost = scipy.linalg.solve_sylvester(closed.T, closed, -np.eye(len(a)) - gain.T @ gain)
+    return np.trace(cost)
+
+
+def whitened(x):
+    centred = x - np.mean(x, axis=0)
+    cov = centred.T @ centred / len(x) + 0.1 * np.eye(x.shape[1])
+    return np.sum((centred @ np.linalg.inv(scipy.linalg.sqrtm(cov))) ** 4)
+
+
+def leading_pair(a):
+    """A function of some eigenvectors only."""
+    w, v = np.linalg.eigh(a + a.T)
+    kept = (v[:, :2] * w[:2]) @ v[:, :2].T
+    return np.sum(kept**3)
+
+
+def batch_of_gaussians(means, roots, x):
+    """Log densities of several normal distributions at several points."""
+    cov = roots @ np.swapaxes(roots, -1, -2) + 0.5 * np.eye(roots.shape[-1])
+    factor = np.linalg.cholesky(cov)
+    away = np.swapaxes(x[None] - means[:, None], -1, -2)
+    z = np.linalg.solve(factor, away)
+    logdet = np.sum(np.log(np.diagonal(factor, axis1=1, axis2=2)), axis=-1)
+    return np.sum(np.log(np.sum(np.exp(-0.5 * np.sum(z**2, axis=1) - logdet[:, None]), axis=0)))
+
+
+PROGRAMS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+    (gp_likelihood, (np.array([0.1, 0.4]), -0.5, draw(8, 2), draw(8))),
+    (kalman, (0.4 * draw(3, 3), draw(2, 3), np.eye(3), np.eye(2), draw(5, 2))),
+    (pca_loss, (draw(10, 4) * np.array([1.0, 2.0, 3.0, 4.0]),)),
+    (ridge_three_ways, (draw(7, 3), draw(7), 0.7)),
+    (exponential_ode, (0.5 * draw(3, 3), draw(3), draw(3, 3))),
+    (control, (draw(3, 3), draw(3, 1), draw(1, 3))),
+    (whitened, (draw(9, 3),)),
+    (leading_pair, (draw(5, 5),)),
+    (batch_of_gaussians, (draw(3, 2), draw(3, 2, 2), draw(6, 2))),
+]
+
+
+@pytest.mark.parametrize(("program", "args"), PROGRAMS, ids=lambda v: getattr(v, "__name__", ""))
+def test_programs(program: Any, args: Any) -> None:
+    """Gradients in all arguments by kernel and by readable source, against differences."""
+    argnums = tuple(range(len(args)))
+    value, gradients = gradc.value_and_grad(program, argnums)(*args)
+    np.testing.assert_allclose(value, program(*args), rtol=1e-10)
+    directions = [RNG.normal(size=np.shape(a)) for a in args]
+    slope, _ = difference(lambda s: program(*(a + s * d for a, d in zip(args, directions, strict=True))), 1e-3)
+    total = sum(float(np.sum(g * d)) for g, d in zip(gradients, directions, strict=True))
+    np.testing.assert_allclose(total, slope, rtol=1e-6, atol=1e-7)
+    again, others = routes.gradient_by_source(program, args, argnums)
+    np.testing.assert_allclose(again, value, rtol=1e-10)
+    for g, other in zip(gradients, others, strict=True):
+        np.testing.assert_allclose(other, g, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("program", "args"), PROGRAMS[:4], ids=lambda v: getattr(v, "__name__", ""))
+def test_second_derivatives_of_programs(program: Any, args: Any) -> None:
+    gradc.check_grads(program, args, order=2, rtol=1e-4, atol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------ degenerate cases
+
+ROTATION = np.linalg.qr(np.random.default_rng(8).normal(size=(4, 4)))[0]
+TWICE = (ROTATION * np.array([1.0, 2.0, 2.0, 5.0])) @ ROTATION.T
+LOW_RANK = draw(5, 2) @ draw(2, 4)
+
+
+def test_values_that_are_equal_have_derivatives() -> None:
+    for a in (np.eye(3), TWICE, np.zeros((2, 2))):
+        gradient = gradc.grad(lambda a: np.sum(np.linalg.eigvalsh(a) ** 2))(a)
+        np.testing.assert_allclose(gradient, 2 * np.tril(a) + 2 * np.tril(a, -1), atol=1e-12)
+        gradient = gradc.grad(lambda a: np.sum(np.linalg.svdvals(a) ** 2))(a)
+        np.testing.assert_allclose(gradient, 2 * a, atol=1e-12)
+    gradient = gradc.grad(lambda a: np.linalg.norm(a, "nuc"))(np.eye(3))
+    np.testing.assert_allclose(gradient, np.eye(3), atol=1e-12)
+    assert gradc.grad(lambda a: np.linalg.norm(a, "nuc"))(np.zeros((2, 3))).tolist() == [[0.0] * 3] * 2
+
+
+def test_vectors_of_equal_values_have_none() -> None:
+    """Where a derivative would be a rounding error over another one it is NaN, near equality too."""
+
+    def root(a):
+        w, v = np.linalg.eigh(a)
+        return np.sum(W4 * ((v * np.sqrt(w)) @ v.T))
+
+    for a in (np.eye(4), TWICE):
+        assert np.isnan(gradc.grad(root)(a)).any()
+        assert np.isnan(gradc.jvp(root, (a,), (W4,))[1])
+
+    def restored(a):
+        u, s, vh = np.linalg.svd(a)
+        return np.sum(W4 * ((u * s) @ vh))
+
+    for a in (np.eye(4), np.diag([3.0, 2.0, 0.0, 0.0])):
+        assert np.isnan(gradc.grad(restored)(a)).any()
+    assert np.isnan(gradc.grad(lambda a: np.sum(np.abs(np.linalg.eig(a)[1][0])))(np.eye(3))).any()
+
+
+def test_leading_vectors_of_low_rank() -> None:
+    """The other singular values are nearly equal, 0 up to rounding, and nothing depends on their vectors."""
+
+    def kept(a):
+        u, s, vh = np.linalg.svd(a, full_matrices=False)
+        return np.sum(((u[:, :2] * np.sqrt(s[:2])) @ vh[:2]) ** 3)
+
+    direction = draw(5, 2) @ draw(2, 4)
+    gradient = gradc.grad(kept)(LOW_RANK)
+    slope, _ = difference(lambda s: kept(LOW_RANK + s * direction), 1e-3)
+    np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=1e-5)
+
+    def components(a):
+        w, v = np.linalg.eigh(a.T @ a)
+        return np.sum((v[:, -1:] @ v[:, -1:].T) ** 3)
+
+    gradient = gradc.grad(components)(LOW_RANK)
+    slope, _ = difference(lambda s: components(LOW_RANK + s * direction), 1e-3)
+    np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=1e-5)
+
+
+def test_further_vectors_have_no_derivative() -> None:
+    gradient = gradc.grad(lambda a: np.sum(np.linalg.svd(a)[0][:, :2] ** 3))(TALL)
+    other = gradc.grad(lambda a: np.sum(np.linalg.svd(a, full_matrices=False)[0][:, :2] ** 3))(TALL)
+    np.testing.assert_allclose(gradient, other, rtol=1e-9)
+    for function in (lambda a: np.sum(np.linalg.svd(a)[0] ** 3), lambda a: np.sum(np.linalg.qr(a, "complete")[0] ** 3)):
+        with pytest.raises(gradc.NonDifferentiableError, match="full_matrices=False|reduced"):
+            gradc.grad(function)(TALL)
+        assert np.isfinite(gradc.grad(function)(A)).all()
+
+
+def test_a_real_matrix_with_a_complex_root() -> None:
+    for function in (gradc.jit(lambda a: scipy.linalg.sqrtm(a)), gradc.grad(lambda a: np.sum(scipy.linalg.sqrtm(a)))):
+        with pytest.raises(np.linalg.LinAlgError, match="complex"):
+            function(-np.eye(2))
+    with pytest.raises(np.linalg.LinAlgError, match="no single solution"):
+        gradc.jit(lambda a: scipy.linalg.solve_sylvester(a, -a, a))(np.eye(2))
+
+
+def test_results_have_names() -> None:
+    def f(a):
+        s = np.linalg.slogdet(a).sign
+        return np.linalg.eigh(a + a.T).eigenvalues, np.linalg.svd(a).S, np.linalg.qr(a)[1], s, np.linalg.eigh(a)
+
+    made, want = gradc.jit(f)(A), f(A)
+    assert type(made[-1]) is type(want[-1])
+    for value, expected in zip(leaves_of(made), leaves_of(want), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.slow
+def test_derivatives_are_jaxs() -> None:
+    jax = pytest.importorskip("jax")
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    try:
+        jnp = jax.numpy
+        theirs = {
+            "solve": jnp.linalg.solve, "inv": jnp.linalg.inv, "det": jnp.linalg.det, "pinv": jnp.linalg.pinv,
+            "solve_complex": jnp.linalg.solve, "inv_complex": jnp.linalg.inv, "solve_stack": jnp.linalg.solve,
+            "svdvals": lambda a: jnp.linalg.svd(a, compute_uv=False), "expm": jax.scipy.linalg.expm,
+            "qr_complex": lambda a: (jnp.linalg.qr(a)[0] * 2.0 + jnp.sum(jnp.abs(jnp.linalg.qr(a)[1]) ** 3),
+                                     jnp.linalg.qr(a)[1]),
+        }  # fmt: skip
+        for name, function in theirs.items():
+            ours, args = CASES[name]
+            out, pullback = jax.vjp(function, *args)
+            cts = cotangents_of(ours(*args))
+            expected = pullback(jax.tree.unflatten(jax.tree.structure(out), [jnp.asarray(c) for c in cts]))
+            program, captured = parsed(name)
+            back = reverse(program.func, range(len(args)), keep_value=False, seeds="params")
+            for value, want in zip(interp.run(back, [*args, *captured, *cts]), expected, strict=True):
+                np.testing.assert_allclose(value, want, rtol=1e-8, atol=1e-9)
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+def test_calls_from_numba() -> None:
+    import numba
+
+    gradient = gradc.value_and_grad(gp_likelihood, argnums=(0, 1))
+    args = PROGRAMS[0][1]
+    value, gradients = gradient(*args)
+
+    @numba.njit
+    def outer(a, b, x, y):
+        return gradient(a, b, x, y)
+
+    again, others = outer(*args)
+    np.testing.assert_allclose(again, value)
+    np.testing.assert_allclose(others[0], gradients[0])
