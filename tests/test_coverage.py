@@ -224,7 +224,7 @@ REFUSED = (
     ("np.sort_complex(z).real", "argsort"),
     ("np.polynomial.Polynomial([1.0, 2.0])(x)", "polyval"), ("np.fromiter((s * 2 for s in x), float)", "np.array"),
     ("np.lib.stride_tricks.as_strided(x, (3, 2), (8, 8))", "sliding_window_view"), ("np.unique_values(k) * a", "sorts"),
-    ("sum(A[s] for s in np.ndindex(3, 4))", "loops"), ("np.require(x, requirements='C')", "ascontiguousarray"),
+    ("sum(s for s in np.nditer(A))", "ndindex"), ("np.require(x, requirements='C')", "ascontiguousarray"),
     ("np.ravel(FO, order='A')", 'order="C"'), ("np.reshape(FO, -1, order='K')", 'order="C"'),
     ("np.pad(x, 2, 'empty')", "constant"), ("np.pad(x, 2, 'reflect', reflect_type='odd')", "odd extension"),
     ("np.quantile(x, 0.3, weights=p, method='inverted_cdf')", "np.interp"),

@@ -158,6 +158,14 @@ def guarded_log(x: Any) -> Any:
     return np.where(x > 0, np.log(x), x)
 
 
+def running(x: Any) -> Any:
+    return np.sum(np.maximum.accumulate(x))
+
+
+def different(x: Any) -> Any:
+    return np.sum(np.unique(x))
+
+
 def logistic(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
 
@@ -181,6 +189,8 @@ def steps(x: Any) -> Any:
         (tie, (1.0, 1.0), (0.5, 0.5)),
         (relu, (0.0,), (0.0,)),
         (largest, (np.array([2.0, 1.0, 2.0]),), (np.array([0.5, 0.0, 0.5]),)),
+        (running, (np.array([1.0, 1.0, 0.0]),), (np.array([2.0, 1.0, 0.0]),)),
+        (different, (np.array([2.0, 1.0, 2.0]),), (np.array([1.0, 1.0, 0.0]),)),
         (clipped, (0.0,), (1.0,)),
         (clipped, (1.0,), (1.0,)),
         (root, (0.0,), (np.inf,)),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradc.frontends import written
-from gradc.frontends.bindings import Binding, Collected, Partial, is_array, is_number
+from gradc.frontends.bindings import Binding, Collected, Iteration, Partial, is_array, is_number
 from gradc.ir.nodes import Value
 from gradc.ir.types import Scalar, is_bool, is_integer, promote_dtypes
 from gradc.ops import CALLS
@@ -99,6 +100,41 @@ TABLE[np.result_type] = _result_type
 TABLE[np.iterable] = lambda m, args, keywords: (
     bool(args[0].rank) if isinstance(args[0], Value) else not is_number(args[0])
 )
+
+# -------------------------------------------------------------------------------- loops over positions
+
+
+def _positions(m: Calls, sizes: list[Binding]) -> Iteration:
+    """All positions of an array in C order, as tuples."""
+    total: Binding = 1
+    for size in sizes:
+        total = m.binary(operator.mul, total, size)
+
+    def item(k: Binding) -> Binding:
+        parts: list[Binding] = []
+        for size in reversed(sizes[1:]):
+            parts.append(m.binary(operator.mod, k, size))
+            k = m.binary(operator.floordiv, k, size)
+        return (k, *reversed(parts)) if sizes else ()
+
+    return Iteration(total, item, ())
+
+
+def _ndindex(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
+    shape = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
+    return _positions(m, [m.scalar(s, "a size") for s in shape])
+
+
+def _ndenumerate(m: Calls, args: list[Binding], keywords: dict[str, Binding]) -> Binding:
+    if len(args) != 1 or keywords or not is_array(args[0]):
+        m.refuse("np.ndenumerate takes an array")
+    base = args[0]
+    places = _positions(m, list(shape_values(base)))
+    return Iteration(places.length, lambda k: (places.item(k), m.element(base, list(places.item(k)))), (base,))
+
+
+TABLE[np.ndindex] = _ndindex
+TABLE[np.ndenumerate] = _ndenumerate
 
 # ------------------------------------------------------------------------------------------- ufunc.at
 

@@ -98,8 +98,10 @@ def _check_levels(levels: Value) -> None:
     if known is not None:
         if not 0.0 <= known <= 1.0:
             raise ShapeError(message)
-    elif builder.checks and not levels.rank:
+    elif builder.checks:
         inside = logical_and(builder.emit("ge", (levels, 0.0)), builder.emit("le", (levels, 1.0)))
+        if levels.rank:
+            inside = builder.emit("all", (inside,), axes=tuple(range(levels.rank)), keepdims=False)
         builder.emit("check", (inside,), error="ValueError", message=message)
 
 

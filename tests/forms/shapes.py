@@ -298,6 +298,11 @@ A.itemsize * x  !value
 A.shape[-1] * a
 rows, cols = A.shape; np.zeros((cols, rows)) + a
 np.iterable(x) * a
+sum(A[s] * (s[0] + 1) for s in np.ndindex({{3, 4|A.shape|(3, 4)|*A.shape}}))
+sum(x[s] for s in np.ndindex({{5|x.shape|len(x)}}))
+sum(T[s] ** 2 for s in np.ndindex(T.shape))
+sum(s * (e_[0] + 1) - e_[1] for e_, s in np.ndenumerate(A))
+sum(s * (i_ + j_) for (i_, j_), s in np.ndenumerate(A))
 np.isscalar(a) * a
 x.astype(np.result_type(x, y))
 np.finfo(float).eps * x
