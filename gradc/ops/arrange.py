@@ -338,6 +338,7 @@ def _asfortranarray_call(a: Any, dtype: Any = None) -> Value:
     x = at_least_1d(as_value(a))
     x = x if dtype is None else convert(x, dtype_name(dtype))
     perm = tuple(reversed(range(x.rank)))
+    assert isinstance(x.ty, Array)
     return x if x.rank < 2 or x.ty.layout == "F" else transpose(copy(transpose(x, perm=perm)), perm=perm)
 
 
