@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+import gradc
 from gradc.errors import DTypeError, UnsupportedError
 from gradc.frontends.bindings import NeedStatic
 from gradc.frontends.from_python import bind_arguments, parse
@@ -1275,3 +1276,19 @@ def diagonal_used_again_in_a_loop(A):
 def test_a_diagonal_is_not_used_after_its_array_was_written(function):
     with pytest.raises(UnsupportedError, match="diagonal"):
         parse(function, (np.eye(3),))
+
+
+SWITCH = False
+
+
+def test_switches_are_known_wherever_they_come_from() -> None:
+    x = np.arange(12.0).reshape(3, 4)
+    inner = True
+
+    def f(x, kept):
+        return np.sum(x, axis=0, keepdims=kept), np.mean(x, axis=1, keepdims=SWITCH), x.max(axis=0, keepdims=inner)
+
+    compiled = gradc.jit(f)
+    for kept in (True, False):
+        for found, wanted in zip(compiled(x, kept), f(x, kept), strict=True):
+            np.testing.assert_array_equal(found, wanted)

@@ -320,3 +320,41 @@ def test_modules_for_numba_hold_the_quadratures(tmp_path: Path) -> None:
     exec(compile(path.read_text(), str(path), "exec"), namespace)
     (name,) = [n for n in namespace if n.endswith("_grad")]
     assert math.isclose(namespace[name](1.7, 0.7), value, rel_tol=1e-13)
+
+
+# ---------------------------------------------------------------------------------- options and their forms
+
+
+def test_sums_of_exponentials_in_all_forms() -> None:
+    x, b = np.arange(12.0).reshape(3, 4) / 7, np.arange(12.0).reshape(3, 4) % 5
+    for axis in (None, 0, -1, (0, 1)):
+        for kept in (False, True):
+            def f(x, b, axis=axis, kept=kept):
+                return sc.logsumexp(x, axis=axis, keepdims=kept), sc.logsumexp(x, axis=axis, b=b, keepdims=kept)
+
+            for found, wanted in zip(gradc.jit(f)(x, b), f(x, b), strict=True):
+                assert np.shape(found) == np.shape(wanted)
+                np.testing.assert_allclose(found, wanted, rtol=1e-14)
+    forms = [
+        lambda x, b: sc.logsumexp(x, b=b[0]), lambda x, b: sc.logsumexp(x[0, 0], b=b[1]),
+        lambda x, b: sc.logsumexp([x[0, 1], x[1, 0]]), lambda x, b: sc.logsumexp(x, b=2.0),
+    ]
+    for form in forms:
+        assert math.isclose(gradc.jit(form)(x, b), form(x, b), rel_tol=1e-14)
+    far = np.array([1.0, 1000.0, 2.0])
+    value, slope = gradc.value_and_grad(lambda x: sc.logsumexp(x, b=np.array([1.0, 0.0, 3.0])))(far)
+    assert math.isclose(value, math.log(math.e + 3 * math.e**2), rel_tol=1e-14)
+    assert slope[1] == 0.0
+    gradc.check_grads(lambda x, b: sc.logsumexp(x, axis=1, b=b + 1).sum(), (x, b))
+
+
+def test_zeta_at_zero_and_the_logarithm_of_gamma() -> None:
+    f = gradc.value_and_grad(lambda s: sc.zeta(s))
+    for s in (0.0, -1e-8, 1e-9, -0.5, -0.7, -2.0, 0.7):
+        value, slope = f(s)
+        assert math.isclose(value, float(mp.zeta(s)), rel_tol=1e-13, abs_tol=1e-16), s
+        assert math.isclose(slope, float(mp.zeta(s, 1, 1)), rel_tol=1e-12), s
+    value, slope = gradc.value_and_grad(lambda x: sc.loggamma(x))(3.5)
+    assert value == sc.loggamma(3.5)
+    assert math.isclose(slope, sc.digamma(3.5), rel_tol=1e-14)
+    assert math.isnan(gradc.jit(lambda x: sc.loggamma(x))(-1.5))

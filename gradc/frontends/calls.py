@@ -368,6 +368,8 @@ class Calls(Expressions):
             ) from None
         except ValueError:
             bound = None
+        if bound is not None:
+            self._know_switches(signature, bound.arguments)
         nodes, block = len(self.builder.block.nodes), self.builder.block
         try:
             return build(*args, **keywords) if bound is None else build(*bound.args, **bound.kwargs)
@@ -382,6 +384,12 @@ class Calls(Expressions):
             raise UnsupportedError(
                 f"{name} cannot be compiled with these arguments", self.builder.loc, str(error)
             ) from error
+
+    def _know_switches(self, signature: inspect.Signature, given: dict[str, Any]) -> None:
+        """Make numbers given for options that are True or False known; `where` is a mask."""
+        for name, b in given.items():
+            if isinstance(signature.parameters[name].default, bool) and name != "where" and is_scalar(b):
+                given[name] = self.static(b, f"`{name}`")
 
     def _freeze_options(self, args: Sequence[Any], keywords: dict[str, Any]) -> None:
         """Ask for integer arguments to be known, where they are leaves: an axis, a number of sections."""

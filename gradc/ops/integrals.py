@@ -233,7 +233,7 @@ zeta: OpDef = elementwise(
 def riemann_zeta(s: Any) -> Value:
     """The zeta function of Riemann."""
     s = as_value(s)
-    left = lt(s, 0.5)
+    left = lt(s, -0.5)  # closer to 0 the formula below has a pole that cancels
     right = zeta(where(left, 1 - s, s), 1.0, m=0)
     # zeta(s) = 2**s pi**(s - 1) sin(pi s / 2) gamma(1 - s) zeta(1 - s)
     factor = (2 * math.pi) ** s / math.pi * sin(0.5 * math.pi * s) * gamma(where(left, 1 - s, 1.0))

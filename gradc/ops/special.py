@@ -210,6 +210,15 @@ gamma: OpDef = elementwise(
 )
 
 
+@call("scipy.special.loggamma")
+def _loggamma(z: Any, *, out: None = None) -> Value:
+    """The logarithm of gamma on the positive real axis; NaN where it is not real."""
+    x = as_value(z)
+    if np.dtype(x.dtype).kind == "c":
+        raise UnsupportedError("loggamma of complex numbers", hint="take the real part of the argument first.")
+    return where(lt(x, 0), math.nan, gammaln(x))
+
+
 gammasgn: OpDef = elementwise(
     "gammasgn(x)", **special("gammasgn"), kernel="special_gammasgn({x})", zero_derivative=True, cost=10,
     doc="The sign of the gamma function.",
@@ -357,11 +366,15 @@ def _logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: Any = False, r
     if return_sign:
         raise UnsupportedError("logsumexp with return_sign", hint="leave it out where the sum is positive")
     x = as_value(a)
-    if not isinstance(x.ty, Array):
-        return x if b is None else x + log(as_value(b))
     x = x if np.dtype(x.dtype).kind in "fc" else convert(x, floating([x], {}).dtype)
+    factors = None if b is None else as_value(b)
+    if factors is not None:
+        # What counts 0 times does not count for the maximum either.
+        x = where(eq(factors, 0), -math.inf, x)
+    if not isinstance(x.ty, Array):
+        return x if factors is None else x + log(factors)
     moved, top, axes = _shifted(x, axis)
-    terms = exp(moved) if b is None else as_value(b) * exp(moved)
+    terms = exp(moved) if factors is None else factors * exp(moved)
     total = log(sum_over(terms, axes=axes, keepdims=True)) + top
     return total if keepdims else sum_over(total, axes=axes, keepdims=False)
 
