@@ -26,7 +26,7 @@ from gradc.runtime.gradients import Gradient, ValueAndGradient
 from gradc.runtime.higher import HessianProduct, HessianProducts, check_jvp, expand_jvp
 from gradc.runtime.lambdify import expression_of
 from gradc.runtime.lambdify import to_sympy as _to_sympy
-from gradc.runtime.made_in_numba import derivatives_in_numba, function_of, refused_in_numba
+from gradc.runtime.made_in_numba import derivative_in_numba, derivatives_in_numba, function_of, refused_in_numba
 from gradc.runtime.pickling import reduce_ruled
 from gradc.runtime.plan import Transform
 from gradc.runtime.pullback_inside import interpret_vjp
@@ -769,7 +769,7 @@ def _tangents_of(f: Any) -> Compiled:
     return jit(lambda primals, tangents: jvp(f, primals, tangents))
 
 
-@overload_in_numba(jvp)  # type: ignore[untyped-decorator]
+@derivative_in_numba(jvp)
 def _jvp_in_numba(f, primals, tangents):  # type: ignore[no-untyped-def]  # Numba compares annotations, too
     made = _tangents_of(function_of(f, "jvp"))
     return lambda f, primals, tangents: made(primals, tangents)

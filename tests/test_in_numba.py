@@ -8,7 +8,7 @@ from collections import namedtuple
 import numpy as np
 import pytest
 from numba import njit, prange
-from numba.core.errors import NumbaWarning
+from numba.core.errors import NumbaWarning, TypingError
 
 import gradc
 from gradc.errors import DTypeError, ShapeError, UnsupportedError
@@ -476,6 +476,33 @@ def test_functions_are_arguments_of_what_differentiates_them():
 
     assert of_closures(2.0) == 14.0
     assert gradc.grad(of_closures)(2.0) == 12.0
+
+
+def power(x):
+    return x**4
+
+
+def test_python_functions_are_differentiated_in_nopython_code_and_not_called():
+    assert njit(lambda x: gradc.grad(power)(x) + gradc.jvp(power, (x,), (1.0,))[1])(2.0) == 64.0
+
+    @njit
+    def descend(x, n):
+        return x if n == 0 else descend(x - gradc.grad(power)(x), n - 1)
+
+    assert descend(0.1, 2) == pytest.approx(0.1 - 4 * 0.1**3 - 4 * (0.1 - 4 * 0.1**3) ** 3)
+
+    @njit(parallel=True)
+    def slopes(x):
+        out = np.empty_like(x)
+        for i in prange(len(x)):
+            out[i] = gradc.grad(power)(x[i])
+        return out
+
+    np.testing.assert_array_equal(slopes(np.arange(3.0)), 4 * np.arange(3.0) ** 3)
+    with pytest.raises(UnsupportedError, match=r"power is called in nopython code[\s\S]*put power under numba.njit"):
+        njit(lambda x: gradc.grad(power)(x) + power(x))(2.0)
+    with pytest.raises(TypingError, match="Untyped global name 'power'"):
+        njit(lambda x: power(x))(2.0)  # what Numba says where nobody asks for derivatives
 
 
 def test_derivatives_that_nopython_code_cannot_make_are_refused():

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import Callable
+from types import FunctionType, ModuleType
 from typing import Any
 
 from numba import types
-from numba.extending import overload
+from numba.core.imputils import lower_constant
+from numba.core.typeinfer import TypeInferer
+from numba.extending import models, overload, register_model, typeof_impl
 
 from gradc.errors import GradcError, UnsupportedError
 from gradc.runtime.in_numba import CompiledType, note_place
 
+_CALLABLE: set[Any] = set()  # what nopython code may call here
+_OPERANDS: weakref.WeakSet[FunctionType] = weakref.WeakSet()
 _OUTSIDE = "make it outside, g = gradc.{0}(f), and call g in nopython code."
 
 
@@ -48,7 +54,13 @@ def derivatives_in_numba(make: Callable[..., Any]) -> None:
 
     space: dict[str, Any] = {"build": build}
     exec("\n".join(lines), space)
-    overload(make, prefer_literal=True)(space["of_types"])
+    derivative_in_numba(make)(space["of_types"])
+
+
+def derivative_in_numba(make: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator: what a call of `make` in nopython code is, as `numba.extending.overload` has it."""
+    _CALLABLE.add(make)
+    return overload(make, prefer_literal=True)  # type: ignore[no-any-return]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -63,10 +75,12 @@ def function_of(ty: Any, what: str) -> Any:
         return ty.dispatcher
     if isinstance(ty, CompiledType):
         return ty.compiled
+    if isinstance(ty, PlainFunctionType):
+        return ty.function
     raise UnsupportedError(
         f"gradc.{what}, called in nopython code, is given what is no function known to it: {ty}",
-        why="nopython code knows functions under numba.njit, and what gradc has compiled.",
-        hint="put the function under numba.njit; or " + _OUTSIDE.format(what),
+        why="a function is a global or closure variable, one under numba.njit, or what gradc has compiled.",
+        hint=_OUTSIDE.format(what),
     )
 
 
@@ -89,6 +103,79 @@ def _literal(ty: Any, name: str, what: str) -> Any:
     )
 
 
+class PlainFunctionType(types.Callable, types.Opaque):  # type: ignore[misc]
+    """The Numba type of a function of Python's that is differentiated in nopython code, but not called there."""
+
+    def __init__(self, function: FunctionType) -> None:
+        self.function = function
+        super().__init__(f"the Python function {function.__qualname__} {id(function)}")
+
+    @property
+    def key(self) -> Any:
+        return id(self.function)
+
+    def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
+        error = UnsupportedError(
+            f"the Python function {self.function.__qualname__} is called in nopython code",
+            why="nopython code can differentiate it, and calls functions under numba.njit only.",
+            hint=f"put {self.function.__qualname__} under numba.njit, or call gradc.jit of it.",
+        )
+        note_place(error)
+        raise error
+
+    def get_call_signatures(self) -> tuple[tuple[Any, ...], bool]:
+        return (), False
+
+    def get_impl_key(self, signature: Any) -> Any:
+        raise NotImplementedError
+
+
+def register() -> Callable[..., Any]:
+    """Tell Numba about Python's functions; gives the function that types them."""
+    register_model(PlainFunctionType)(models.OpaqueModel)
+
+    @typeof_impl.register(FunctionType)  # type: ignore[untyped-decorator]
+    def typeof_function(value: FunctionType, context: Any) -> PlainFunctionType | None:
+        """Only where it is an operand of nopython code that asks for derivatives: None is what Numba says elsewhere."""
+        frame = inspect.currentframe()
+        while frame is not None:
+            inferer = frame.f_locals.get("self")
+            if isinstance(inferer, TypeInferer):
+                if not _is_operand(value, inferer):
+                    return None
+                _OPERANDS.add(value)
+                return PlainFunctionType(value)
+            frame = frame.f_back
+        return None
+
+    @lower_constant(PlainFunctionType)  # type: ignore[untyped-decorator]
+    def constant(context: Any, builder: Any, ty: Any, value: Any) -> Any:
+        return context.get_dummy_value()
+
+    return typeof_function  # type: ignore[no-any-return]
+
+
+def _is_operand(function: FunctionType, inferer: TypeInferer) -> bool:
+    """Whether a function is named by nopython code that asks for derivatives."""
+    caller = inferer.func_id
+    if inferer.context._get_global_type(function) is not None or function.__name__ == caller.func_name:
+        return False  # Numba knows it, or knows that a function calls itself
+    if caller.func_name.startswith("__numba_parfor"):
+        return function in _OPERANDS  # part of code that has been looked at
+    return _asks_for_derivatives(caller.func)
+
+
+def _asks_for_derivatives(function: FunctionType) -> bool:
+    """Whether the code of a function names one that makes a derivative."""
+    names = function.__code__.co_names
+    outside = inspect.getclosurevars(function)
+    for value in (*outside.globals.values(), *outside.nonlocals.values()):
+        found = [getattr(value, name, None) for name in names] if isinstance(value, ModuleType) else [value]
+        if any(isinstance(item, FunctionType) and item in _CALLABLE for item in found):
+            return True
+    return False
+
+
 def refused_in_numba(function: Callable[..., Any], why: str, hint: str) -> None:
     """Let nopython code that calls `function` fail with a reason."""
 
@@ -97,4 +184,7 @@ def refused_in_numba(function: Callable[..., Any], why: str, hint: str) -> None:
         note_place(error)
         raise error
 
-    overload(function)(of_types)
+    derivative_in_numba(function)(of_types)
+
+
+typeof_function = register()
