@@ -260,7 +260,8 @@ def test_saved_modules(by_numba: bool, tmp_path: Path) -> None:
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
 
 
-def test_machine_code_from_the_disk_cache_finds_the_transforms(tmp_path: Path) -> None:
+@pytest.mark.parametrize("native", ["1", pytest.param("0", marks=pytest.mark.slow)])
+def test_machine_code_from_the_disk_cache_finds_the_transforms(native: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import numpy as np, gradc, numba\n"
@@ -271,7 +272,8 @@ def test_machine_code_from_the_disk_cache_finds_the_transforms(tmp_path: Path) -
         "print(repr(twice(np.arange(4.0)).tolist()), repr(f(np.arange(4.0)).tolist()))\n"
     )
     root = Path(gradc.__file__).parents[1]
-    environment = {**os.environ, "GRADC_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(root)}
+    cache = {"GRADC_CACHE_DIR": str(tmp_path / "cache"), "GRADC_NATIVE": native}
+    environment = {**os.environ, **cache, "PYTHONPATH": str(root)}
     runs = [
         subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True).stdout
         for _ in range(2)
