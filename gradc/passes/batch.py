@@ -92,6 +92,7 @@ class LoopWalk:
         self.builder.proves = self.proves_before
         self.changed = False
         self._before: list[tuple[Size, dict[Monomial, int]]] = []
+        self._refused: set[Node] = set()
 
     def run(self) -> None:
         with self.builder:
@@ -182,7 +183,9 @@ class LoopWalk:
     def _loop(self, loop: Node) -> _Made | None:
         """What the loop may become; None: it stays a loop."""
         (body,) = loop.blocks
-        if loop.attrs.get("exits") or "checkpoint" in loop.attrs:
+        if loop in self._refused or loop.attrs.get("exits") or "checkpoint" in loop.attrs:
+            return None
+        if any(n.op.name in ("if", "while") or n.op.kind == "stack" for n in walk_nodes(body)):
             return None
         result = _Made([], {}, False, [], False)
         around = False
@@ -211,6 +214,7 @@ class LoopWalk:
                     result.results = axis.run()
                 result.must_run = [(axis.outside(low), axis.outside(high)) for low, high in result.must_run]
             except (Refused, GradcError):
+                self._refused.add(loop)  # whatever loop around it is tried
                 return None
             finally:
                 own, self.builder.taken = self.builder.taken, taken
