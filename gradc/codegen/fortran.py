@@ -17,6 +17,8 @@ from numba.extending import intrinsic
 from numba.np import arrayobj
 from scipy.linalg import cython_blas, cython_lapack
 
+from gradc.errors import UnsupportedError
+
 _KINDS = {types.float32: "s", types.float64: "d", types.complex64: "c", types.complex128: "z"}
 _CHAR, _INT = ir.IntType(8), ir.IntType(32)
 _POINTER = _CHAR.as_pointer()
@@ -50,7 +52,12 @@ def _register() -> None:
         module = cython_blas if name in ("trsm", "gemm") else cython_lapack
         for kind in kinds:
             capsule = module.__pyx_capi__[kind + name]
-            llvm.add_symbol(f"gradc_fortran_{kind}{name}", get_pointer(capsule, get_name(capsule)))
+            signature = get_name(capsule)
+            if b"int *" not in signature:
+                raise UnsupportedError(
+                    "the LAPACK of this SciPy", why="its integers are not those of C.", hint="install another one."
+                )
+            llvm.add_symbol(f"gradc_fortran_{kind}{name}", get_pointer(capsule, signature))
 
 
 _register()
