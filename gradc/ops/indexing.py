@@ -47,7 +47,7 @@ from gradc.ops.memory import (
     store_at,
 )
 from gradc.ops.reduce import sum as sum_over
-from gradc.ops.rules import as_value, convert, normal_axis, write_out
+from gradc.ops.rules import as_value, convert, normal_axis, strong, write_out
 from gradc.ops.scans import flipped, make_positions
 from gradc.ops.shape import permute
 
@@ -571,7 +571,7 @@ def _select_call(condlist: Any, choicelist: Any, default: Any = 0) -> Value:
     result = as_value(default)
     for condition, choice in zip(reversed(list(condlist)), reversed(list(choicelist)), strict=True):
         result = where(as_bool(as_value(condition)), as_value(choice), result)
-    return result
+    return strong(result)
 
 
 @call(np.choose)
@@ -589,8 +589,7 @@ def _choose_call(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> 
     result = items[-1]
     for k in range(count - 2, -1, -1):
         result = where(builder.emit("eq", (at, k)), items[k], result)
-    # NumPy's result has the shape of all of them, also where one is chosen for all.
-    return result if out is None else write_out(result, out)
+    return strong(result) if out is None else write_out(result, out)
 
 
 @call(np.isin)
@@ -608,15 +607,15 @@ def _isclose_call(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_na
     x, y = as_value(a), as_value(b)
     near = le(builder.emit("abs", (x - y,)), as_value(atol) + as_value(rtol) * builder.emit("abs", (y,)))
     same = logical_or(builder.emit("eq", (x, y)), logical_and(near, builder.emit("isfinite", (y,))))
-    return logical_or(same, logical_and(ne(x, x), ne(y, y))) if equal_nan else same
+    return strong(logical_or(same, logical_and(ne(x, x), ne(y, y))) if equal_nan else same)
 
 
 @call(np.allclose)
 def _allclose_call(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Value:
     close = _isclose_call(a, b, rtol, atol, equal_nan)
-    if not close.rank:
-        return close
-    return current_builder().emit("all", (close,), axes=tuple(range(close.rank)), keepdims=False)
+    if close.rank:
+        close = current_builder().emit("all", (close,), axes=tuple(range(close.rank)), keepdims=False)
+    return convert(close, "bool", weak=True)  # Python's bool
 
 
 @call(np.array_equal)
