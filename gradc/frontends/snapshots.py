@@ -36,7 +36,7 @@ def check_snapshots(func: Func, snapshots: Iterable[Value]) -> None:
                 continue
             again = loops[write] - loops[node]  # loops that come back to uses before the write
             if returned or any(order[use] > order[write] or again & loops[use] for use in uses):
-                copied = _KINDS.get(node.op.name, "a diagonal or a broadcast")
+                copied = _KINDS.get(node.op.name, "a diagonal, a broadcast or a window")
                 raise UnsupportedError(
                     f"an array is written of which {copied} is still used",
                     write.loc,
