@@ -358,3 +358,25 @@ def test_zeta_at_zero_and_the_logarithm_of_gamma() -> None:
     assert value == sc.loggamma(3.5)
     assert math.isclose(slope, sc.digamma(3.5), rel_tol=1e-14)
     assert math.isnan(gradc.jit(lambda x: sc.loggamma(x))(-1.5))
+
+
+def test_ends_of_the_definition() -> None:
+    x = np.array([-1.0, 0.0, 0.0, 0.0, 1.0, 2.0, np.nan, 7.0, 1e-9])
+    y = np.array([1.0, 0.0, 1.0, -1.0, 0.0, -1.0, 1.0, 1.0, 2.0])
+    pairs = (sc.rel_entr, sc.kl_div, sc.huber, sc.pseudo_huber, sc.xlogy, sc.xlog1py)
+
+    def each(x, y):
+        return [f(x, y) for f in pairs] + [f(y, x) for f in pairs]
+
+    for found, wanted in zip(gradc.jit(each)(x, y), each(x, y), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-13)
+
+    def poles(x):
+        return sc.digamma(x), sc.polygamma(1, x), sc.polygamma(2, x), sc.gamma(x), sc.rgamma(x), sc.zeta(-x)
+
+    x = np.array([-3.0, -1.0, -0.5, np.nan, -np.inf])
+    for found, wanted in zip(gradc.jit(poles)(x), poles(x), strict=True):
+        finite = np.isfinite(wanted) | (x == np.round(x))
+        np.testing.assert_allclose(found[finite], wanted[finite], rtol=1e-13)
+    slopes = gradc.grad(lambda x, y: sc.kl_div(x, y) + sc.pseudo_huber(y, x), argnums=(0, 1))
+    np.testing.assert_allclose(slopes(0.3, 0.4), [math.log(0.75) + 0.24, 0.25 + 0.4 * (1.25 + 0.8 - 2)], rtol=1e-13)

@@ -18,7 +18,7 @@ from gradc.ir.opdef import OpDef, call
 from gradc.ir.types import Scalar
 from gradc.ops.elementary import cos, cosh, exp, log, log1p, sin, sinh, sqrt
 from gradc.ops.elementwise import abs as abs_op
-from gradc.ops.elementwise import ge, le, lt, where
+from gradc.ops.elementwise import eq, ge, le, lt, where
 from gradc.ops.rules import POSITIVE, REALS, as_value, constant_of, convert, elementwise
 from gradc.ops.special import gamma, scipy_special, special
 
@@ -237,7 +237,7 @@ def riemann_zeta(s: Any) -> Value:
     right = zeta(where(left, 1 - s, s), 1.0, m=0)
     # zeta(s) = 2**s pi**(s - 1) sin(pi s / 2) gamma(1 - s) zeta(1 - s)
     factor = (2 * math.pi) ** s / math.pi * sin(0.5 * math.pi * s) * gamma(where(left, 1 - s, 1.0))
-    return where(left, factor * right, right)
+    return where(eq(s, math.inf), 1.0, where(left, factor * right, right))
 
 
 @call("scipy.special.zeta")

@@ -16,7 +16,18 @@ from gradc.ir.types import Array
 from gradc.ops import elementary
 from gradc.ops.elementary import cos, exp, log, log1p, log_sigmoid, sigmoid, sin, sqrt, tan
 from gradc.ops.elementwise import abs as abs_op
-from gradc.ops.elementwise import eq, isfinite, le, lt, stop_gradient, where
+from gradc.ops.elementwise import (
+    eq,
+    floor,
+    gt,
+    isfinite,
+    le,
+    logical_and,
+    logical_or,
+    lt,
+    stop_gradient,
+    where,
+)
 from gradc.ops.reduce import max as max_over
 from gradc.ops.reduce import sum as sum_over
 from gradc.ops.rules import (
@@ -140,7 +151,12 @@ def _expand_digamma(x: Value) -> Value:
     # psi(x) = psi(1 - x) - pi / tan(pi x), for the left half.
     left = lt(x, 0.5)
     right = _series(0, where(left, 1 - x, x))
-    return where(left, right - math.pi / tan(math.pi * x), right)
+    return where(_is_pole(x), math.nan, where(left, right - math.pi / tan(math.pi * x), right))
+
+
+def _is_pole(x: Value) -> Value:
+    """Whether x is a negative whole number."""
+    return logical_and(lt(x, 0), eq(x, floor(x)))
 
 
 digamma: OpDef = elementwise(
@@ -160,7 +176,8 @@ def _expand_polygamma(x: Value, *, n: int) -> Value:
     right = _series(n, where(left, 1 - x, x))
     cot = 1 / tan(math.pi * where(left, x, 0.5))
     reflected = math.pi ** (n + 1) * _polynomial(_cotangent_derivative(n), cot)
-    return where(left, (right if n % 2 == 0 else -right) - reflected, right)
+    made = where(left, (right if n % 2 == 0 else -right) - reflected, right)
+    return where(_is_pole(x), math.inf if n % 2 else -math.inf, made)
 
 
 def _cotangent_derivative(n: int) -> list[int]:
@@ -314,28 +331,37 @@ def _entr(x: Any) -> Value:
 
 @call("scipy.special.rel_entr")
 def _rel_entr(x: Any, y: Any) -> Value:
-    x, y = as_value(x), as_value(y)
-    return xlogy(x, x / y)
+    return _relative(as_value(x), as_value(y), False)
 
 
 @call("scipy.special.kl_div")
 def _kl_div(x: Any, y: Any) -> Value:
-    x, y = as_value(x), as_value(y)
-    return xlogy(x, x / y) - x + y
+    return _relative(as_value(x), as_value(y), True)
+
+
+def _relative(x: Value, y: Value, balanced: bool) -> Value:
+    """x * log(x / y), and `balanced` less x - y, for numbers that are not negative; infinite for others."""
+    zero = eq(y, 0)
+    made = xlogy(x, x / where(zero, 1.0, y))
+    made = made - x + y if balanced else made
+    return where(logical_or(lt(y, 0), logical_or(lt(x, 0), logical_and(zero, gt(x, 0)))), math.inf, made)
 
 
 @call("scipy.special.huber")
 def _huber(delta: Any, r: Any) -> Value:
     delta, r = as_value(delta), as_value(r)
     size = abs_op(r)
-    return where(le(size, delta), 0.5 * (r * r), delta * (size - 0.5 * delta))
+    made = where(le(size, delta), 0.5 * (r * r), delta * (size - 0.5 * delta))
+    return where(lt(delta, 0), math.inf, made)
 
 
 @call("scipy.special.pseudo_huber")
 def _pseudo_huber(delta: Any, r: Any) -> Value:
     delta, r = as_value(delta), as_value(r)
-    ratio = r / delta
-    return delta * delta * (sqrt(1 + ratio * ratio) - 1)
+    flat = eq(delta, 0)
+    ratio = r / where(flat, 1.0, delta)
+    made = r * r / (sqrt(1 + ratio * ratio) + 1)  # no digits cancel for small r
+    return where(lt(delta, 0), math.inf, where(flat, 0.0, made))
 
 
 @call("scipy.special.exp10")
