@@ -188,7 +188,8 @@ def words_along(words: Sequence[Value | None], axes: Sequence[int]) -> Value:
     for axis in axes:
         region: list[Any] = [FULL] * (word.rank - 1)
         region.insert(axis, NEWAXIS)
-        word = make_index(over(word, axis), tuple(region))
+        joined = over(word, axis)
+        word = make_index(joined, tuple(region)) if isinstance(joined.ty, Array) else joined
     return word
 
 
