@@ -152,6 +152,89 @@ def form_by_hand(x, matrix):
     return dx
 
 
+def springs(x):
+    d = x[1:] - x[:-1]
+    return 0.5 * np.sum(d * d) + 0.25 * np.sum(d**4)
+
+
+@njit
+def springs_by_hand(x):
+    dx = np.zeros_like(x)
+    for i in range(len(x) - 1):
+        d = x[i + 1] - x[i]
+        force = d + d * d * d
+        dx[i + 1] += force
+        dx[i] -= force
+    return dx
+
+
+def attraction(x):
+    return -1.0 / np.sqrt(x[0] ** 2 + x[1] ** 2)
+
+
+@njit
+def attraction_by_hand(x):
+    square = x[0] * x[0] + x[1] * x[1]
+    c = 1.0 / (square * np.sqrt(square))
+    dx = np.empty(2)
+    dx[0] = c * x[0]
+    dx[1] = c * x[1]
+    return dx
+
+
+def oscillator(p):
+    """Fifty explicit steps of van der Pol's equation."""
+    x, v = p[0], p[1]
+    for _ in range(50):
+        x, v = x + 0.01 * v, v + 0.01 * (p[2] * (1 - x * x) * v - x)
+    return x * x + v
+
+
+@njit
+def oscillator_by_hand(p):
+    xs, vs = np.empty(50), np.empty(50)
+    x, v = p[0], p[1]
+    for i in range(50):
+        xs[i] = x
+        vs[i] = v
+        x, v = x + 0.01 * v, v + 0.01 * (p[2] * (1 - x * x) * v - x)
+    dx, dv, dm = 2 * x, 1.0, 0.0
+    for i in range(49, -1, -1):
+        x, v = xs[i], vs[i]
+        dm += dv * 0.01 * (1 - x * x) * v
+        dx, dv = dx - dv * 0.01 * (2 * p[2] * x * v + 1), dx * 0.01 + dv * (1 + 0.01 * p[2] * (1 - x * x))
+    dp = np.empty(3)
+    dp[0] = dx
+    dp[1] = dv
+    dp[2] = dm
+    return dp
+
+
+def mixture(x, centers):
+    total = 0.0
+    for k in range(centers.shape[0]):
+        d = 0.0
+        for j in range(len(x)):
+            d += (x[j] - centers[k, j]) ** 2
+        total += np.exp(-0.5 * d)
+    return -np.log(total)
+
+
+@njit
+def mixture_by_hand(x, centers):
+    dx = np.zeros_like(x)
+    total = 0.0
+    for k in range(centers.shape[0]):
+        d = 0.0
+        for j in range(len(x)):
+            d += (x[j] - centers[k, j]) ** 2
+        e = np.exp(-0.5 * d)
+        total += e
+        for j in range(len(x)):
+            dx[j] += e * (x[j] - centers[k, j])
+    return dx / total
+
+
 def over_array(derivative):
     @njit
     def run(count, x):
@@ -177,6 +260,7 @@ def over_array_and_matrix(derivative):
 def cases() -> list[Case]:
     x = np.linspace(0.5, 1.5, 100)
     both = (0, 1)
+    centers = np.sin(np.arange(20.0)).reshape(4, 5)
     return [
         Case("sin(x) x", gradc.grad(product), product_by_hand, over_x, (), 100_000),
         Case("staged", gradc.grad(staged, both), staged_by_hand, over_pairs, (), 100_000),
@@ -184,6 +268,10 @@ def cases() -> list[Case]:
         Case("norm 3", gradc.grad(norm), norm_by_hand, over_array, (x[:3].copy(),), 20_000),
         Case("rosenbrock 10", gradc.grad(chain), chain_by_hand, over_array, (x[:10].copy(),), 20_000),
         Case("rosenbrock 100", gradc.grad(chain), chain_by_hand, over_array, (x,), 5_000),
+        Case("springs 8", gradc.grad(springs), springs_by_hand, over_array, (x[:8].copy(),), 20_000),
+        Case("attraction", gradc.grad(attraction), attraction_by_hand, over_array, (x[:2].copy(),), 20_000),
+        Case("van der Pol", gradc.grad(oscillator), oscillator_by_hand, over_array, (x[:3].copy(),), 2_000),
+        Case("mixture 4x5", gradc.grad(mixture), mixture_by_hand, over_array_and_matrix, (x[:5], centers), 5_000),
         Case("form 10", gradc.grad(form), form_by_hand, over_array_and_matrix, (x[:10].copy(), np.eye(10)), 5_000),
     ]
 

@@ -64,8 +64,8 @@ class _Maker:
     def value(self, trims: tuple[int, ...]) -> Value:
         """A value of this shape: a slice of a whole one, or one that was made."""
         made = self.values.get(trims, [])
-        if made and self.rng.random() < 0.6:
-            return self.pick(made)
+        if made and self.rng.random() < 0.75:
+            return self.pick(made[-3:] if self.rng.random() < 0.6 else made)
         return self.part(self.pick(self.values[(0,) * len(trims)]), trims)
 
     def made(self, trims: tuple[int, ...]) -> Value:
@@ -78,6 +78,8 @@ class _Maker:
             lambda: TABLE["where"](TABLE["gt"](p, q), p, -q),
             lambda: p / (1.5 + TABLE["square"](q)),
             lambda: 2.0 * p,
+            lambda: -p,
+            lambda: p + q,
         ]
         return kinds[self.rng.integers(len(kinds))]()
 
@@ -88,9 +90,16 @@ class _Maker:
     def do_write(self) -> None:
         rank = int(self.rng.choice([1, 2]))
         trims = self.trims(rank)
-        target = self.part(self.pick(self.buffers[rank]), trims)
+        made = [v for v in self.values.get(trims, []) if v not in self.func.params]
+        if made and self.rng.random() < 0.4:
+            target = self.pick(made)
+        else:
+            target = self.part(self.pick(self.buffers[rank]), trims)
         op = self.rng.choice(["accumulate", "accumulate", "store"])
-        TABLE[str(op)](target, TABLE["tanh"](self.made(trims)))
+        if self.rng.random() < 0.5:
+            TABLE[str(op)](target, TABLE["tanh"](self.made(trims)))
+        else:
+            TABLE[str(op)](target, self.value(trims) * 1.0)
 
     def do_sum(self) -> None:
         trims = self.trims(2)

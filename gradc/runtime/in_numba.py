@@ -37,6 +37,7 @@ from numba.extending import NativeValue, intrinsic, models, register_model, type
 from numba.np import arrayobj
 
 import gradc.errors
+from gradc.codegen.native.bridge import borrow_arguments
 from gradc.errors import DTypeError, GradcError, UnsupportedError
 from gradc.frontends.bindings import NeedStatic
 from gradc.ir.custom import RuledFunction
@@ -294,7 +295,7 @@ def _make_call(compiled: Compiled, args: tuple[Any, ...], kws: dict[str, Any]) -
     pack = fastcall.pack_of(staged.result, types_of)
     text, name = pipeline.kernel_text(staged, pack)
     kernel = load(staged, text, name, tuple(kernel_type(p.ty) for p in staged.func.params))
-    space: dict[str, Any] = {f.__name__: f for f in (lent, overlap, not_on_disk, UnsupportedError)}
+    space: dict[str, Any] = {f.__name__: f for f in (lean, lent, overlap, not_on_disk, UnsupportedError)}
     space["kernel"] = kernel
     operands = [
         f"lent({path})" if isinstance(ty, types.Array) else path
@@ -306,7 +307,7 @@ def _make_call(compiled: Compiled, args: tuple[Any, ...], kws: dict[str, Any]) -
     operands = [_converted(x, p.ty, space) for x, p in zip(operands, staged.func.params, strict=True)]
     result = "r" if pack is not None else _result_text(staged.result, compiled, space)
     label = pipeline._identifier(staged.name)
-    lines = ["not_on_disk()", *tests, f"r = kernel({', '.join(operands)})", f"return {result}"]
+    lines = ["not_on_disk()", "lean()", *tests, f"r = kernel({', '.join(operands)})", f"return {result}"]
     head = f"def {label}({', '.join((*parameters, *kws))}):"
     exec("\n    ".join([head, *lines]), space)
     function = njit(nogil=True)(space[label])
@@ -473,6 +474,18 @@ def overlap(typingctx: Any, x: Any, y: Any) -> Any:
         return arrayobj.extents_may_overlap(context, builder, *first, *second)
 
     return types.boolean(x, y), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lean(typingctx: Any) -> Any:
+    """Makes calls of the functions that call this one cheap: of a few numbers, a gradient costs as much as a call."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.function.attributes.add("inlinehint")
+        borrow_arguments(context.active_code_library)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -2,8 +2,9 @@
 
 An array variable `A` is kept as scalar variables: `A.data`, its sizes `A.n0`, …, for layout A its strides in bytes
 `A.s0`, …. Memory of Numba's run time is counted: every local variable owns one reference, held in a row of pointers
-that one function gives back at the only exit; what no later statement names is given back before. Arguments are
-borrowed. A variable of a loop keeps its memory for the next iteration where the size is the same.
+that one function gives back where the function is left by an exception. What no later statement names is given back
+before, and the references of results pass to the caller. Arguments are borrowed. A variable of a loop keeps its memory
+for the next iteration where the size is the same.
 
 Elements of different allocations never overlap, which LLVM is told by alias scopes: one for each variable that
 allocates and one for all arguments, separately for each statement at the top of the function, which keeps lists short.
@@ -36,6 +37,7 @@ class Arrays(Calls):
         self.arrays: dict[str, ArrayKind] = {}
         self.borrowed: set[str] = set()
         self.owners: dict[str, int] = {}  # places of variables in the row of references
+        self.given: dict[str, str] = {}  # references that the caller gets
         self.roots: dict[str, set[str]] = {}  # what memory a variable may name: variables that allocate, ARGUMENTS
         self.nest = 0
         self.scopes: dict[tuple[int, str], tuple[str, str]] = {}  # the lists of scopes of its accesses in a nest
@@ -378,6 +380,8 @@ class Arrays(Calls):
         """The reference that a variable holds or borrows."""
         if name in self.borrowed:
             return self.get(f"{name}.reference")[1]
+        if name in self.given:
+            return self.given[name]
         return self.emit(f"load ptr, ptr {self._place(name)}, align 8")
 
     def shared_reference(self, name: str) -> str:

@@ -196,10 +196,11 @@ class Body(Arrays):
             lines += _FRAME.format(bytes=8 * parts.words, status=MEMORY_ERROR).splitlines()
         lines += parts.lines[0 if parts.words else 1 :]
         lines.append("exit:")
-        if parts.words:
-            lines.append("call void @NRT_Free(ptr %frame)")
         if count:
             lines.append(f"call void @gradc_release(ptr %owned, i64 {count})")
+        lines += ["br label %leave", "leave:"]
+        if parts.words:
+            lines.append("call void @NRT_Free(ptr %frame)")
         lines += ["%final = load i32, ptr %status", "ret i32 %final", "}"]
         lines += [f"attributes #{n} = {{ {text} }}" for text, n in self.attributes.items()]
         lines += METADATA
@@ -476,7 +477,7 @@ class Body(Arrays):
             raise NotTranslated("a return inside")
         self.result = self._results(node)
         self.line("store i32 0, ptr %status")
-        self.branch("exit")
+        self.branch("exit" if self.owners.keys() - self.given - self.released else "leave")
 
     def _results(self, node: ast.expr) -> Result:
         if isinstance(node, ast.Tuple):
@@ -493,7 +494,11 @@ class Body(Arrays):
 
     def _array_result(self, name: str, kind: ArrayKind) -> Result:
         borrowed = name in self.borrowed
-        reference = self.shared_reference(name)
+        if borrowed or name in self.given:
+            reference = self.shared_reference(name)
+        else:
+            reference = self.given[name] = self.reference(name)
+            self.line(f"store ptr null, ptr {self._place(name)}, align 8")
         words: list[Value] = [self.get(f"{name}.data")]
         words += [("int64", s) for s in (*self.sizes(name, kind), *self.strides(name, kind))]
         words += [("ptr", reference), self.get(f"{name}.parent") if borrowed else ("ptr", "null")]

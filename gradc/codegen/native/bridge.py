@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -26,6 +28,8 @@ _INT = ir.IntType(64)
 _POINTER = ir.IntType(8).as_pointer()
 _translated: dict[tuple[str, str, tuple[Any, ...]], Native] = {}
 
+SMALL = 250
+"""Lines of assembly of a function that callers in nopython code should rather contain than call."""
 
 HEAD = """\
 from numba import njit
@@ -132,6 +136,9 @@ def _call(context: Any, builder: Any, native: Native, signature: Any, values: Se
     for ty, value in zip(signature.args, values, strict=True):
         operands += _parts(context, builder, ty, value)
     _add_assembly(context.active_code_library, native)
+    borrow_arguments(context.active_code_library)
+    if native.assembly.count("\n") < SMALL:
+        builder.function.attributes.add("inlinehint")
     function = _declare(builder.module, native.symbol, ir.IntType(32), [o.type for o in operands])
     status = builder.call(function, operands)
     with builder.if_then(builder.icmp_signed("!=", status, ir.Constant(status.type, 0)), likely=False):
@@ -239,6 +246,42 @@ def _optimise_once(library: Any) -> None:
 
     library._optimize_functions = enforce_layout
     library._optimize_final_module = optimise
+
+
+def borrow_arguments(library: Any) -> None:
+    """Have functions that a library under construction gets hold no references to their arguments: callers do.
+
+    For functions that give none of them away. Numba prunes such references where it finds pairs, which it no longer
+    does once functions have been inlined that may raise. They cost as much as the gradient of a few numbers.
+    """
+    usual = library.add_llvm_module
+
+    def add(module: Any) -> None:
+        module.data_layout = library.codegen._data_layout
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_sroa_pass()
+        passes.add_instruction_combine_pass()  # arguments are put together as structures and taken apart again
+        passes.run(module, library.codegen._pass_builder())
+        usual(llvm.parse_assembly(_without_references(str(module))))
+
+    library.add_llvm_module = add
+
+
+_COUNTED = re.compile(r' *(?:tail )?call void @NRT_(incref|decref)\(ptr (%arg\.[\w.$]+|%"arg\.[^"]+")\)[^\n]*\n')
+
+
+def _without_references(text: str) -> str:
+    """Assembly whose functions do not count references to arguments where they give all back that they take."""
+    functions = text.split("\ndefine ")
+    for k, function in enumerate(functions[1:], 1):
+        counts = Counter((m[1], m[2]) for m in _COUNTED.finditer(function))
+        borrowed = {name for _, name in counts if counts["incref", name] <= counts["decref", name]}
+        functions[k] = _COUNTED.sub(partial(_unless, borrowed), function)
+    return "\ndefine ".join(functions)
+
+
+def _unless(borrowed: set[str], counted: re.Match[str]) -> str:
+    return "" if counted[2] in borrowed else counted[0]
 
 
 def _define_helpers(context: Any, module: ir.Module, native: Native) -> None:
