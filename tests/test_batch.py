@@ -82,6 +82,24 @@ def outer_products(A, B, C, x, s):
         C += A[:, k, None] * B[k] * s
 
 
+@kept
+def pairs(A, B, C, x, s):
+    """One pass over the rows of A as it stands; two of a matrix and a vector."""
+    for i in range(A.shape[0]):
+        for j in range(C.shape[1]):
+            x[i] += C[i, j] * B[0, j]
+
+
+@kept
+def distances(A, B, C, x, s):
+    """The differences would be made and kept first."""
+    for i in range(A.shape[0]):
+        total = 0.0
+        for j in range(A.shape[1]):
+            total += (A[i, j] - B[j, 0]) * (A[i, j] - B[j, 0])
+        x[i] += total
+
+
 @batched
 def triangle(A, B, C, x, s):
     D = np.zeros((A.shape[0], A.shape[0]))

@@ -34,7 +34,7 @@ from gradc.ir.effects import buffers_written, own_reads, own_write, roots, view_
 from gradc.ir.nodes import Block, Func, Node, Value, clone_func, walk_blocks, walk_nodes
 from gradc.ir.ranges import Facts, is_signed, walk_inner
 from gradc.ir.region import FULL, NEWAXIS, Arg, At, Entry, NewAxis, Region, Span
-from gradc.ir.types import Array, Monomial, Scalar, Size, add_sizes, is_inexact, subtract_sizes
+from gradc.ir.types import Array, Monomial, Scalar, Size, add_sizes, is_inexact, is_integer, subtract_sizes
 from gradc.ops.memory import make_index
 from gradc.passes.cse import cse
 from gradc.passes.dce import dce
@@ -107,7 +107,7 @@ class LoopWalk:
             if node.op.name == "for":
                 self._before = list(self.facts.facts)
                 made = self._loop(node)
-            if made is not None and made.gain:
+            if made is not None and made.gain and _pays(node, made.nodes):
                 self.changed = True
                 start = len(block.nodes)
                 with self.builder.into(block), self.builder.at(node.loc):
@@ -224,6 +224,52 @@ class LoopWalk:
         if around or own or axis.must_run:
             result.must_run.append((axis.low, axis.high))
         return result
+
+
+def _pays(loop: Node, nodes: Sequence[Node]) -> bool:
+    """Whether products are faster than the loop that they stand for.
+
+    Not where an operand takes as many steps to make, and memory to keep, as the product itself: distances
+    `(x[j] - y[k, j])**2` added up by loops are one pass over y. A matrix times a vector is one pass over the matrix
+    either way: it pays where the loop's own pass jumps from row to row.
+    """
+    new = {v for n in nodes for v in n.results}
+    most = 0
+    for node in nodes:
+        if node.op.name != "matmul":
+            continue
+        steps = sum(v.rank for v in node.operands) - 1  # axes that are run over
+        most = max(most, steps)
+        for value in node.operands:
+            while value.node is not None and value.node.op.kind == "view":
+                value = value.node.operands[0]
+            if value in new and value.node is not None and value.node.op.kind == "elementwise" and value.rank >= steps:
+                return False
+    return most > 2 or _jumps(loop)
+
+
+def _jumps(loop: Node) -> bool:
+    """Whether the innermost steps of a loop nest are not along the last axis of some array."""
+    body = loop.blocks[0]
+    if any(node.op.name == "for" and _jumps(node) for node in body.nodes):
+        return True
+    follows = {body.params[0]}
+    for node in body.nodes:
+        if node.op.kind == "elementwise" and not follows.isdisjoint(node.operands) and is_integer(node.result.ty):
+            follows.add(node.result)
+        region = node.attrs.get("region")
+        if region is None or len(region) < 2:
+            continue
+        entries = [e for e in region if not isinstance(e, NewAxis)]
+        steps = [isinstance(e, Span) for e in entries]
+        if not any(steps):  # an element: the loop is the innermost step
+            operands = node.operands[2 if node.op.kind == "write" else 1 :]
+            steps = [
+                isinstance(e, At) and isinstance(e.position, Arg) and operands[e.position.k] in follows for e in entries
+            ]
+        if any(steps) and not steps[-1]:
+            return True
+    return False
 
 
 def _is_all(body: Block, loop: Node) -> bool:
