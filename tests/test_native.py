@@ -510,3 +510,21 @@ def test_long_blocks_are_taken_apart() -> None:
     found = bridge.translated(text, "kernel", (types.float64,))
     assert found.assembly.count("define internal void @gradc_") > 4
     same("x", body, (0.3,), (np.nan,))
+
+
+def test_long_code_of_short_branches_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split, "LONGEST", 60)
+    monkeypatch.setattr(split, "PART", 25)
+    monkeypatch.setattr(bridge, "_translated", {})
+    lines = []
+    for k in range(1, 40):
+        lines += [f"if t{k - 1} > {0.1 * (k % 7)}:", f"    if x > {0.02 * k}:", f"        t{k} = sin(t{k - 1})"]
+        lines += ["    else:", f"        t{k} = t{k - 1} + a[{k % 3}]", "else:", f"    t{k} = exp(t{max(k - 9, 0)})"]
+        lines += [f"if t{k} > 5.0:", f"    t{k} = 0.5"] if k % 20 else ["for i in range(3):", "    s += a[i]"]
+    body = "\n".join(["t0 = x + 1.0", "s = 0.0", *lines, "return t39, (t25, s)"])
+    text = text_of("x, a", body)
+    found = bridge.translated(text, "kernel", (types.float64, typeof(np.ones(3))))
+    parts = found.assembly.split("define internal void @gradc_")[1:]
+    assert len(parts) > 4 and any("br i1" in part for part in parts)
+    a = np.array([0.1, -0.3, 0.2])
+    same("x, a", body, (0.3, a), (2.0, a), (-1.0, a))

@@ -179,7 +179,7 @@ class Body(Arrays):
             lines.append(_RELEASE)
         places = [f"ptr {slot.partition(' ')[0]}" for slot in self.slots()]
         places += ["ptr %status", "ptr %owned", *(f"ptr %stack.{k}" for k in range(self.stacked))]
-        parts = split(["entry:", *self.finished()], self.symbol, [*operands, *places])
+        parts = split(["entry:", *self.finished()], self.symbol, [*operands, *places], self.slots())
         lines += parts.functions
         if parts.words:
             for declaration in ("declare ptr @NRT_Allocate(i64) nounwind", "declare void @NRT_Free(ptr) nounwind"):
@@ -188,7 +188,7 @@ class Body(Arrays):
         lines.append("start:" if parts.words else "entry:")
         lines.append("%status = alloca i32")
         lines += (f"%stack.{k} = alloca [{MOST} x i8], align 64" for k in range(self.stacked))
-        lines += self.slots()
+        lines += [slot for slot in self.slots() if slot.partition(" ")[0] not in parts.taken]
         if count:
             lines.append(f"%owned = alloca [{count} x ptr]")
             lines.append(f"store [{count} x ptr] zeroinitializer, ptr %owned")
