@@ -415,6 +415,20 @@ def test_what_numpy_raises(k: int) -> None:
             derived(a)
 
 
+@pytest.mark.parametrize("n", [3, 30])
+def test_nan_goes_where_numpy_lets_it(n: int) -> None:
+    a = np.full((n, n), np.nan)
+    for function in (np.linalg.inv, np.linalg.cholesky, np.linalg.det):
+        with np.errstate(all="ignore"):
+            expected = function(a)
+        np.testing.assert_array_equal(np.isnan(gradc.jit(wrapped(function, 1))(a)), np.isnan(expected))
+    for function in (np.linalg.eigvalsh, np.linalg.svdvals):
+        with pytest.raises(np.linalg.LinAlgError):
+            function(a)
+        with pytest.raises(np.linalg.LinAlgError):
+            gradc.jit(wrapped(function, 1))(a)
+
+
 def test_loops_that_do_not_run_raise_nothing() -> None:
     """What may fail is not computed before the loop that it stands in."""
 

@@ -217,7 +217,7 @@ def cholesky(count: int, n: int, a_: Data, l_: Data) -> int:
                 for i in range(j, n):
                     t[i, j] -= t[i, k] * held
             pivot = t[j, j].real
-            if not pivot > 0:
+            if pivot <= 0:  # NaN goes on, as in NumPy
                 return 1
             t[j, j] = pivot = np.sqrt(pivot)
             for i in range(j + 1, n):
