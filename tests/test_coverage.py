@@ -298,3 +298,11 @@ def test_sources_run_under_numpy() -> None:
     np.testing.assert_allclose(gradient, wanted, rtol=1e-11)
     text = gradc.value_and_grad(smooth).lower(x).source
     assert "written.py" not in text and "test_coverage.py" in text
+
+
+def test_linspace_in_single_precision_has_a_kernel() -> None:
+    x = np.array([1.0, 2.0, 4.0], dtype=np.float32)
+    _, pullback = gradc.vjp(lambda x: np.linspace(x[0], x[2], 4), x)
+    (gradient,) = pullback(np.ones(4, np.float32))
+    assert gradient.dtype == np.float32
+    np.testing.assert_allclose(gradient, [2.0, 0.0, 2.0], rtol=1e-6)

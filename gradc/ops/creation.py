@@ -175,7 +175,8 @@ def _identity_call(n: Any, dtype: Any = float, *, like: None = None) -> Value:
 
 
 def _fractions(count: Any, divisor: Any, dtype: str) -> Value:
-    return make_positions(count, dtype) / divisor
+    # A kernel's positions are integers, which it would not divide in single precision.
+    return (make_positions(count, dtype) if dtype == "float64" else convert(make_positions(count), dtype)) / divisor
 
 
 def _linspace_parts(k: Sequence[Any], shape: Any, endpoint: bool) -> tuple[Any, Any]:
