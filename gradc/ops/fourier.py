@@ -32,7 +32,7 @@ from gradc.ops.parts import conj
 from gradc.ops.rules import as_value, constant_of, convert, normal_axis, part_dtype, whole_dtype, write_out
 from gradc.ops.scans import make_positions
 from gradc.ops.shape import make_zeros_type, roll
-from gradc.ops.words import over
+from gradc.ops.words import over, whole
 
 Sizes = tuple[int | Arg | None, ...]
 OPPOSITE = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
@@ -185,6 +185,8 @@ def _runner(name: str) -> Callable[..., Any]:
 def words_along(words: Sequence[Value | None], axes: Sequence[int]) -> Value:
     """What a transform along axes depends on: every entry along them on every one."""
     (word,) = [w for w in words if w is not None]
+    if word.rank < 2:
+        return whole(word)
     for axis in axes:
         region: list[Any] = [FULL] * (word.rank - 1)
         region.insert(axis, NEWAXIS)
