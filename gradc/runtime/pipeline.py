@@ -34,6 +34,7 @@ from gradc.ir.tree import Branch, Leaf, Static, Tree, shift_leaves, tree_leaves
 from gradc.ir.types import Array, Scalar, evaluate_size, format_shape, is_complex, is_float, is_inexact
 from gradc.ir.verifier import verify
 from gradc.lower.program import lower
+from gradc.passes.apart import apart
 from gradc.passes.batch import batch
 from gradc.passes.cse import cse
 from gradc.passes.dce import dce
@@ -63,6 +64,7 @@ PASSES: tuple[tuple[str, Callable[[Func], Func]], ...] = (
     ("batch", batch),
     ("panels", panels),
     ("direction", direction),
+    ("apart", apart),
 )
 # Sparse patterns follow single elements, and lanes share what stands in loops: neither is helped by products.
 ELEMENTWISE = frozenset(("words", "compressed_fwd", "compressed_rev", "jacobian", "jacfwd", "jacrev", "hessian"))
