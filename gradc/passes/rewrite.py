@@ -237,20 +237,17 @@ class Row:
         assert isinstance(self.tree, ast.Call)
         return tuple(_head(part) for part in self.tree.args)
 
-    def _may_match(self, node: Node) -> bool:
-        """A quick look at the makers of the operands, which rules most rows out."""
-        makers = [v.node.op.name if v.node is not None else "" for v in node.operands]
+    def may_match(self, makers: Sequence[str], commutative: bool) -> bool:
+        """Whether the row can apply where ops of these names make the operands."""
         heads = self._heads
         if all(not head or head == maker for head, maker in zip(heads, makers, strict=False)):
             return True
-        if not node.op.commutative:
-            return False
-        return all(not head or head == maker for head, maker in zip(heads, reversed(makers), strict=False))
+        return commutative and all(
+            not head or head == maker for head, maker in zip(heads, reversed(makers), strict=False)
+        )
 
     def apply(self, node: Node, rewriter: Rewriter) -> Value | None:
         """The value that stands for the result of `node`, or None where the row does not apply."""
-        if not self._may_match(node):
-            return None
         for env in _match_operands(self.tree, node, {"node": node, "rewriter": rewriter}, rewriter, 0):
             if self.when is not None and not _call(self.when, env):
                 continue
@@ -282,19 +279,34 @@ def _head(part: ast.expr) -> str:
     return "const"
 
 
-def index_rows(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows by the op that they start with."""
-    table: dict[str, list[Row]] = {}
-    for row in rows:
-        table.setdefault(row.root, []).append(row)
-    return table
+class RowTable:
+    """Rows by the op that they start with and by the ops that make its operands."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._by_root: dict[str, list[Row]] = {}
+        for row in rows:
+            self._by_root.setdefault(row.root, []).append(row)
+        self._found: dict[tuple[str, ...], list[Row]] = {}
+
+    def rows_for(self, node: Node) -> list[Row]:
+        """The rows that can apply to a node, in order."""
+        op = node.op
+        if op.name not in self._by_root:
+            return []
+        makers = [v.node.op.name if v.node is not None else "" for v in node.operands]
+        key = (op.name, *makers)
+        found = self._found.get(key)
+        if found is None:
+            rows = self._by_root[op.name]
+            found = self._found[key] = [row for row in rows if row.may_match(makers, op.commutative)]
+        return found
 
 
-def apply_rows(table: dict[str, list[Row]], node: Node, rewriter: Rewriter) -> tuple[Row, Value] | None:
+def apply_rows(table: RowTable, node: Node, rewriter: Rewriter) -> tuple[Row, Value] | None:
     """The first row that applies to `node`, with the value that stands for its result."""
     if len(node.results) != 1:
         return None
-    for row in table.get(node.op.name, ()):
+    for row in table.rows_for(node):
         value = row.apply(node, rewriter)
         if value is not None:
             return row, value

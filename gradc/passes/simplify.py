@@ -25,10 +25,10 @@ from gradc.ir.types import Array, Scalar, is_bool, is_inexact, is_integer
 from gradc.passes.rewrite import (
     Rewriter,
     Row,
+    RowTable,
     apply_rows,
     const_of,
     copy_or_alias,
-    index_rows,
     integers,
     number_of_type,
 )
@@ -168,7 +168,7 @@ def _ordered(node: Node) -> bool:
     return all(is_integer(v.ty) or is_bool(v.ty) for v in node.operands)
 
 
-_TABLE = index_rows(ROWS)
+_TABLE = RowTable(ROWS)
 
 
 def simplify(func: Func) -> Func:

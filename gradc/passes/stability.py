@@ -21,7 +21,7 @@ from gradc.ir.opdef import TABLE
 from gradc.ir.region import FULL, NEWAXIS
 from gradc.ir.types import Array, is_complex, is_float
 from gradc.ops.memory import make_index
-from gradc.passes.rewrite import Rewriter, Row, apply_rows, const_of, index_rows
+from gradc.passes.rewrite import Rewriter, Row, RowTable, apply_rows, const_of
 
 
 def _op(name: str) -> Callable[..., Any]:
@@ -230,7 +230,7 @@ ROWS: tuple[Row, ...] = (
 )  # fmt: skip
 
 NAMES = tuple(dict.fromkeys(row.name for row in ROWS))
-_TABLE = index_rows(ROWS)
+_TABLE = RowTable(ROWS)
 
 
 def stability(func: Func, off: Collection[str] = ()) -> Func:
@@ -238,7 +238,7 @@ def stability(func: Func, off: Collection[str] = ()) -> Func:
     unknown = set(off) - set(NAMES)
     if unknown:
         raise ValueError(f"no rewrite is named {sorted(unknown)}; there are {', '.join(NAMES)}")
-    table = index_rows([row for row in ROWS if row.name not in off]) if off else _TABLE
+    table = RowTable([row for row in ROWS if row.name not in off]) if off else _TABLE
     applied: list[str] = []
 
     def rule(node: Node, rewriter: Rewriter) -> Sequence[Value] | None:
