@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from gradc.ir.nodes import Block, Func, clone_func, walk_nodes
 from gradc.ir.ranges import walk_inner
-from gradc.passes.batch import LoopAxis, LoopWalk
+from gradc.passes.batch import LoopWalk
+from gradc.passes.loop_axis import LoopAxis
 
 _KINDS = frozenset(("elementwise", "reduce", "product", "fresh", "view", "read", "write", "query"))
 

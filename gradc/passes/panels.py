@@ -28,9 +28,10 @@ from gradc.ir.ranges import walk_inner
 from gradc.ir.region import Arg, At, Entry, NewAxis, Region, Span
 from gradc.ir.types import Array, Size, subtract_sizes
 from gradc.ops.memory import make_index, make_zeros, size_value
-from gradc.passes.batch import LoopAxis, LoopWalk, Refused
+from gradc.passes.batch import LoopWalk
 from gradc.passes.cse import cse
 from gradc.passes.dce import dce
+from gradc.passes.loop_axis import LoopAxis, Refused
 
 _Ends: TypeAlias = "tuple[Value | int, Value | int | None]"
 
