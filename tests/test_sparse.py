@@ -87,6 +87,24 @@ def huber(x):
     return out
 
 
+def added_in_a_branch(x):
+    """What was there flows into itself only."""
+    out = np.zeros(len(x))
+    for i in range(len(x) - 1):
+        if x[i] > 1.0:
+            out[i] += x[i + 1] ** 2
+    return out
+
+
+def wrapped_in_a_branch(x):
+    """Indices computed inside of a branch on x."""
+    out = np.zeros(len(x))
+    for i in range(len(x)):
+        if x[i] > 1.0:
+            out[i] = x[(i + 1) % 6] ** 2
+    return out
+
+
 def implicit(x):
     """A while loop whose trips depend on x, around one element at a time."""
     out = np.zeros(len(x))
@@ -126,6 +144,8 @@ def joined(x):
 EXACT = [
     (three_point, (BAND == 1) & ((np.arange(N) > 0) & (np.arange(N) < N - 1))[:, None]),
     (huber, (np.eye(N) + np.eye(N, k=1))[:-1] > 0),
+    (added_in_a_branch, np.eye(N, k=1) * (np.arange(N) < N - 1)[:, None] > 0),
+    (wrapped_in_a_branch, np.roll(np.eye(N), -1, axis=0) > 0),
     (implicit, BAND == 0),
     (red_black, (BAND == 0) | ((np.eye(N, k=1) > 0) & (np.arange(N) % 2 == 0)[:, None])),
     (by_row, np.kron(np.eye(2), np.ones((2, 3))).reshape(2, 2, 6) > 0),
@@ -148,6 +168,52 @@ def test_a_branch_that_is_not_taken_here_is_in_the_pattern():
 
     pattern = exact(either, (np.ones(4),))
     assert pattern[3, 0] and pattern[3, 2]
+
+
+def gathered_in_a_branch(x, near):
+    out = np.zeros(len(x))
+    for i in range(len(x)):
+        if x[i] > 1.0:
+            out[-i - 1] = x[near[-i - 1]] ** 2
+        else:
+            out[abs(i - 2)] += x[max(near[i] - 1, 0)]
+    return out
+
+
+def renumbered_in_a_branch(x, near):
+    order, out = near.copy(), np.zeros(len(x))
+    for i in range(len(x)):
+        if x[i] > 1.0:
+            order[(i + 1) % len(x)] = i
+            out[i] = x[order[i]]
+    return out
+
+
+def some_branch_out_of_bounds(x, near):
+    """Indices that only a branch not taken at these x looks up; nobody may read what they point to."""
+    out = x * 1.0
+    for i in range(len(x)):
+        if x[i] > 100.0:
+            out[i] = x[near[i + 1000]] + x[near[0:0][i]]
+        elif x[i] > 50.0:
+            out[i] = x[i % (near[0] - near[0])]
+    return out
+
+
+NEAR = np.array([3, 1, 4, 1, 5, 0])
+
+
+def test_branches_on_x_gather_where_index_arrays_say():
+    expected = np.zeros((N, N), bool)
+    for i in range(N):
+        for target in (-i - 1, abs(i - 2)):  # what either branch reads flows into what either one writes
+            expected[target, [NEAR[-i - 1], max(NEAR[i] - 1, 0)]] = True
+    np.testing.assert_array_equal(exact(gathered_in_a_branch, (X, NEAR)), expected)
+    for function in (gathered_in_a_branch, renumbered_in_a_branch):
+        list(check_program(function, (X, NEAR)))
+    np.testing.assert_array_equal(np.diag(exact(some_branch_out_of_bounds, (X, NEAR))), True)
+    jac = gradc.sparse_jacobian(some_branch_out_of_bounds)
+    np.testing.assert_array_equal(jac(X, NEAR).toarray(), np.eye(N))
 
 
 def test_a_branch_on_other_arguments_is_followed():

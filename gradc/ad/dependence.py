@@ -39,6 +39,7 @@ from gradc.ir.nodes import Block, Func, Node, Value, captured_values, clone_node
 from gradc.ir.region import Arg, At, NewAxis, Region, Span
 from gradc.ir.types import Array, Dim, Scalar, Size, Stack, size_variables
 from gradc.ops import memory
+from gradc.ops.rules import constant_of
 from gradc.ops.words import WORD, join_at, joined, no_bits, whole
 
 
@@ -505,7 +506,10 @@ class _Dependence:
         read = [self._of(v) for v in captured_values(node) if not isinstance(v.ty, Array) and self._active(v)]
         places: dict[Value, None] = {}
         for inner in (n for block in node.blocks for n in walk_nodes(block)):
-            for array in own_reads(inner):
+            reads = list(own_reads(inner))
+            if inner.op.name in ("accumulate", "accumulate_at", "accumulate_mask"):
+                del reads[0]  # what was there flows no further: it is kept
+            for array in reads:
                 read.append(_Words(places=tuple(self._parts(array, inner, inside, inner.op.name == "load"))))
             target = own_write(inner)
             if target is not None and self._active(target):
@@ -597,10 +601,21 @@ class _Dependence:
         if value not in inside:
             return self.known[value] if self._is_known(value) and value.dtype == "int64" else None
         node = value.node
-        if node is None or node.op.name not in ("const", "add", "sub", "neg", "mul") or value.dtype != "int64":
+        if node is None or value.dtype != "int64":
             return None
-        if node.op.name == "const":
+        name = node.op.name
+        if name == "const":
             return self.builder.const(node.attrs["value"])
+        if name not in ("add", "sub", "neg", "mul", "abs", "minimum", "maximum", "mod", "floordiv", "load"):
+            return None
+        if name in ("mod", "floordiv") and not constant_of(node.operands[1]):
+            return None  # by zero, perhaps, where it is not run
+        array, *place = node.operands
+        if name == "load":
+            if array in inside or not self._is_known(array) or any(self._outside(v, inside) is None for v in place):
+                return None
+            part = self._part(self.known[array], node.attrs["region"], place, inside)  # one number, or none
+            return self.builder.emit("sum", (part,), axes=tuple(range(len(part.shape))), keepdims=False)
         found = [self._outside(v, inside) for v in node.operands]
         if any(v is None for v in found):
             return None
