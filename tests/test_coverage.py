@@ -195,11 +195,10 @@ def check_kernel(forms: Sequence[Form]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("tenth", range(10))
-def test_kernels(table: str, tenth: int) -> None:
-    """Kernels give what NumPy and the interpreter give; a dozen forms are compiled at once."""
-    mine = [r for t, r in ROWS if t == table]
-    forms = kernel_forms(mine[tenth * len(mine) // 10 : (tenth + 1) * len(mine) // 10])
+@pytest.mark.parametrize("first", range(3))
+def test_kernels(table: str, first: int) -> None:
+    """Kernels give what NumPy and the interpreter give: a third of the rows, a dozen forms compiled at once."""
+    forms = kernel_forms([r for t, r in ROWS if t == table][first::9])
     found = []
     for k in range(0, len(forms), 12):
         try:

@@ -7,7 +7,7 @@ np.reshape(A, (4, 3), "F")
 np.reshape(A, -1, order="F")
 np.reshape(T, (3, 8), order="F")
 np.reshape(FO, (4, 3), order="F")
-np.reshape(A, -1, order="A")
+np.reshape(A, -1, order="A")  !interpreted
 np.reshape(A, shape=(2, 6))
 np.reshape(A, (2, 6), copy=True)
 np.reshape(a, (1, 1))
