@@ -460,6 +460,17 @@ def test_pullbacks_are_called_in_compiled_functions():
     np.testing.assert_allclose(np.array(nopython(x, ct)), np.array(both_ways(x, ct)), rtol=1e-14)
 
 
+def test_an_array_without_axes_may_be_several_results():
+    def twice(d):
+        return d, np.reshape(d, (1, 1)) * 3.0, np.squeeze(d)
+
+    value, pullback = gradc.vjp(twice, np.array(1.5))
+    assert value[0] == 1.5
+    assert value[1].shape == (1, 1)
+    (gradient,) = pullback((1.0, np.ones((1, 1)), 2.0))
+    assert gradient == 6.0
+
+
 def test_cotangents_unlike_the_result_are_refused_in_compiled_functions():
     x = np.array([1.0, 2.0, 3.0])
     for ct, error in (

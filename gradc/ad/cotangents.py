@@ -115,7 +115,8 @@ class Cotangents:
             self._name(ct, value)
             owned = fresh and isinstance(ct.ty, Array) and ct.ty.layout == "C"
             self.shadows[value] = Shadow(ct, owned)
-        elif shadow is not None and not shadow.owned and shadow.whole and whole:
+        elif shadow is not None and not shadow.owned and shadow.whole and whole and value.rank:
+            # Not for arrays without axes: their sum is a number.
             total = shadow.buffer + ct
             self._name(total, value)
             self.shadows[value] = Shadow(total, True)
