@@ -141,8 +141,10 @@ def test_forms(table: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 def test_all_combinations(table: str) -> None:
+    """Every combination of alternatives, in single precision every third of those that have it."""
+    turns = itertools.count()
     listed = (f for t, r in ROWS if t == table for f in r.every())
-    found = failures((f, n) for f in listed for n in ((False, True) if has_single(f) else (False,)))
+    found = failures((f, has_single(f) and next(turns) % 3 == 0) for f in listed)
     assert not found, "\n".join(found)
 
 
@@ -195,10 +197,10 @@ def check_kernel(forms: Sequence[Form]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("first", range(3))
+@pytest.mark.parametrize("first", range(2))
 def test_kernels(table: str, first: int) -> None:
-    """Kernels give what NumPy and the interpreter give: a third of the rows, a dozen forms compiled at once."""
-    forms = kernel_forms([r for t, r in ROWS if t == table][first::9])
+    """Kernels give what NumPy and the interpreter give: a quarter of the rows, a dozen forms compiled at once."""
+    forms = kernel_forms([r for t, r in ROWS if t == table][first::8])
     found = []
     for k in range(0, len(forms), 12):
         try:

@@ -98,7 +98,7 @@ def test_by_source(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 600))
+@pytest.mark.parametrize("seed", range(100, 350))
 def test_many_by_interpreter(seed: int, tmp_path: Path) -> None:
     check(seed, tmp_path, by_interpreter)
 
@@ -120,7 +120,7 @@ def test_complex_by_source(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 300))
+@pytest.mark.parametrize("seed", range(100, 200))
 def test_many_complex_by_interpreter(seed: int, tmp_path: Path) -> None:
     check_complex(seed, tmp_path, by_interpreter)
 
